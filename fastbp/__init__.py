@@ -1,0 +1,47 @@
+"""fastbp: multilayer perceptrons trained on the CPU by compiled back-propagation.
+
+    net = fastbp.MLP((784, 512, 256, 10), seed=0)
+    history = net.fit(X, y, epochs=10, batch_size=128, learning_rate=0.1, l2=1e-4)
+    net.score(X_test, y_test)
+
+`fastbp.kernels` offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the
+same mathematics in plain NumPy, `fastbp.threads` the number of threads.
+"""
+
+from . import datasets, kernels, reference, threads
+from .checkpoint import CheckpointError
+from .functional import (
+    affine_backward,
+    affine_forward,
+    affine_relu_forward,
+    relu_backward,
+    relu_forward,
+    sgd_update,
+    softmax_cross_entropy,
+)
+from .gradients import gradcheck
+from .network import MLP, Gradient, load
+from .training import DivergenceError, History
+from .version import __version__
+
+__all__ = [
+    "MLP",
+    "CheckpointError",
+    "DivergenceError",
+    "Gradient",
+    "History",
+    "__version__",
+    "affine_backward",
+    "affine_forward",
+    "affine_relu_forward",
+    "datasets",
+    "gradcheck",
+    "kernels",
+    "load",
+    "reference",
+    "relu_backward",
+    "relu_forward",
+    "sgd_update",
+    "softmax_cross_entropy",
+    "threads",
+]

@@ -1,0 +1,336 @@
+"""Arrays and metadata to one file and back: what ``MLP.save`` and ``fastbp.load`` write and read.
+
+The file is an ``.npz``, which ``np.load`` opens as well: a zip of ``.npy`` entries, stored and not compressed, and one
+entry ``metadata``, a JSON text::
+
+    {"format": "fastbp", "format_version": 1, "metadata": {...}, "sha256": "..."}
+
+No pickle, in either direction: reading a file runs nothing of it. The digest goes over every array and the rest of that
+text, so that a change is noticed, also where the zip's own checksums were made to fit; it is no signature. The same
+content gives the same bytes. A file is replaced as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import secrets
+import stat
+import struct
+import zipfile
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = "fastbp"
+FORMAT_VERSION = 1
+
+# Booleans, integers, floats, complex numbers, bytes and text. No objects (they would be pickled), no records, and no
+# long double, which is not the same on every machine.
+_DTYPE_CHARACTERS = frozenset("?bBhHiIlLqQefdFDSU")
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+def _storable(dtype: np.dtype[Any]) -> bool:
+    return dtype.char in _DTYPE_CHARACTERS and dtype.itemsize > 0
+
+
+class CheckpointError(ValueError):
+    """A file that is no whole, unaltered checkpoint that this version can read; the message names it and says why."""
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
+    """Write arrays and metadata to a file, replacing it as a whole.
+
+    The content goes to a temporary file in the same folder, is synced to the disk and then takes the place of the old
+    file. Whatever goes wrong, Ctrl-C included, the old file stays as it was. (A process killed in the middle leaves a
+    ``.fastbp-*.tmp`` behind.)
+
+    Parameters
+    ----------
+    path : str or path-like
+        Taken as it is: no ``.npz`` is added. A symbolic link is followed. A new file gets the permissions that the
+        umask asks for, a replaced one keeps its own.
+    arrays : mapping of str to ndarray, any shape and memory layout
+        Names are of letters, digits, ``_``, ``.`` and ``-``. Dtypes: booleans, integers, floats up to 64 bits, complex
+        numbers up to 128, bytes and text.
+    metadata : mapping of str to what JSON can hold
+        NaN and infinity included; tuples come back as lists.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type, an array of a dtype other than these, or the metadata not JSON.
+    ValueError
+        If a name is not as above.
+    CheckpointError
+        If ``path`` is there and neither a file nor a folder.
+    IsADirectoryError
+        If ``path`` is a folder.
+    OSError
+        If the file cannot be written: FileNotFoundError if its folder is missing, and so on.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(folder + "/model.npz", {"w": np.ones((2, 3))}, {"seed": 7})
+    ...     arrays, metadata = read(folder + "/model.npz")
+    >>> arrays["w"].shape, metadata
+    ((2, 3), {'seed': 7})
+    """
+    target = os.path.realpath(_filename(path))
+    checked = _checked_arrays(arrays)
+    header = _header(metadata)
+    mode = None
+    with contextlib.suppress(FileNotFoundError):
+        status = os.stat(target)
+        _check_regular(status, os.fspath(path))
+        mode = stat.S_IMODE(status.st_mode)
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "path: its folder does not exist", os.fspath(path))
+
+    # Not tempfile, whose files are private: open() makes a file with the permissions that any new file gets here.
+    temporary = os.path.join(folder, f".fastbp-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            _write_zip(file, checked, header)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(temporary, mode)
+        os.replace(temporary, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            error.add_note(f"path: while writing the checkpoint {os.fspath(path)!r}")
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read a file that `write` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        To the bit what was written; C-contiguous, of native byte order, writable, each with memory of its own.
+    metadata : dict
+
+    Raises
+    ------
+    TypeError
+        If ``path`` is no path.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    CheckpointError
+        If the file comes from another program, is cut short, damaged or altered, is of a newer format, holds objects,
+        or claims more data than it has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(folder + "/other.npz", w=np.ones(3))
+    ...     try:
+    ...         read(folder + "/other.npz")
+    ...     except CheckpointError as error:
+    ...         print(str(error).removeprefix(folder + "/"))
+    other.npz: not a fastbp checkpoint, for it has no entry 'metadata'
+    """
+    name = _filename(path)
+    status = os.stat(name)
+    _check_regular(status, name)
+    try:
+        with open(name, "rb") as file:
+            return _read_zip(file, status.st_size)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error.__cause__
+    except (ValueError, KeyError, OverflowError, RuntimeError, EOFError, struct.error, zipfile.BadZipFile) as error:
+        # What zipfile, json and NumPy say to bytes that make no sense.
+        raise CheckpointError(f"{name}: damaged ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a trouble of the disk
+            raise
+        raise CheckpointError(f"{name}: damaged (it points outside itself)") from error
+
+
+def _filename(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise TypeError(f"path: got {type(path).__name__}, expected str or os.PathLike of str")
+    return name
+
+
+def _check_regular(status: os.stat_result, name: str) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "path: got a folder, expected a file", name)
+    if not stat.S_ISREG(status.st_mode):  # replacing /dev/null would be a pity, and reading from a pipe may never end
+        raise CheckpointError(f"{name}: not a regular file")
+
+
+def _checked_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays sorted by name, so that the order of a mapping does not show in the file."""
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays: got {type(arrays).__name__}, expected a mapping of names to arrays")
+    for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"arrays: got the name {name!r}, expected str")
+        if not _NAME.fullmatch(name) or name == "metadata":
+            raise ValueError(
+                f"arrays: got the name {name!r}, expected letters, digits, '_', '.' and '-', and not 'metadata'"
+            )
+        if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+            raise TypeError(f"arrays: got {type(array).__name__} for {name!r}, expected an ndarray")
+        if not _storable(array.dtype):
+            raise TypeError(f"arrays: got dtype {array.dtype} for {name!r}, expected numbers, bytes or text")
+    return dict(sorted(arrays.items()))
+
+
+def _header(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the metadata entry holds, the digest apart."""
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata: got {type(metadata).__name__}, expected a mapping")
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "metadata": dict(metadata)}
+    try:
+        _check_keys(header)
+        _json(header)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata: got something that JSON cannot hold: {error}") from error
+    return header
+
+
+def _check_keys(value: Any) -> None:
+    """JSON would turn the key 1 into "1" without a word."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"got the key {key!r}, expected str")
+            _check_keys(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_keys(item)
+
+
+def _json(header: dict[str, Any]) -> str:
+    return json.dumps(header, sort_keys=True)
+
+
+def _npy(array: NDArray[Any]) -> memoryview:
+    """The bytes of an .npy file: little-endian and in C order, so that equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    canonical = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    np.lib.format.write_array(buffer, canonical, allow_pickle=False)
+    return buffer.getbuffer()
+
+
+def _add(digest: Any, name: str, content: bytes | memoryview) -> None:
+    """Take an entry into the digest, with its length, so that no content can pass for another's end."""
+    digest.update(f"{name}\n{len(content)}\n".encode())
+    digest.update(content)
+
+
+def _write_zip(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], header: dict[str, Any]) -> None:
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+
+        def store(name: str, content: memoryview) -> None:
+            info = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980, not now
+            info.create_system = 3  # else it tells Windows from the rest
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, content)
+
+        for name, array in arrays.items():
+            content = _npy(array)  # one copy, for file and digest alike: another thread may be writing into the array
+            _add(digest, name, content)
+            store(name, content)
+        _add(digest, "metadata", _json(header).encode())
+        store("metadata", _npy(np.array(_json({**header, "sha256": digest.hexdigest()}))))
+
+
+def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    start = file.read(4)
+    if not b"PK\x03\x04".startswith(start) and start != b"PK\x05\x06":  # an entry, or the end of an empty zip
+        raise CheckpointError("not a fastbp checkpoint, for it is no .npz file")
+    try:
+        archive = zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:  # the directory is at the end
+        raise CheckpointError(f"cut short or damaged ({error})") from error
+    with archive:
+        entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if "metadata" not in entries:
+            raise CheckpointError("not a fastbp checkpoint, for it has no entry 'metadata'")
+        for name, info in entries.items():
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise CheckpointError(f"not written by fastbp, or a zip bomb: its entry {name!r} is compressed")
+        # Entries may overlap in a bomb, so it is their sum that must fit. Beyond this line no read exceeds the file.
+        claimed = sum(info.file_size for info in archive.infolist())
+        if claimed > size:
+            raise CheckpointError(f"damaged, or a zip bomb: its entries claim {claimed} bytes, the file has {size}")
+        header = _read_header(archive.read(entries.pop("metadata")))
+        if len(entries) + 1 != len(archive.infolist()):
+            raise CheckpointError("altered: it has two entries of one name")
+        digest = hashlib.sha256()
+        arrays = {}
+        for name, info in sorted(entries.items()):
+            content = archive.read(info)
+            _add(digest, name, content)
+            arrays[name] = _array(name, content)
+    expected = header.pop("sha256", None)
+    _add(digest, "metadata", _json(header).encode())
+    if digest.hexdigest() != expected:
+        raise CheckpointError("altered or damaged: its content does not agree with its digest")
+    metadata = header["metadata"]
+    if not isinstance(metadata, dict):
+        raise CheckpointError("altered: its metadata is no JSON object")
+    return arrays, metadata
+
+
+def _read_header(content: bytes) -> dict[str, Any]:
+    foreign = CheckpointError("not a fastbp checkpoint, for its entry 'metadata' does not name that format")
+    try:
+        header = json.loads(str(_array("metadata", content)))
+    except (ValueError, RecursionError) as error:
+        raise foreign from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise foreign
+    version = header.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise CheckpointError(f"altered: its format_version is {version!r}, expected an integer from 1")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"written by a newer fastbp: its format_version is {version}, this version reads up to {FORMAT_VERSION}"
+        )
+    return header
+
+
+def _array(name: str, content: bytes) -> NDArray[Any]:
+    """The array of an .npy entry, its header checked against the bytes that are there before memory is taken."""
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = reader(stream)
+    if dtype.hasobject:
+        raise CheckpointError(f"its array {name!r} holds Python objects, which are never loaded")
+    if not _storable(dtype):
+        raise CheckpointError(f"not written by fastbp: its array {name!r} has dtype {dtype}")
+    offset = stream.tell()
+    if math.prod(shape) * dtype.itemsize != len(content) - offset:
+        raise CheckpointError(
+            f"damaged: its array {name!r} of shape {shape} and dtype {dtype} has {len(content) - offset} bytes"
+        )
+    stored: NDArray[Any] = np.ndarray(shape, dtype, content, offset, order="F" if fortran_order else "C")
+    return np.array(stored, dtype=dtype.newbyteorder("="), order="C")

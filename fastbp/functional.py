@@ -1,0 +1,342 @@
+"""The kernels as functions on NumPy arrays: everything checked, results in new arrays or in ``out``.
+
+float32 operands give float32 arithmetic and results. Where NumPy's promotion of the operands needs more, float64.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import threads, validation
+from .kernels import operations as op
+from .kernels.microkernel import ADD_BIAS, RELU
+from .passes import EXP_COST, LOSS_OPERATION
+from .program import Program, Strand, run
+from .schedule import Machine, Product, RowWise, chain, cheapest, side_by_side, tuning
+
+Array = NDArray[Any]
+LEAST_WORTH_SPLITTING = 1 << 18  # entries of an element-wise operation: below, memory is faster than waking a thread
+
+
+def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    """Affine layer: ``H = X W + b``.
+
+    Every element is summed over ascending k with fused multiply-adds from +0, the bias added last: one row gives the
+    same bits alone as in any batch, on any number of threads.
+
+    Parameters
+    ----------
+    X : array_like (n, fan_in)
+    W : array_like (fan_in, fan_out)
+    b : array_like (fan_out,)
+    out : array (n, fan_out), optional
+        Where the result goes: of the result's dtype, overlapping no input.
+
+    Returns
+    -------
+    array (n, fan_out)
+        float32, or float64 where an operand needs it; `out` where that is given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes that do not fit, dtypes that are not real, an `out` that cannot take the result.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.affine_forward([[1.0, 2.0]], [[1.0, 0.0, 2.0], [0.0, 1.0, 3.0]], [10.0, 20.0, 30.0])
+    array([[11., 22., 38.]])
+    """
+    return _affine_forward(X, W, b, out, ADD_BIAS)
+
+
+def affine_relu_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
+    """Affine layer with the ReLU fused in: ``H = max(0, X W + b)``, NaN kept.
+
+    Parameters, result and errors as for `affine_forward`.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.affine_relu_forward([[1.0, 2.0]], [[1.0, -1.0], [0.0, -1.0]], [0.0, 1.0])
+    array([[1., 0.]])
+    """
+    return _affine_forward(X, W, b, out, ADD_BIAS | RELU)
+
+
+def _affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None, epilogue: int) -> Array:
+    x, w, bias = validation.real_array("X", X, 2), validation.real_array("W", W, 2), validation.real_array("b", b, 1)
+    (n, fan_in), fan_out = x.shape, w.shape[1]
+    validation.shape("W", w, (fan_in, fan_out))
+    validation.shape("b", bias, (fan_out,))
+    dtype = validation.compute_dtype(x, w, bias)
+    if out is not None:
+        validation.output("out", out, (n, fan_out), dtype, x, w, bias)
+    target = out if out is not None and out.flags.carray else np.empty((n, fan_out), dtype)
+    if target.size:
+        x, w, bias = (validation.kernel_array(array, dtype) for array in (x, w, bias))
+        program = _forward_program(n, fan_in, fan_out, dtype, threads.count(), epilogue, tuning())
+        run(program, inputs=x.reshape(-1), parameters=w.reshape(-1), activations=target.reshape(-1), gradient=bias)
+    if out is not None and target is not out:
+        out[...] = target
+    return target if out is None else out
+
+
+@functools.lru_cache(maxsize=256)
+def _forward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, epilogue: int,
+                     forced: Any) -> Program:  # fmt: skip
+    product = Product(n, fan_out, fan_in, a=(op.INPUTS, 0, fan_in), b=(op.PARAMETERS, 0, fan_out),
+                      c=(op.ACTIVATIONS, 0, fan_out), bias=(op.GRADIENT, 0), epilogue=epilogue)  # fmt: skip
+    return cheapest(functools.partial(chain, [product]), dtype, count, n)
+
+
+def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
+    """Gradients of an affine layer: ``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``.
+
+    Parameters
+    ----------
+    dH : array_like (n, fan_out)
+        Gradient of the layer's output.
+    X : array_like (n, fan_in)
+    W : array_like (fan_in, fan_out)
+
+    Returns
+    -------
+    dX : array (n, fan_in)
+    dW : array (fan_in, fan_out)
+    db : array (fan_out,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes that do not fit, dtypes that are not real.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> dX, dW, db = fastbp.affine_backward([[1.0, 2.0]], [[3.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]])
+    >>> dX, dW, db
+    (array([[1., 2.]]), array([[3., 6.],
+           [4., 8.]]), array([1., 2.]))
+    """
+    dh, x, w = (validation.real_array(name, value, 2) for name, value in (("dH", dH), ("X", X), ("W", W)))
+    (n, fan_in), fan_out = x.shape, w.shape[1]
+    validation.shape("W", w, (fan_in, fan_out))
+    validation.shape("dH", dh, (n, fan_out))
+    dtype = validation.compute_dtype(dh, x, w)
+    flat = np.zeros(n * fan_in + fan_in * fan_out + fan_out, dtype)
+    if fan_out:
+        dh, x, w = (validation.kernel_array(array, dtype) for array in (dh, x, w))
+        program = _backward_program(n, fan_in, fan_out, dtype, threads.count(), tuning())
+        run(program, inputs=dh.reshape(-1), parameters=w.reshape(-1), activations=x.reshape(-1), gradient=flat)
+    dX, dW, db = np.split(flat, [n * fan_in, n * fan_in + fan_in * fan_out])
+    return dX.reshape(n, fan_in), dW.reshape(fan_in, fan_out), db
+
+
+@functools.lru_cache(maxsize=256)
+def _backward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, forced: Any) -> Program:
+    dh, weights = (op.INPUTS, 0, fan_out), n * fan_in
+    products = [
+        Product(n, fan_in, fan_out, a=dh, b=(op.PARAMETERS, 0, fan_out), c=(op.GRADIENT, 0, fan_in), b_transposed=True),
+        Product(fan_in, fan_out, n, a=(op.ACTIVATIONS, 0, fan_in), b=dh, c=(op.GRADIENT, weights, fan_out),
+                a_transposed=True),
+    ]  # fmt: skip
+    sums = {"code": op.COLUMN_SUMS, "depth": n, "a_buffer": op.INPUTS, "lda": fan_out, "column_end": fan_out,
+            "c_buffer": op.GRADIENT, "c": weights + fan_in * fan_out}  # fmt: skip
+    products = [product for product in products if product.rows * product.columns]
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        time, strands = side_by_side(products, machine) if products else (0.0, [[]])
+        strands[-1].append(sums)
+        return time, [strands]
+
+    return cheapest(write, dtype, count, fan_out)
+
+
+def relu_forward(x: ArrayLike) -> Array:
+    """Rectifier: ``y = 0 where x <= 0, else x``; NaN goes through.
+
+    Parameters
+    ----------
+    x : array_like
+        Of any shape.
+
+    Returns
+    -------
+    array
+        Of the same shape, float32 or float64.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.relu_forward([-1.0, 0.0, 2.0])
+    array([0., 0., 2.])
+    """
+    array = validation.real_array("x", x)
+    dtype = validation.compute_dtype(array)
+    y = np.empty(array.shape, dtype)
+    _elementwise(op.RELU_FORWARD, dtype, a=validation.kernel_array(array, dtype), c=y)
+    return y
+
+
+def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """Gradient of the rectifier from its output: ``dx = 0 where y <= 0, else dy``: the derivative at 0 is 0.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the output, of any shape.
+    y : array_like
+        Output (or input: the mask is the same), of the same shape.
+
+    Returns
+    -------
+    array
+        Of the same shape, float32 or float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes that differ, dtypes that are not real.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.relu_backward([5.0, 6.0, 7.0], [0.0, 2.0, 3.0])
+    array([0., 6., 7.])
+    """
+    gradient, output = validation.real_array("dy", dy), validation.real_array("y", y)
+    validation.shape("y", output, gradient.shape)
+    dtype = validation.compute_dtype(gradient, output)
+    dx = np.empty(gradient.shape, dtype)
+    gradient, output = (validation.kernel_array(array, dtype) for array in (gradient, output))
+    _elementwise(op.RELU_BACKWARD, dtype, a=gradient, b=output, c=dx)
+    return dx
+
+
+def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -> None:
+    """One step of gradient descent, in place: ``W -= learning_rate (dW + l2 W)``.
+
+    The same bits as the update that `MLP.fit` fuses into the weight gradient.
+
+    Parameters
+    ----------
+    W : array
+        float32 or float64, writable, of any shape; overwritten.
+    dW : array_like
+        Gradient, of the same shape.
+    learning_rate : float
+        Finite, at least 0.
+    l2 : float, default 0
+        Weight of the penalty ``l2/2 |W|^2``: finite, at least 0. Give 0 for biases.
+
+    Raises
+    ------
+    ValueError, TypeError
+        `W` is not such an array or overlaps `dW`; shapes that differ; rates that are negative or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> W = np.array([1.0, -2.0])
+    >>> fastbp.sgd_update(W, [0.5, 0.5], learning_rate=1.0, l2=0.25)
+    >>> W
+    array([ 0.25, -2.  ])
+    """
+    learning_rate, l2 = validation.rate("learning_rate", learning_rate), validation.rate("l2", l2)
+    gradient = validation.real_array("dW", dW)
+    if not isinstance(W, np.ndarray) or isinstance(W, np.ma.MaskedArray) or W.dtype not in validation.FLOATS:
+        kind = f"dtype {W.dtype}" if type(W) is np.ndarray else type(W).__name__
+        raise TypeError(f"W: got {kind}, expected an array of float32 or float64, which is overwritten")
+    validation.shape("dW", gradient, W.shape)
+    validation.output("W", W, W.shape, W.dtype, gradient)
+    native = W.dtype.newbyteorder("=")
+    target = validation.kernel_array(W, native)
+    _elementwise(op.SGD_FLAT, native, a=validation.kernel_array(gradient, native), c=target,
+                 learning_rate=learning_rate, l2=l2)  # fmt: skip
+    if target is not W:
+        W[...] = target
+
+
+def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, **rates: float) -> None:
+    if c.size:
+        program = _elementwise_program(code, c.size, dtype, threads.count())
+        flat = a.reshape(-1)
+        run(program, inputs=flat, parameters=flat if b is None else b.reshape(-1), activations=c.reshape(-1),
+            gradient=flat, **rates)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _elementwise_program(code: int, count: int, dtype: np.dtype[Any], number: int) -> Program:
+    parts = 1 if count < LEAST_WORTH_SPLITTING else number
+    step = -(-count // parts)
+    fields = {"code": code, "a_buffer": op.INPUTS, "b_buffer": op.PARAMETERS, "c_buffer": op.ACTIVATIONS}
+    phase = [[{**fields, "row_begin": at, "row_end": min(at + step, count)}] for at in range(0, count, step)]
+    return Program.of([phase], 1, parts)
+
+
+def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, Array]:
+    """Mean cross-entropy of the softmax, and its gradient: ``dlogits = (softmax(logits) - t) / n``.
+
+    Logits are shifted by their row maximum and the loss comes from log-sum-exp, so that no logit overflows.
+
+    Parameters
+    ----------
+    logits : array_like (n, classes)
+    labels : array_like (n,) or (n, classes)
+        Class indices, or rows of probabilities; one-hot rows give the same bits as indices.
+
+    Returns
+    -------
+    loss : float
+        The mean over rows.
+    dlogits : array (n, classes)
+        float32 or float64, as the logits.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Empty logits; labels out of range, fractional or NaN; rows of probabilities that do not sum to 1.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> loss, dlogits = fastbp.softmax_cross_entropy([[0.0, 0.0]], [1])
+    >>> round(loss, 6), dlogits
+    (0.693147, array([[ 0.5, -0.5]]))
+    """
+    z = validation.real_array("logits", logits, 2)
+    n, classes = z.shape
+    if not z.size:
+        raise ValueError(f"logits: got shape {z.shape}, expected at least one row and one class")
+    dtype = validation.compute_dtype(z)
+    t = validation.labels("labels", labels, n, classes, dtype)
+    z, dlogits = validation.kernel_array(z, dtype), np.empty((n, classes), dtype)
+    losses, mean = np.empty(n, dtype), np.empty(1)
+    form = "labels" if t.ndim == 1 else "probabilities"
+    program = _loss_program(n, classes, dtype, threads.count(), form, tuning())
+    run(program, inputs=z.reshape(-1), parameters=losses, activations=dlogits.reshape(-1), gradient=losses,
+        targets=t.reshape(-1) if t.ndim == 2 else None, labels=t if t.ndim == 1 else None, losses=mean,
+        scale=1.0 / n)  # fmt: skip
+    return float(mean[0]), dlogits
+
+
+@functools.lru_cache(maxsize=256)
+def _loss_program(n: int, classes: int, dtype: np.dtype[Any], count: int, form: str, forced: Any) -> Program:
+    fields = (
+        ("code", LOSS_OPERATION[form]), ("lda", classes), ("a_buffer", op.INPUTS), ("b_buffer", op.TARGETS),
+        ("c_buffer", op.ACTIVATIONS), ("y_buffer", op.PARAMETERS),
+    )  # fmt: skip
+    rows = RowWise(n, fields, EXP_COST * (1 + classes / Machine(dtype, 1).lanes))
+    mean = {"code": op.MEAN_LOSS, "depth": n, "a_buffer": op.PARAMETERS}
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        time, phases = chain([rows], machine)
+        return time, [*phases, [[mean]]]
+
+    return cheapest(write, dtype, count, n)

@@ -1,0 +1,123 @@
+"""One layer, for a user's own compiled code: forward and backward, serial, nothing allocated, nothing checked.
+
+All arrays C-contiguous and of one dtype, float32 or float64; results go into the arrays given. `workspace` comes from
+`fastbp.kernels.workspace` and belongs to one thread: inside a ``prange`` give each iteration a workspace of its own.
+"""
+
+from __future__ import annotations
+
+from .formulas import relu, relu_mask
+from .gemm import PANEL_ROWS, SLACK, block
+from .jit import kernel
+from .losses import cross_entropy_of_labels
+from .microkernel import ADD_BIAS, RELU
+from .optimizers import sgd_update as sgd_flat
+from .simd import advance, lanes, load, number, pointer, store
+from .tile import ROW, tile_add_block, tile_load, tile_store, tile_zero
+
+FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
+
+
+@kernel
+def column_sums(resume, rows, columns, x, ldx, out):
+    """``out[j] = sum_i x[i, j]``, i ascending from +0, or from what `out` holds."""
+    width = 8 * lanes(x)
+    for j in range(0, columns, width):
+        left = min(width, columns - j)
+        total = tile_load(ROW, advance(out, j), 0, 1, left) if resume else tile_zero(ROW, x)
+        for i in range(rows):
+            total = tile_add_block(total, advance(x, i * ldx + j), 0, 1, left, ())
+        tile_store(total, advance(out, j), 0, 1, left)
+
+
+@kernel
+def _gemm(a_transposed, b_transposed, direct, epilogue, rows, columns, depth, a, lda, b, ldb, c, bias,
+          workspace):  # fmt: skip
+    """A whole product with the stretch and the columns at a time that the workspace's shape allows."""
+    kc = workspace.shape[0] - SLACK
+    nc = workspace.shape[1] - PANEL_ROWS - SLACK
+    start = pointer(workspace)
+    strips = advance(start, workspace.shape[0] * PANEL_ROWS)
+    zero = number(start, 0.0)
+    block(a_transposed, b_transposed, direct, 0, epilogue, 0, rows, 0, columns, depth, a, lda, b, ldb, c, columns, bias,
+          c, zero, zero, kc, nc, start, strips, start)  # fmt: skip
+
+
+@kernel
+def affine_forward(X, W, b, H, workspace):
+    """``H = X W + b``: X (n, fan_in), W (fan_in, fan_out), b (fan_out,), H (n, fan_out)."""
+    (n, fan_in), fan_out = X.shape, W.shape[1]
+    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
+          pointer(b), workspace)  # fmt: skip
+
+
+@kernel
+def affine_relu_forward(X, W, b, H, workspace):
+    """``H = relu(X W + b)``, the ReLU while the sums are in registers."""
+    (n, fan_in), fan_out = X.shape, W.shape[1]
+    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS | RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
+          pointer(b), workspace)  # fmt: skip
+
+
+@kernel
+def affine_backward(dH, X, W, dX, dW, db, workspace):
+    """``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``; shapes as the arrays they belong to."""
+    (n, fan_in), fan_out = X.shape, W.shape[1]
+    rows, weights = pointer(dH), pointer(W)
+    _gemm(0, 1, False, 0, n, fan_in, fan_out, rows, fan_out, weights, fan_out, pointer(dX), weights, workspace)
+    _gemm(1, 0, False, 0, fan_in, fan_out, n, pointer(X), fan_in, rows, fan_out, pointer(dW), weights, workspace)
+    column_sums(False, n, fan_out, rows, fan_out, pointer(db))
+
+
+@kernel
+def relu_forward(x, y):
+    """``y = 0 where x <= 0, else x``, over all entries; x and y may be one array."""
+    relu_flat(x.size, pointer(x), pointer(y))
+
+
+@kernel
+def relu_backward(dy, y, dx):
+    """``dx = 0 where y <= 0, else dy``, over all entries; dx may be dy."""
+    relu_backward_flat(dy.size, pointer(dy), pointer(y), pointer(dx))
+
+
+@kernel
+def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
+    """Logits (n, classes), labels (n,) int64 below classes: fills dlogits = (softmax - one-hot) / n and the row
+    losses (n,); returns the mean loss, a float64. At least n elements of workspace."""
+    n, classes = logits.shape
+    scale = number(pointer(logits), 1.0) / number(pointer(logits), n)
+    cross_entropy_of_labels(n, classes, pointer(logits), pointer(labels), scale, pointer(dlogits), pointer(losses),
+                            pointer(workspace))  # fmt: skip
+    return mean_of_rows(n, pointer(losses))
+
+
+@kernel
+def mean_of_rows(rows, losses):
+    """The mean in float64, rows added in ascending order."""
+    total = 0.0
+    for i in range(rows):
+        total += losses[i]
+    return total / rows
+
+
+@kernel
+def relu_flat(count, x, y):
+    zero = number(x, 0.0)
+    for i in range(0, count, lanes(x)):
+        store(relu(load(advance(x, i), count - i, zero)), advance(y, i), count - i)
+
+
+@kernel
+def relu_backward_flat(count, dy, y, dx):
+    zero = number(y, 0.0)
+    for i in range(0, count, lanes(y)):
+        left = count - i
+        store(relu_mask(load(advance(dy, i), left, zero), load(advance(y, i), left, zero)), advance(dx, i), left)
+
+
+@kernel
+def sgd_update(W, dW, learning_rate, l2):
+    """``W -= learning_rate (dW + l2 W)``, over all entries."""
+    start = pointer(W)
+    sgd_flat(W.size, start, pointer(dW), number(start, learning_rate), number(start, l2))

@@ -1,0 +1,184 @@
+"""The loops around the micro-kernel: one block of C from A and B, in every form that back-propagation needs.
+
+    forward          H  = X  W      C (rows, fan_out),  nothing transposed
+    input gradient   dX = dH W^T    C (rows, fan_in),   B transposed
+    weight gradient  dW = X^T dH    C (fan_in, fan_out), A transposed
+
+5th loop: columns in steps of nc; 4th: k in stretches of kc, B packed once for each; 3rd: rows, a panel of A packed
+for each; 2nd: strips of columns; 1st: k, in the micro-kernel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .jit import kernel
+from .microkernel import SGD, tile_of_panels, tile_of_row
+from .packing import copy_rows, transpose
+from .simd import advance, lanes
+from .tile import HALF, MAIN, NARROW, ROW
+
+MR, HALF_ROWS = MAIN.rows, HALF.rows
+SLACK = 16  # elements: no vector is longer, and a packed square may reach that far beyond its stretch
+PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part for a panel of A
+
+
+@kernel
+def half_tiles(rows):
+    """How many tiles of HALF rows leave the fewest surplus rows, the others being MAIN; the fewest on ties."""
+    best, surplus = 0, MR
+    for halves in range(MR):
+        left = rows - halves * HALF_ROWS
+        over = (MR - left % MR) % MR if left > 0 else -left
+        if over < surplus:
+            best, surplus = halves, over
+        if left <= 0:
+            break
+    return best
+
+
+@kernel
+def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
+    """B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
+    vl = lanes(b)
+    for j in range(j0, j1, 2 * vl):
+        columns = min(2 * vl, j1 - j)
+        width = vl if columns <= vl else 2 * vl
+        if b_transposed:
+            transpose(strips, width, advance(b, j * ldb + k0), ldb, columns, depth)
+        else:
+            copy_rows(strips, width, advance(b, k0 * ldb + j), ldb, depth, columns)
+        strips = advance(strips, strip)
+
+
+@kernel
+def block_of_rows(i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c, ldc, bias, y,
+                  learning_rate, l2):  # fmt: skip
+    """Row by row with B unpacked: for one row 26 us where packing would make it 86 (784 x 512)."""
+    width = 8 * lanes(c)
+    for i in range(i0, i1):
+        for j in range(j0, j1, width):
+            at = i * ldc + j
+            tile_of_row(ROW, depth, advance(a, i * lda + k0), advance(b, k0 * ldb + j), ldb, resume, advance(c, at),
+                        epilogue, advance(c, at), advance(bias, j), advance(y, at), min(width, j1 - j),
+                        learning_rate, l2)  # fmt: skip
+
+
+@kernel
+def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, strips, strip, epilogue, partial, ldp,
+                    c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
+    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and packed strips of B. `partial` lies under (i0, j0)."""
+    vl = lanes(c)
+    narrow = j1 - j0 <= vl
+    halves = 0 if narrow else half_tiles(i1 - i0)
+    i = i0
+    while i < i1:
+        height = MR
+        if halves > 0:
+            height = HALF_ROWS
+            halves -= 1
+        rows = min(height, i1 - i)
+        if a_transposed and rows == height:  # a row of A already holds the tile's values side by side
+            left, left_step = advance(a, k0 * lda + i), lda
+        else:
+            left, left_step = panel, height
+            if a_transposed:
+                copy_rows(panel, height, advance(a, k0 * lda + i), lda, depth, rows)
+            else:
+                transpose(panel, height, advance(a, i * lda + k0), lda, rows, depth)
+        right = strips
+        for j in range(j0, j1, 2 * vl):
+            columns = min(2 * vl, j1 - j)
+            under = advance(partial, (i - i0) * ldp + (j - j0))
+            at = i * ldc + j
+            if height == HALF_ROWS:
+                tile_of_panels(HALF, depth, left, left_step, right, vl if columns <= vl else 2 * vl, resume, under, ldp,
+                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+                               learning_rate, l2)  # fmt: skip
+            elif columns <= vl:
+                tile_of_panels(NARROW, depth, left, left_step, right, vl, resume, under, ldp,
+                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+                               learning_rate, l2)  # fmt: skip
+            else:
+                tile_of_panels(MAIN, depth, left, left_step, right, 2 * vl, resume, under, ldp,
+                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+                               learning_rate, l2)  # fmt: skip
+            right = advance(right, strip)
+        i += height
+
+
+@kernel
+def block(a_transposed, b_transposed, direct, resume, epilogue, i0, i1, j0, j1, depth, a, lda, b, ldb, c, ldc, bias, y,
+          learning_rate, l2, kc, nc, panel, strips, partial):  # fmt: skip
+    """C[i0:i1, j0:j1] = op(A) op(B) with an epilogue; `resume`: onto the sums that C holds already.
+
+    `panel`, `strips` and `partial` are one thread's workspace; `partial`, (i1 - i0, nc), holds the sums between two
+    stretches of k where C itself must not: the fused update reads the old C in its last stretch.
+    """
+    if depth == 0:  # no k at all: one empty stretch still applies the epilogue
+        kc = 1
+    vl = lanes(c)
+    aside = (epilogue & SGD) != 0 and depth > kc
+    for jc in range(j0, j1, nc):
+        je = min(jc + nc, j1)
+        for k0 in range(0, max(depth, 1), kc):
+            stretch = min(kc, depth - k0)
+            last = k0 + stretch >= depth
+            now = epilogue if last else 0
+            again = resume != 0 or k0 > 0
+            if direct:
+                block_of_rows(i0, i1, jc, je, k0, stretch, again, a, lda, b, ldb, now, c, ldc, bias, y,
+                              learning_rate, l2)  # fmt: skip
+                continue
+            strip = (stretch + vl - 1) // vl * vl * 2 * vl
+            pack_strips(b_transposed, b, ldb, k0, stretch, jc, je, strips, strip)
+            target, ldt = c, ldc
+            sums, lds = advance(c, i0 * ldc + jc), ldc
+            if aside:
+                sums, lds = partial, nc
+                if not last:
+                    target, ldt = advance(partial, -(i0 * nc + jc)), nc
+            block_of_panels(a_transposed, i0, i1, jc, je, k0, stretch, again, a, lda, strips, strip, now, sums, lds,
+                            target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
+
+
+def panel_size(kc: int) -> int:
+    """Elements of workspace for a packed panel of A."""
+    return (kc + SLACK) * PANEL_ROWS
+
+
+def strips_size(kc: int, columns: int) -> int:
+    """Elements of workspace for packed strips of B, whose last one may be read one vector too far."""
+    widest = 2 * SLACK
+    return (kc + SLACK) * ((columns + widest - 1) // widest * widest) + SLACK
+
+
+def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512) -> NDArray[Any]:
+    """Workspace for the kernels that multiply matrices, for one thread at a time.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        That of the operands.
+    depth : int, default 512
+        Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
+    columns : int, default 512
+        Columns that are packed at a time.
+
+    Returns
+    -------
+    array (depth + 16, columns rounded up + 32)
+        Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs one entry a row.
+
+    Examples
+    --------
+    >>> workspace("float64", 64, 32).shape
+    (80, 64)
+    """
+    if min(depth, columns) < 1:
+        raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
+    columns = -(-columns // (2 * SLACK)) * 2 * SLACK
+    return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))

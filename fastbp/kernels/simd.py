@@ -1,0 +1,337 @@
+"""Vectors of the compile target as Numba values: width, registers, pointers, masked loads and stores, formulas.
+
+LLVM narrows its own vectorisation to 256 bits on many AVX-512 processors, so the vector type is written out here.
+Width and register count come from the features that Numba compiles for, which makes AVX-512, AVX2, SSE and NEON
+other shapes of the same code. All multiply-adds go through `fma`: one rounding where the target has the instruction,
+a rounded product and a rounded sum where it has not, for every kernel alike.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models, register_default
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+class Target(NamedTuple):
+    """What of the compile target decides the shape of the code."""
+
+    triple: str
+    cpu: str
+    vector_bytes: int
+    registers: int
+    has_fma: bool
+
+    @classmethod
+    def of_compiler(cls) -> Target:
+        """Read from the features that Numba compiles for, which need not be those of the host."""
+        triple, cpu, listed = cpu_target.target_context.codegen().magic_tuple()
+        features = set(listed.split(","))
+        if "+avx512f" in features:
+            return cls(triple, cpu, 64, 32, True)
+        if triple.startswith(("aarch64", "arm64")):
+            return cls(triple, cpu, 16, 32, True)
+        return cls(triple, cpu, 32 if "+avx" in features else 16, 16, "+fma" in features)
+
+    def lanes(self, dtype: types.Type) -> int:
+        """How many numbers of a Numba float type one vector holds."""
+        return self.vector_bytes * 8 // dtype.bitwidth
+
+
+TARGET = Target.of_compiler()
+
+
+# ---- vectors while their code is written ----
+
+
+def vector_ir(dtype: types.Type) -> ir.VectorType:
+    return ir.VectorType({32: ir.FloatType(), 64: ir.DoubleType()}[dtype.bitwidth], TARGET.lanes(dtype))
+
+
+def integers_ir(dtype: types.Type) -> ir.VectorType:
+    """The integer vector of the same shape, for bit patterns."""
+    return ir.VectorType(ir.IntType(dtype.bitwidth), TARGET.lanes(dtype))
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    vector = ir.VectorType(scalar.type, lanes)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, I32(0))
+    return builder.shuffle_vector(
+        first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), None)
+    )
+
+
+class Lanes:
+    """A vector (or a mask of one) in a formula: arithmetic on it writes the instruction for all lanes."""
+
+    def __init__(self, builder: Any, dtype: types.Type, value: Any):
+        self.builder, self.dtype, self.value = builder, dtype, value
+
+    def constant(self, number: float) -> Any:
+        vector = vector_ir(self.dtype)
+        return ir.Constant(vector, [ir.Constant(vector.element, float(number))] * vector.count)
+
+    def _operand(self, other: Lanes | float) -> Any:
+        return other.value if isinstance(other, Lanes) else self.constant(other)
+
+    def _new(self, value: Any) -> Lanes:
+        return Lanes(self.builder, self.dtype, value)
+
+    def __add__(self, other: Lanes | float) -> Lanes:
+        return self._new(self.builder.fadd(self.value, self._operand(other)))
+
+    def __sub__(self, other: Lanes | float) -> Lanes:
+        return self._new(self.builder.fsub(self.value, self._operand(other)))
+
+    def __mul__(self, other: Lanes | float) -> Lanes:
+        return self._new(self.builder.fmul(self.value, self._operand(other)))
+
+    def __truediv__(self, other: Lanes | float) -> Lanes:
+        return self._new(self.builder.fdiv(self.value, self._operand(other)))
+
+    def __neg__(self) -> Lanes:
+        return self._new(self.builder.fneg(self.value))
+
+    def _compare(self, sign: str, other: Lanes | float) -> Lanes:
+        return self._new(self.builder.fcmp_ordered(sign, self.value, self._operand(other)))
+
+    def __lt__(self, other: Lanes | float) -> Lanes:
+        return self._compare("<", other)
+
+    def __le__(self, other: Lanes | float) -> Lanes:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: Lanes | float) -> Lanes:
+        return self._compare(">", other)
+
+    # Bit patterns, for exponents: integers of the same width, held in the same class.
+    def bits(self) -> Lanes:
+        return self._new(self.builder.bitcast(self.value, integers_ir(self.dtype)))
+
+    def as_float(self) -> Lanes:
+        return self._new(self.builder.bitcast(self.value, vector_ir(self.dtype)))
+
+    def to_float(self) -> Lanes:
+        """The number that an integer vector holds, as opposed to its bit pattern."""
+        return self._new(self.builder.sitofp(self.value, vector_ir(self.dtype)))
+
+    def _integer(self, instruction: str, number: int | Lanes) -> Lanes:
+        vector = integers_ir(self.dtype)
+        other = number.value if isinstance(number, Lanes) else ir.Constant(vector, [number] * vector.count)
+        return self._new(getattr(self.builder, instruction)(self.value, other))
+
+    def int_add(self, number: int | Lanes) -> Lanes:
+        return self._integer("add", number)
+
+    def int_sub(self, number: int | Lanes) -> Lanes:
+        return self._integer("sub", number)
+
+    def int_and(self, number: int) -> Lanes:
+        return self._integer("and_", number)
+
+    def shift_left(self, number: int) -> Lanes:
+        return self._integer("shl", number)
+
+    def shift_right(self, number: int) -> Lanes:
+        """Arithmetic: the sign is kept."""
+        return self._integer("ashr", number)
+
+
+def fma(a: Lanes, b: Lanes | float, c: Lanes | float) -> Lanes:
+    """``a * b + c``, rounded once where the target can."""
+    if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
+        return a * b + c
+    vector = vector_ir(a.dtype)
+    name = f"llvm.fma.v{vector.count}f{a.dtype.bitwidth}"  # llvmlite's declare_intrinsic does not take vector types
+    function = cgutils.get_or_insert_function(a.builder.module, ir.FunctionType(vector, [vector] * 3), name)
+    return a._new(a.builder.call(function, [a.value, a._operand(b), a._operand(c)]))
+
+
+def select(condition: Lanes, yes: Lanes | float, no: Lanes | float) -> Lanes:
+    new = condition._new
+    return new(condition.builder.select(condition.value, condition._operand(yes), condition._operand(no)))
+
+
+# ---- vectors as Numba values ----
+
+
+class VectorType(types.Type):  # type: ignore[misc]
+    def __init__(self, dtype: types.Type):
+        self.dtype = dtype
+        super().__init__(f"Vector({dtype}, {TARGET.lanes(dtype)})")
+
+
+@register_default(VectorType)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, dmm: Any, vector: VectorType):
+        super().__init__(dmm, vector, vector_ir(vector.dtype))
+
+
+def lanes_of(builder: Any, dtype: types.Type, kind: types.Type, value: Any) -> Lanes:
+    """A vector argument as it is, a scalar one in every lane."""
+    if not isinstance(kind, VectorType):
+        value = splat(builder, value, TARGET.lanes(dtype))
+    return Lanes(builder, dtype, value)
+
+
+def formula(write: Callable[..., Lanes]) -> Any:
+    """Make a function over `Lanes` callable in kernels, on vectors and on scalars.
+
+    Scalars are put into every lane and lane 0 is taken, so that a formula has one set of roundings wherever it is
+    used. The plain function stays at hand as ``.write``, for tiles.
+    """
+
+    def define(typingctx: Any, *arguments: Any) -> Any:
+        kinds = [types.unliteral(argument) for argument in arguments]
+        vectors = [kind for kind in kinds if isinstance(kind, VectorType)]
+        result = vectors[0] if vectors else kinds[0]
+        dtype = vectors[0].dtype if vectors else kinds[0]
+        kinds = [kind if isinstance(kind, VectorType) else dtype for kind in kinds]
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = write(*(lanes_of(builder, dtype, kind, arg) for kind, arg in zip(kinds, args, strict=True))).value
+            return value if vectors else builder.extract_element(value, I32(0))
+
+        return result(*kinds), codegen
+
+    # Numba matches arguments to this signature; of a plain *arguments it would make a tuple.
+    parameters = [inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    define.__signature__ = inspect.Signature(parameters + list(inspect.signature(write).parameters.values()))  # type: ignore[attr-defined]
+    call = intrinsic(define)
+    call.write = write
+    call.__doc__ = write.__doc__
+    return call
+
+
+def reduction(combine: Callable[[Lanes, Lanes], Lanes]) -> Any:
+    """Combine the lanes of a vector in a tree of halves: an order that depends on the vector width alone."""
+
+    @intrinsic
+    def call(typingctx: Any, vector: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = Lanes(builder, vector.dtype, args[0])
+            count = TARGET.lanes(vector.dtype)
+            distance = count // 2
+            while distance:
+                order = ir.Constant(ir.VectorType(I32, count), [I32(lane ^ distance) for lane in range(count)])
+                swapped = builder.shuffle_vector(value.value, ir.Constant(value.value.type, ir.Undefined), order)
+                value = combine(value, Lanes(builder, vector.dtype, swapped))
+                distance //= 2
+            return builder.extract_element(value.value, I32(0))
+
+        return vector.dtype(vector), codegen
+
+    return call
+
+
+# ---- memory ----
+
+
+def first_lanes(builder: Any, dtype: types.Type, count: Any) -> Any:
+    """Mask of the lanes below `count`."""
+    lanes = TARGET.lanes(dtype)
+    numbers = ir.Constant(ir.VectorType(I64, lanes), [I64(lane) for lane in range(lanes)])
+    return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
+
+
+def load_vector(builder: Any, dtype: types.Type, pointer: Any, mask: Any = None, beyond: Any = None) -> Any:
+    """Lanes outside the mask are not read; they come as `beyond`, zero unless given. Element alignment is enough."""
+    vector, align = vector_ir(dtype), dtype.bitwidth // 8
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    if mask is None:
+        return builder.load(pointer, align=align)
+    name = f"llvm.masked.load.v{vector.count}f{dtype.bitwidth}.p0"
+    kind = ir.FunctionType(vector, [vector.as_pointer(), I32, mask.type, vector])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, [pointer, I32(align), mask, ir.Constant(vector, None) if beyond is None else beyond])
+
+
+def store_vector(builder: Any, dtype: types.Type, value: Any, pointer: Any, mask: Any = None) -> None:
+    """Lanes outside the mask are not written."""
+    vector, align = vector_ir(dtype), dtype.bitwidth // 8
+    pointer = builder.bitcast(pointer, vector.as_pointer())
+    if mask is None:
+        builder.store(value, pointer, align=align)
+        return
+    name = f"llvm.masked.store.v{vector.count}f{dtype.bitwidth}.p0"
+    kind = ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), I32, mask.type])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value, pointer, I32(align), mask])
+
+
+@intrinsic
+def pointer(typingctx: Any, array: Any) -> Any:
+    """Where an array's first element lies."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.make_array(array)(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+@intrinsic
+def advance(typingctx: Any, start: Any, count: Any) -> Any:
+    """The pointer `count` elements on."""
+    return start(start, types.intp), lambda context, builder, signature, args: builder.gep(args[0], [args[1]])
+
+
+@intrinsic
+def lanes(typingctx: Any, start: Any) -> Any:
+    """How many elements behind this pointer make one vector: a constant of the compiled code."""
+    count = TARGET.lanes(start.dtype)
+    return types.intp(start), lambda context, builder, signature, args: I64(count)
+
+
+@intrinsic
+def number(typingctx: Any, like: Any, value: Any) -> Any:
+    """`value` in the dtype that the pointer `like` points to: a plain constant would make float64 of float32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[1], signature.args[1], like.dtype)
+
+    return like.dtype(like, types.unliteral(value)), codegen
+
+
+@intrinsic
+def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
+    """A vector of ``start[:count]``, `beyond` in the lanes behind."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        filler = splat(builder, args[2], TARGET.lanes(start.dtype))
+        return load_vector(builder, start.dtype, args[0], first_lanes(builder, start.dtype, args[1]), filler)
+
+    return VectorType(start.dtype)(start, types.intp, start.dtype), codegen
+
+
+@intrinsic
+def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
+    """``start[:count]`` = the first lanes of a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        store_vector(builder, start.dtype, args[0], args[1], first_lanes(builder, start.dtype, args[2]))
+        return context.get_dummy_value()
+
+    return types.void(vector, start, types.intp), codegen
+
+
+@intrinsic
+def filled(typingctx: Any, start: Any, value: Any) -> Any:
+    """A vector with the same number in every lane."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return splat(builder, args[1], TARGET.lanes(start.dtype))
+
+    return VectorType(start.dtype)(start, start.dtype), codegen
+
+
+add_lanes = reduction(operator.add)
+max_lanes = reduction(lambda a, b: select(a > b, a, b))

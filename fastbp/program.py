@@ -1,0 +1,119 @@
+"""A program: the table of operations for one step, and its execution.
+
+`fastbp.schedule` writes programs; here they are kept, given a workspace and run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import from_dtype
+from numpy.typing import DTypeLike, NDArray
+
+from . import threads
+from .kernels import operations as op
+from .kernels import steps
+
+Array = NDArray[Any]
+Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
+Strand = list[Operation]
+ALIGNMENT = 64  # bytes: the longest vector, and a cache line
+NO_LABELS = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Phases of strands of operations; `workspace` elements for each strand of the widest phase."""
+
+    table: NDArray[np.int64]
+    strands: NDArray[np.int64]
+    phases: NDArray[np.int64]
+    workspace: int
+    slots: int
+    threads: int
+
+    @classmethod
+    def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
+        rows: list[list[int]] = []
+        strand_ends, phase_ends, slots = [0], [0], 1
+        for phase in phases:
+            for strand in phase:
+                rows += [[operation.get(field, 0) for field in op.FIELDS] for operation in strand]
+                strand_ends.append(len(rows))
+            phase_ends.append(len(strand_ends) - 1)
+            slots = max(slots, len(phase))
+        table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
+        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, slots, threads)
+
+
+class _Scratch(threading.local):
+    """What a Python thread keeps between calls: its workspace of each dtype, grown to the largest asked for."""
+
+    def __init__(self) -> None:
+        self.workspaces: dict[np.dtype[Any], Array] = {}
+
+    def workspace(self, dtype: np.dtype[Any], slots: int, size: int) -> Array:
+        have = self.workspaces.get(dtype)
+        if have is None or have.shape[0] < slots or have.shape[1] < size:
+            if have is not None:
+                slots, size = max(slots, have.shape[0]), max(size, have.shape[1])
+            have = self.workspaces[dtype] = aligned(slots * round_up(size, dtype), dtype).reshape(slots, -1)
+        return have
+
+
+_scratch = _Scratch()
+_addresses: dict[np.dtype[Any], NDArray[np.uintp]] = {}
+
+
+def round_up(elements: int, dtype: DTypeLike) -> int:
+    """The next number of elements that fills whole cache lines."""
+    line = ALIGNMENT // np.dtype(dtype).itemsize
+    return -(-elements // line) * line
+
+
+def aligned(elements: int, dtype: DTypeLike) -> Array:
+    """An uninitialised vector that begins on a cache line: a vector load across two lines costs twice."""
+    dtype = np.dtype(dtype)
+    memory = np.empty(elements + ALIGNMENT // dtype.itemsize, dtype)
+    start = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
+    return memory[start : start + elements]
+
+
+def run(program: Program, *, inputs: Array, parameters: Array, activations: Array, gradient: Array,
+        targets: Array | None = None, labels: NDArray[np.int64] | None = None, losses: NDArray[np.float64] | None = None,
+        learning_rate: float = 0.0, l2: float = 0.0, scale: float = 0.0, repeats: int = 1, input_step: int = 0,
+        label_step: int = 0, target_step: int = 0) -> None:  # fmt: skip
+    """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
+    dtype = parameters.dtype
+    workspace = _scratch.workspace(dtype, program.slots, program.workspace)
+    number = dtype.type
+    arguments = (
+        _address(dtype), program.table, program.strands, program.phases, repeats, input_step, label_step, target_step,
+        inputs, parameters, activations, gradient, parameters if targets is None else targets,
+        NO_LABELS if labels is None else labels, np.empty(repeats) if losses is None else losses,
+        number(learning_rate), number(l2), number(scale), workspace,
+    )  # fmt: skip
+    if program.threads > 1 and threads.layer() is not None:
+        with threads.entered(program.threads):
+            steps.run_parallel(*arguments)
+    else:
+        steps.run_serial(*arguments)
+
+
+def _address(dtype: np.dtype[Any]) -> NDArray[np.uintp]:
+    if dtype not in _addresses:
+        _addresses[dtype] = np.array([steps.perform.address(from_dtype(dtype))], np.uintp)
+    return _addresses[dtype]
+
+
+def prepare(program: Program, dtype: np.dtype[Any]) -> float:
+    """Compile or load what the program runs on; returns the seconds that took."""
+    start = time.perf_counter()
+    nothing = np.zeros(1, dtype)
+    run(program, inputs=nothing, parameters=nothing, activations=nothing, gradient=nothing, repeats=0)
+    return time.perf_counter() - start

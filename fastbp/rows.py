@@ -1,0 +1,77 @@
+"""The rows of a user's X as the compiled pass reads them: contiguous, in the compute dtype, shifted and scaled.
+
+X itself is read where it is so already; else a part of it at a time is gathered. The whole of X is never copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .kernels.gather import gather_rows
+from .program import aligned
+from .validation import matrix_of_rows
+
+Array = NDArray[Any]
+STAGED_BYTES = 4 * 1024**2
+GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
+
+
+class Rows:
+    """Parameters
+    ----------
+    name : str
+        What the argument is called in errors.
+    X : array_like (n_samples, features)
+        Of any real dtype and layout.
+    features : int
+    dtype : numpy.dtype
+        float32 or float64: what the kernels compute in.
+    shift, scale : array (features,) or None
+        ``(x - shift) * scale``, in the compute dtype.
+    """
+
+    def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
+                 scale: Array | None):  # fmt: skip
+        self.name, self.dtype, self.features = name, dtype, features
+        self.source = matrix_of_rows(name, X, features)
+        self.count = self.source.shape[0]
+        self._in_place = shift is None and scale is None and self.source.dtype == dtype and self.source.flags.carray
+        self._shift = np.zeros(features, dtype) if shift is None else shift
+        self._scale = np.ones(features, dtype) if scale is None else scale
+        self._stage = np.empty((0, features), dtype)
+
+    @property
+    def most(self) -> int:
+        """How many rows one stage holds."""
+        return max(1, STAGED_BYTES // (self.features * self.dtype.itemsize))
+
+    def between(self, begin: int, end: int) -> Array:
+        """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is."""
+        if self._in_place:
+            flat = self.source[begin:end].reshape(-1)
+            if not np.isfinite(flat).all():
+                self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
+            return flat
+        return self.chosen(np.arange(begin, end))
+
+    def chosen(self, rows: NDArray[np.int64]) -> Array:
+        """These rows, gathered to a flat vector that is valid until the next call."""
+        if len(self._stage) < len(rows):
+            self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
+        stage, source, taken = self._stage[: len(rows)], self.source, rows
+        if not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
+            kept = source.dtype.newbyteorder("=") if source.dtype.newbyteorder("=") in GATHERED else self.dtype
+            with np.errstate(over="ignore"):  # to infinity, which is then refused
+                source = np.require(source[rows], kept, ["C", "A", "W"])
+            taken = np.arange(len(rows))
+        wrong = gather_rows(source, taken, self._shift, self._scale, stage)
+        if wrong >= 0:
+            self._refuse(int(rows[wrong]))
+        return stage.reshape(-1)
+
+    def _refuse(self, row: int) -> None:
+        raise ValueError(f"{self.name}: got NaN or infinity in row {row}, expected numbers that are finite in "
+                         f"{self.dtype}, input scaling applied")  # fmt: skip

@@ -1,0 +1,286 @@
+"""Which thread computes what: from shapes to programs for the compiled pass.
+
+A product is split among threads by rows or columns of its result, never along k, so that no split changes a bit. A
+chain of products over the same rows may instead go slab by slab, each thread taking some rows through all layers in
+one phase. Which is best follows from an estimate in vector multiply-adds; only the ratios of its constants matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .kernels import operations as op
+from .kernels.affine import FEW_ROWS
+from .kernels.gemm import MR, panel_size, strips_size
+from .kernels.microkernel import SGD
+from .kernels.simd import TARGET
+from .machine import caches
+from .program import Operation, Program, Strand, round_up
+
+# In vector multiply-adds of one core. Measured on AVX-512: a region 4 us at 3.4 a ns; a packed vector about 3 where
+# it is copied and 6 where it is transposed.
+REGION = 14_000
+COPY, TRANSPOSE = 3, 6
+OPERATION = 150
+STRANDS_A_THREAD = 4  # several for each thread: with one, a sleeping thread leaves two to another
+MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
+LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partial sums aside
+SQUARES = 16384  # weights summed to one partial of the L2 penalty
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the schedule would choose by itself, forced: for tests that expect the same bits of every choice."""
+
+    kc: int | None = None
+    nc: int | None = None
+    direct: bool | None = None
+    row_parts: int | None = None
+    column_parts: int | None = None
+    slabs: bool | None = None
+
+
+_tuning: contextvars.ContextVar[Tuning] = contextvars.ContextVar("fastbp_tuning")
+_NOTHING_FORCED = Tuning()
+
+
+def tuning() -> Tuning:
+    return _tuning.get(_NOTHING_FORCED)
+
+
+@contextlib.contextmanager
+def forced(choice: Tuning) -> Iterator[None]:
+    """Programs built within the block follow `choice` where it is not None."""
+    token = _tuning.set(choice)
+    try:
+        yield
+    finally:
+        _tuning.reset(token)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a schedule depends on beside shapes: dtype, threads, and what is forced."""
+
+    dtype: np.dtype[Any]
+    threads: int
+    forced: Tuning = field(default_factory=tuning)
+
+    @property
+    def lanes(self) -> int:
+        return TARGET.vector_bytes // self.dtype.itemsize
+
+    @functools.cached_property
+    def longest_stretch(self) -> int:
+        """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
+        return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
+
+    def blocking(self, depth: int, columns: int, epilogue: int) -> tuple[int, int]:
+        """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
+        strip = 2 * self.lanes
+        longest = max(LONGEST_UPDATE, self.longest_stretch) if epilogue & SGD else self.longest_stretch
+        kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // longest)))
+        budget = min(2 * caches().l2, MOST_STRIPS) // (kc * self.dtype.itemsize) // strip * strip
+        nc = self.forced.nc or max(strip, budget)
+        return kc, min(-(-nc // strip) * strip, -(-columns // strip) * strip)
+
+
+# ---- products and their parts ----
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of the chain: shape, form, operands, epilogue."""
+
+    rows: int
+    columns: int
+    depth: int
+    a: tuple[int, int, int]  # buffer, offset, leading dimension
+    b: tuple[int, int, int]
+    c: tuple[int, int, int]
+    a_transposed: bool = False
+    b_transposed: bool = False
+    bias: tuple[int, int] = (op.PARAMETERS, 0)
+    y: tuple[int, int] = (op.ACTIVATIONS, 0)
+    epilogue: int = 0
+    resume: bool = False
+
+    def part(self, machine: Machine, i0: int, i1: int, j0: int, j1: int) -> Operation:
+        kc, nc = machine.blocking(self.depth, j1 - j0, self.epilogue)
+        strips = panel_size(kc)
+        direct = i1 - i0 <= FEW_ROWS if machine.forced.direct is None else machine.forced.direct
+        return {
+            "code": op.GEMM, "epilogue": self.epilogue, "resume": int(self.resume),
+            "direct": int(direct and not self.a_transposed and not self.b_transposed),
+            "a_transposed": int(self.a_transposed), "b_transposed": int(self.b_transposed),
+            "row_begin": i0, "row_end": i1, "column_begin": j0, "column_end": j1, "depth": self.depth,
+            "a_buffer": self.a[0], "a": self.a[1], "lda": self.a[2],
+            "b_buffer": self.b[0], "b": self.b[1], "ldb": self.b[2],
+            "c_buffer": self.c[0], "c": self.c[1], "ldc": self.c[2],
+            "bias_buffer": self.bias[0], "bias": self.bias[1], "y_buffer": self.y[0], "y": self.y[1],
+            "kc": kc, "nc": nc, "strips": strips, "partial": strips + strips_size(kc, nc),
+        }  # fmt: skip
+
+    def cost(self, machine: Machine, rows: int, columns: int) -> float:
+        """Vector multiply-adds of a part, packing included."""
+        wide = -(-columns // machine.lanes)
+        if rows <= FEW_ROWS and not self.a_transposed and not self.b_transposed:
+            return OPERATION + 2.0 * rows * wide * self.depth  # one load for each multiply-add
+        packing = (TRANSPOSE if self.b_transposed else COPY) * wide * self.depth
+        if not self.a_transposed:
+            packing += TRANSPOSE * rows * -(-self.depth // machine.lanes)
+        return OPERATION + (rows + rows % 2) * wide * self.depth + packing
+
+    def grid(self, machine: Machine, strands: int) -> tuple[float, int, int]:
+        """The best number of row and column parts, with the time that they take on all threads."""
+        forced = machine.forced
+        strips = -(-self.columns // (2 * machine.lanes))
+        best = (float("inf"), 1, 1)
+        for row_parts in range(1, min(strands, -(-self.rows // 2)) + 1):
+            for column_parts in range(1, min(strands // row_parts, strips) + 1):
+                if forced.row_parts not in (None, row_parts) or forced.column_parts not in (None, column_parts):
+                    continue
+                rows = -(-self.rows // row_parts)
+                columns = min(self.columns, -(-strips // column_parts) * 2 * machine.lanes)
+                rounds = -(-row_parts * column_parts // machine.threads)
+                best = min(best, (rounds * self.cost(machine, rows, columns), row_parts, column_parts))
+        return best if best[0] < float("inf") else (self.cost(machine, self.rows, self.columns), 1, 1)
+
+    def split(self, machine: Machine, row_parts: int, column_parts: int) -> list[Operation]:
+        rows = bounds(self.rows, row_parts, 2)
+        columns = bounds(self.columns, column_parts, 2 * machine.lanes)
+        return [self.part(machine, *i, *j) for i in rows for j in columns]
+
+
+def bounds(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
+    """Cut [0, total) into parts of nearly the same size, at multiples of `unit`; empty ones are left out."""
+    units = -(-total // unit)
+    cuts = [min(total, units * i // parts * unit) for i in range(parts)] + [total]
+    return [(begin, end) for begin, end in itertools.pairwise(cuts) if begin < end] or [(0, total)]
+
+
+@dataclass(frozen=True)
+class RowWise:
+    """An operation that takes any range of rows, such as the loss: `fields` beside the range."""
+
+    rows: int
+    fields: tuple[tuple[str, int], ...]
+    row_cost: float
+
+    def part(self, machine: Machine, i0: int, i1: int, j0: int, j1: int) -> Operation:
+        return {**dict(self.fields), "row_begin": i0, "row_end": i1}
+
+    columns = 0
+
+    def cost(self, machine: Machine, rows: int, columns: int) -> float:
+        return OPERATION + self.row_cost * rows
+
+    def grid(self, machine: Machine, strands: int) -> tuple[float, int, int]:
+        parts = machine.forced.row_parts or max(1, min(strands, self.rows // 16))
+        return -(-parts // machine.threads) * self.cost(machine, -(-self.rows // parts), 0), parts, 1
+
+    def split(self, machine: Machine, row_parts: int, column_parts: int) -> list[Operation]:
+        return [self.part(machine, *rows, 0, 0) for rows in bounds(self.rows, row_parts, 1)]
+
+
+Link = Product | RowWise
+
+
+def chain(links: Sequence[Link], machine: Machine) -> tuple[float, list[list[Strand]]]:
+    """Phases for operations that follow one another over the same rows, and the time they take.
+
+    Neighbours are joined to slabs of rows where that saves more regions than it packs weights again: the cheapest
+    way to cut the chain, found from its end.
+    """
+    if machine.threads == 1:
+        time = sum(link.cost(machine, link.rows, link.columns) for link in links)
+        if (machine.forced.row_parts or 1) == 1 and (machine.forced.column_parts or 1) == 1:
+            return time, [[[link.part(machine, 0, link.rows, 0, link.columns) for link in links]]]
+    strands = STRANDS_A_THREAD * machine.threads
+    best: list[tuple[float, list[list[Strand]]]] = [(0.0, [])]  # of the links behind
+    for first in reversed(range(len(links))):
+        options = []
+        for end in range(first + 1, len(links) + 1):
+            rest_time, rest = best[len(links) - end]
+            group = links[first:end]
+            if end == first + 1:
+                time, row_parts, column_parts = group[0].grid(machine, strands)
+                phase = [[operation] for operation in group[0].split(machine, row_parts, column_parts)]
+                options.append((REGION + time + rest_time, [phase, *rest]))
+            elif machine.forced.slabs is not False:
+                time, parts = slab_parts(group, machine, strands)
+                slabs = bounds(group[0].rows, parts, 2)
+                phase = [[link.part(machine, *rows, 0, link.columns) for link in group] for rows in slabs]
+                options.append((REGION + time + rest_time, [phase, *rest]))
+        if machine.forced.slabs and first == 0:
+            options = options[-1:]
+        best.append(min(options, key=lambda option: option[0]))
+    return best[-1]
+
+
+def slab_parts(group: Sequence[Link], machine: Machine, strands: int) -> tuple[float, int]:
+    rows = group[0].rows
+    options = [machine.forced.row_parts] if machine.forced.row_parts else range(1, min(strands, -(-rows // 2)) + 1)
+    return min(
+        (
+            -(-parts // machine.threads) * sum(link.cost(machine, -(-rows // parts), link.columns) for link in group),
+            parts,
+        )
+        for parts in options
+    )
+
+
+def side_by_side(products: Sequence[Product], machine: Machine) -> tuple[float, list[Strand]]:
+    """Independent products in one phase, each cut by its share of the work; the longest strands first."""
+    costs = [product.cost(machine, product.rows, product.columns) for product in products]
+    if machine.threads == 1 and machine.forced.row_parts is None and machine.forced.column_parts is None:
+        return sum(costs), [[p.part(machine, 0, p.rows, 0, p.columns) for p in products]]
+    strands: list[tuple[float, Strand]] = []
+    for product, cost in zip(products, costs, strict=True):
+        share = max(1, round(STRANDS_A_THREAD * machine.threads * cost / sum(costs)))
+        _, row_parts, column_parts = product.grid(machine, share)
+        for part in product.split(machine, row_parts, column_parts):
+            height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]
+            strands.append((product.cost(machine, height, width), [part]))
+    strands.sort(key=lambda strand: -strand[0])
+    total = sum(cost for cost, _ in strands)
+    return max(total / machine.threads, strands[0][0]) + REGION, [strand for _, strand in strands]
+
+
+def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dtype[Any]) -> int:
+    """Elements of workspace that one strand needs at the most."""
+    need = least
+    for operation in itertools.chain.from_iterable(itertools.chain.from_iterable(phases)):
+        if operation["code"] == op.GEMM:
+            aside = operation["epilogue"] & SGD and operation["depth"] > operation["kc"]
+            rows = operation["row_end"] - operation["row_begin"] if aside else 0
+            need = max(need, operation["partial"] + rows * operation["nc"])
+    return round_up(need, dtype)
+
+
+def cheapest(write: Callable[[Machine], tuple[float, list[list[Strand]]]], dtype: np.dtype[Any], threads: int,
+             least_workspace: int) -> Program:  # fmt: skip
+    """The parallel program where its estimate is lower than the serial one's; `write` gives time and phases."""
+    options = [(*write(Machine(dtype, number)), number) for number in sorted({1, threads})]
+    _, phases, number = min(options, key=lambda option: option[0])
+    phases = merged(phases)
+    return Program.of(phases, workspace_need(phases, least_workspace, dtype), number)
+
+
+def merged(phases: Sequence[list[Strand]]) -> list[list[Strand]]:
+    """Phases of one strand each need no barrier between them."""
+    result: list[list[Strand]] = []
+    for phase in phases:
+        if result and len(phase) == len(result[-1]) == 1:
+            result[-1] = [result[-1][0] + phase[0]]
+        else:
+            result.append(phase)
+    return result

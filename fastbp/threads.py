@@ -1,0 +1,130 @@
+"""Which of Numba's threads a call may use, and when none: the threading policy.
+
+- TBB where its library can be loaded, else OpenMP: both may be entered from several Python threads at a time.
+- Never Numba's own workqueue, which aborts the process when two Python threads meet in it: then serial.
+- After a fork: serial in the child, whose pool did not survive.
+- What the user has set (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) holds.
+
+Nothing is loaded or started at import: small networks never start the pool.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+import functools
+import importlib.metadata
+import os
+from collections.abc import Iterator
+
+import numba
+from numba.core import config
+from numba.np.ufunc import parallel
+
+TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
+
+_limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thread_limit", default=None)
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def load_tbb() -> bool:
+    """Load the library of the ``tbb`` distribution, which lies off the loader's path, by its absolute path."""
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in TBB_LIBRARIES:
+            try:
+                ctypes.CDLL(str(file.locate().resolve()), mode=ctypes.RTLD_GLOBAL)
+            except OSError:
+                continue
+            return True
+    return False
+
+
+@functools.cache
+def layer() -> str | None:
+    """The threading layer that parallel calls use, ``"tbb"`` or ``"omp"``; None where all calls are serial.
+
+    The first call starts Numba's pool, by Numba's own choice with TBB within reach, and sees what it has become.
+
+    Examples
+    --------
+    >>> layer() in ("tbb", "omp", None)
+    True
+    """
+    load_tbb()  # a system's own TBB serves too
+    try:
+        numba.get_num_threads()
+        chosen = numba.threading_layer()
+    except ValueError:  # the layer that the user asks for cannot be loaded
+        return None
+    return chosen if chosen in ("tbb", "omp") else None
+
+
+def count() -> int:
+    """How many threads a call from here may use: 1 means serial. Does not start the pool.
+
+    Examples
+    --------
+    >>> with limit(1):
+    ...     count()
+    1
+    """
+    wanted = _limit.get()
+    if wanted == 1 or _forked:
+        return 1
+    allowed = int(numba.get_num_threads() if parallel._is_initialized else config.NUMBA_NUM_THREADS)
+    return allowed if wanted is None else min(wanted, allowed)
+
+
+@contextlib.contextmanager
+def limit(threads: int | None) -> Iterator[None]:
+    """Let calls within the block use at most so many threads; results do not depend on it by a single bit.
+
+    Parameters
+    ----------
+    threads : int or None
+        At least 1; None sets no limit.
+
+    Raises
+    ------
+    ValueError
+        When `threads` is not a positive whole number.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> with fastbp.threads.limit(1):
+    ...     probabilities = fastbp.MLP((2, 3, 2), seed=0).predict_proba([[0.5, 1.0]])
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(f"threads: got {threads!r}, expected a whole number of at least 1, or None")
+    token = _limit.set(threads)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+@contextlib.contextmanager
+def entered(threads: int) -> Iterator[None]:
+    """Numba's own settings for one parallel call, put back after it: they belong to this Python thread alone."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        with numba.parallel_chunksize(1):  # else a sleeping thread leaves two strands to another
+            yield
+    finally:
+        numba.set_num_threads(before)

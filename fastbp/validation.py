@@ -1,0 +1,177 @@
+"""The boundary: what comes from a user becomes arrays that kernels may be trusted with, or a clear error.
+
+Compiled code checks nothing, so everything is checked here, once, on every call: an unchecked label would write
+into a neighbour's memory. Every error names the argument, what came and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
+    """`value` as an array of numbers, of any real dtype and layout; nothing is copied that is an array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: got a masked array, expected a plain one: fill its gaps first, with .filled(...)")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name}: got {type(value).__name__} that is not rectangular, expected an array") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: got {array.ndim} dimensions, shape {array.shape}, expected {ndim}")
+    return array
+
+
+def kernel_array(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The same numbers as kernels take them: C-contiguous, aligned, native and writable; itself where it is so."""
+    if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
+        return array
+    return np.require(array, dtype, ["C", "A", "W"])
+
+
+def compute_dtype(*arrays: Array) -> np.dtype[Any]:
+    """float64 where NumPy's promotion of the operands needs more than float32, else float32."""
+    return FLOATS[np.result_type(*arrays).itemsize > 4 or all(array.dtype.kind in "biu" for array in arrays)]
+
+
+def shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {expected}")
+
+
+def finite(name: str, array: Array) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected finite numbers")
+
+
+def output(name: str, out: Array, expected: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
+    """Check an array that results go into; strided ones are filled by way of a copy."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name}: got {type(out).__name__}, expected an array")
+    if out.dtype != dtype:
+        raise TypeError(f"{name}: got dtype {out.dtype}, expected {dtype}")
+    shape(name, out, expected)
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: got a read-only array, expected a writable one")
+    for operand in inputs:
+        if np.shares_memory(out, operand):
+            raise ValueError(f"{name}: got an array that overlaps an input, expected one with memory of its own")
+    return out
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """An integer, NumPy's too, but no bool."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: got {value!r}, expected a whole number of at least {least}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: got {value!r}, expected a whole number of at least {least}") from None
+    if number < least:
+        raise ValueError(f"{name}: got {number}, expected at least {least}")
+    return number
+
+
+def rate(name: str, value: Any) -> float:
+    """A finite number that is not negative."""
+    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
+        raise TypeError(f"{name}: got {value!r}, expected a number of at least 0")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {value!r}, expected a number of at least 0") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"{name}: got {number}, expected a finite number of at least 0")
+    return number
+
+
+def choice(name: str, value: Any, options: Sequence[str]) -> str:
+    if value not in options:
+        raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}")
+    return str(value)
+
+
+def layer_sizes(value: Any) -> tuple[int, ...]:
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise TypeError(f"sizes: got {value!r}, expected the features of the input and of every layer's output")
+    sizes = tuple(whole_number(f"sizes[{i}]", size) for i, size in enumerate(value))
+    if len(sizes) < 2:
+        raise ValueError(f"sizes: got {sizes}, expected at least two: the input's features and the classes")
+    return sizes
+
+
+def float_dtype(value: Any) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(value)
+    except TypeError:
+        raise TypeError(f"dtype: got {value!r}, expected float32 or float64") from None
+    if dtype not in FLOATS:
+        raise ValueError(f"dtype: got {dtype}, expected float32 or float64")
+    return dtype.newbyteorder("=")
+
+
+def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dtype[Any]) -> Array | None:
+    """A number or one for each feature, as a vector of the compute dtype."""
+    if value is None:
+        return None
+    array = real_array(name, value)
+    if array.shape not in ((), (features,)):
+        raise ValueError(f"{name}: got shape {array.shape}, expected a number or shape ({features},)")
+    finite(name, array)
+    vector = np.full(features, array, dtype)
+    finite(f"{name} in {dtype}", vector)
+    return vector
+
+
+def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
+    array = real_array(name, value)
+    if array.ndim != 2 or array.shape[1] != features:
+        raise ValueError(f"{name}: got shape {array.shape}, expected (n_samples, {features})")
+    if array.shape[0] == 0:
+        raise ValueError(f"{name}: got no rows, shape {array.shape}, expected at least one")
+    return array
+
+
+def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
+    """Class indices as int64 (rows,), or probabilities (rows, classes) in the compute dtype."""
+    array = real_array(name, value)
+    if array.ndim == 2:
+        return probabilities(name, array, rows, classes, dtype)
+    if array.shape != (rows,):
+        raise ValueError(f"{name}: got shape {array.shape}, expected ({rows},) class indices or "
+                         f"({rows}, {classes}) probabilities")  # fmt: skip
+    wrong = ~((array >= 0) & (array < classes))
+    if array.dtype.kind == "f":
+        wrong |= array != np.floor(array)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{name}: got {array[i]} at [{i}], expected whole numbers from 0 to {classes - 1}")
+    return np.require(array, np.int64, ["C", "A", "W"])
+
+
+def probabilities(name: str, array: Array, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
+    """Rows that sum to 1 within the rounding of their own dtype."""
+    shape(name, array, (rows, classes))
+    finite(name, array)
+    if (array < 0).any():
+        where = tuple(int(index) for index in np.argwhere(array < 0)[0])
+        raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected probabilities of at least 0")
+    sums = array.sum(axis=1, dtype=np.float64)
+    tolerance = 4 * classes * np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0
+    wrong = np.abs(sums - 1.0) > tolerance
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{name}: got row {i} with sum {sums[i]:.9g}, expected rows of probabilities that sum to 1")
+    return kernel_array(array, dtype)
