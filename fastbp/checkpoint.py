@@ -229,15 +229,15 @@ def _json(header: dict[str, Any]) -> str:
     return json.dumps(header, sort_keys=True)
 
 
-def _npy(array: NDArray[Any]) -> memoryview:
+def _npy(array: NDArray[Any]) -> bytes:
     """The bytes of an .npy file: little-endian and in C order, so that equal arrays give equal bytes."""
     buffer = io.BytesIO()
     canonical = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     np.lib.format.write_array(buffer, canonical, allow_pickle=False)
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
-def _add(digest: Any, name: str, content: bytes | memoryview) -> None:
+def _add(digest: Any, name: str, content: bytes) -> None:
     """Take an entry into the digest, with its length, so that no content can pass for another's end."""
     digest.update(f"{name}\n{len(content)}\n".encode())
     digest.update(content)
@@ -247,7 +247,7 @@ def _write_zip(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], header: dict[
     digest = hashlib.sha256()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
-        def store(name: str, content: memoryview) -> None:
+        def store(name: str, content: bytes) -> None:
             info = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980, not now
             info.create_system = 3  # else it tells Windows from the rest
             info.external_attr = 0o644 << 16

@@ -263,12 +263,13 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
         W[...] = target
 
 
-def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, **rates: float) -> None:
+def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None,
+                 learning_rate: float = 0.0, l2: float = 0.0) -> None:  # fmt: skip
     if c.size:
         program = _elementwise_program(code, c.size, dtype, threads.count())
         flat = a.reshape(-1)
         run(program, inputs=flat, parameters=flat if b is None else b.reshape(-1), activations=c.reshape(-1),
-            gradient=flat, **rates)  # fmt: skip
+            gradient=flat, learning_rate=learning_rate, l2=l2)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)

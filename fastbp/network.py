@@ -151,7 +151,8 @@ class MLP:
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
         """Index of the largest logit of each row, the lowest on ties, (n,) int64; errors as for `logits`."""
-        return np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
+        predictions: NDArray[np.int64] = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
+        return predictions
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Share of the rows whose prediction is right; y holds class indices, or probabilities by their argmax."""
@@ -311,7 +312,8 @@ class MLP:
             if held_out is not None:
                 history.validation_loss.append(self.loss(*held_out))
                 history.validation_score.append(self.score(*held_out))
-            return any([callback(self, history) is True for callback in callbacks])
+            answers = [callback(self, history) for callback in callbacks]  # all are called, whatever the first says
+            return any(answer is True for answer in answers)
 
         return training.run(after_epoch, progress)
 
@@ -369,7 +371,7 @@ class MLP:
 SCALING = ("input_shift", "input_scale")
 
 
-def _labels_of(labels: Array, begin: int, end: int) -> tuple[str, dict[str, Array]]:
+def _labels_of(labels: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
     if labels.ndim == 1:
         return "labels", {"labels": labels[begin:end]}
     return "probabilities", {"targets": labels[begin:end].reshape(-1)}

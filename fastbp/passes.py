@@ -161,7 +161,8 @@ class _Writer:
 
     def squares(self) -> list[Operation]:
         """The L2 penalty's sums, cut at fixed places."""
-        layout, operations = self.network.layout, []
+        layout = self.network.layout
+        operations: list[Operation] = []
         for start, (fan_in, fan_out) in zip(layout.weight_starts, layout.fans, strict=True):
             for begin in range(0, fan_in * fan_out, SQUARES):
                 operations.append({

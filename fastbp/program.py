@@ -84,10 +84,24 @@ def aligned(elements: int, dtype: DTypeLike) -> Array:
     return memory[start : start + elements]
 
 
-def run(program: Program, *, inputs: Array, parameters: Array, activations: Array, gradient: Array,
-        targets: Array | None = None, labels: NDArray[np.int64] | None = None, losses: NDArray[np.float64] | None = None,
-        learning_rate: float = 0.0, l2: float = 0.0, scale: float = 0.0, repeats: int = 1, input_step: int = 0,
-        label_step: int = 0, target_step: int = 0) -> None:  # fmt: skip
+def run(
+    program: Program,
+    *,
+    inputs: Array,
+    parameters: Array,
+    activations: Array,
+    gradient: Array,
+    targets: Array | None = None,
+    labels: NDArray[np.int64] | None = None,
+    losses: NDArray[np.float64] | None = None,
+    learning_rate: float = 0.0,
+    l2: float = 0.0,
+    scale: float = 0.0,
+    repeats: int = 1,
+    input_step: int = 0,
+    label_step: int = 0,
+    target_step: int = 0,
+) -> None:
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
     dtype = parameters.dtype
     workspace = _scratch.workspace(dtype, program.slots, program.workspace)

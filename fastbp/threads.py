@@ -17,6 +17,7 @@ import functools
 import importlib.metadata
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numba
 from numba.core import config
@@ -46,7 +47,7 @@ def load_tbb() -> bool:
     for file in files:
         if file.name in TBB_LIBRARIES:
             try:
-                ctypes.CDLL(str(file.locate().resolve()), mode=ctypes.RTLD_GLOBAL)
+                ctypes.CDLL(str(Path(file.locate()).resolve()), mode=ctypes.RTLD_GLOBAL)
             except OSError:
                 continue
             return True

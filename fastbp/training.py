@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ class Training:
     shuffle: bool
 
     def __post_init__(self) -> None:
-        self.batch = min(self.batch_size, self.rows.count)
+        self.batch: int = min(self.batch_size, self.rows.count)
         dtype = self.parameters.dtype
         self._activations = aligned(passes.Activations(self.network, self.batch, dtype).total, dtype)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
@@ -74,7 +75,7 @@ class Training:
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
         history = History()
         before, random_state = np.empty_like(self.parameters), self.rng.bit_generator.state
-        history.compile_seconds = program.prepare(self._step(self.batch), self.parameters.dtype)
+        history.compile_seconds = program.prepare(self._step(self.batch), self.parameters.dtype) + self.rows.prepare()
         with _progress_bar(progress, self.epochs * self.rows.count) as bar:
             for epoch in range(self.epochs):
                 before[...] = self.parameters
@@ -105,7 +106,7 @@ class Training:
             whole = (end - begin) // self.batch * self.batch
             for first, last in self._calls(whole, end - begin):
                 total += self._call(inputs, labels, first, last, bar)
-                if not np.isfinite(total):
+                if not math.isfinite(total):
                     return total
         return total
 
@@ -152,10 +153,11 @@ class Training:
                                     tuning())  # fmt: skip
 
     def _diverged(self, what: str, epoch: int) -> str:
-        return (f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the "
-                f"parameters from before that epoch are kept. Try a smaller learning_rate (now {self.learning_rate:g}), "
-                f"inputs scaled to order one (input_shift, input_scale)"
-                + (f", or a smaller l2 (now {self.l2:g})" if self.l2 else ""))  # fmt: skip
+        return (
+            f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
+            f"from before that epoch are kept. Try a smaller learning_rate (now {self.learning_rate:g}), inputs scaled "
+            "to order one (input_shift, input_scale)" + (f", or a smaller l2 (now {self.l2:g})" if self.l2 else "")
+        )
 
 
 class _NoBar:

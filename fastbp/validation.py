@@ -119,7 +119,7 @@ def float_dtype(value: Any) -> np.dtype[Any]:
         raise TypeError(f"dtype: got {value!r}, expected float32 or float64") from None
     if dtype not in FLOATS:
         raise ValueError(f"dtype: got {dtype}, expected float32 or float64")
-    return dtype.newbyteorder("=")
+    return FLOATS[FLOATS.index(dtype)]
 
 
 def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dtype[Any]) -> Array | None:

@@ -19,7 +19,7 @@ def gather_rows(X, rows, shift, scale, out):
         for j in range(row.size):
             value = (shift.dtype.type(row[j]) - shift[j]) * scale[j]
             target[j] = value
-            wrong |= not (value - value == 0)
+            wrong |= value - value != 0
         if wrong != 0 and first < 0:
             first = i
     return first

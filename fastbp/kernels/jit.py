@@ -62,15 +62,15 @@ class CompiledOnce:
 
     def __init__(self, function: Callable[..., Any], signature: Callable[[types.Type], Any]):
         self._function, self._signature = function, signature
-        self._compiled: dict[types.Type, CFunc] = {}
+        self._compiled: dict[types.Type, Any] = {}
         self._lock = threading.Lock()
-        functools.update_wrapper(self, function)
+        self.__doc__ = function.__doc__
 
-    def compiled(self, dtype: types.Type) -> CFunc:
+    def compiled(self, dtype: types.Type) -> Any:
         """The C function for a Numba float type, compiled or loaded from the disk cache the first time."""
         with self._lock:
             if dtype not in self._compiled:
-                callback = CFunc(
+                callback: Any = CFunc(
                     self._function, normalize_signature(self._signature(dtype)), locals={}, options=dict(OPTIONS)
                 )
                 callback._cache = _stamped_cache(self._function, "once") or callback._cache
@@ -79,7 +79,8 @@ class CompiledOnce:
             return self._compiled[dtype]
 
     def address(self, dtype: types.Type) -> int:
-        return self.compiled(dtype).address
+        address: int = self.compiled(dtype).address
+        return address
 
 
 def compiled_once(signature: Callable[[types.Type], Any]) -> Callable[[Callable[..., Any]], CompiledOnce]:

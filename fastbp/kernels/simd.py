@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
     def lanes(self, dtype: types.Type) -> int:
         """How many numbers of a Numba float type one vector holds."""
-        return self.vector_bytes * 8 // dtype.bitwidth
+        return self.vector_bytes * 8 // int(dtype.bitwidth)
 
 
 TARGET = Target.of_compiler()

@@ -1,0 +1,1 @@
+"""Airspeed velocity benchmarks; ``python -m asv_benchmarks`` prints their ratios without asv."""
