@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 
 class NumpyNetwork:
     def __init__(self, sizes: tuple[int, ...], batch: int, seed: int = 0):
         rng = np.random.default_rng(seed)
-        fans = list(zip(sizes[:-1], sizes[1:], strict=True))
+        fans = list(itertools.pairwise(sizes))
         self.W = [(rng.standard_normal(fan) * np.sqrt(2 / fan[0])).astype(np.float32) for fan in fans]
         self.b = [np.zeros(fan_out, np.float32) for _, fan_out in fans]
         self.H = [np.empty((batch, size), np.float32) for size in sizes[1:]]
