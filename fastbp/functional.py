@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import threads, validation
 from .kernels import operations as op
+from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU
 from .passes import EXP_COST, LOSS_OPERATION
 from .program import Program, Strand, run
@@ -340,4 +341,4 @@ def _loss_program(n: int, classes: int, dtype: np.dtype[Any], count: int, form: 
         time, phases = chain([rows], machine)
         return time, [*phases, [[mean]]]
 
-    return cheapest(write, dtype, count, n)
+    return cheapest(write, dtype, count, n + SCRATCH)

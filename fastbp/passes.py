@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import operations as op
+from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU, RELU_MASK, SGD
 from .parameters import Layout
 from .program import Operation, Program, Strand, round_up
@@ -178,7 +179,7 @@ class _Writer:
 
 
 def _least_workspace(network: Network, rows: int) -> int:
-    return max(rows, *network.sizes)  # row sums of a loss, column sums of a bias
+    return max(rows + SCRATCH, *network.sizes)  # row sums of a loss, column sums of a bias
 
 
 # `forced` is the tuning in force: part of what a program is remembered by.

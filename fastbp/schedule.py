@@ -83,6 +83,12 @@ class Machine:
         """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
 
+    def makespan(self, strands: int, cost: float) -> float:
+        """Time of so many equal strands: at the end one is often alone, for half its length on average."""
+        if self.threads == 1:
+            return strands * cost
+        return max(-(-strands // self.threads) * cost, strands * cost / self.threads + cost / 2)
+
     def blocking(self, depth: int, columns: int, epilogue: int) -> tuple[int, int]:
         """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
         strip = 2 * self.lanes
@@ -150,8 +156,8 @@ class Product:
                     continue
                 rows = -(-self.rows // row_parts)
                 columns = min(self.columns, -(-strips // column_parts) * 2 * machine.lanes)
-                rounds = -(-row_parts * column_parts // machine.threads)
-                best = min(best, (rounds * self.cost(machine, rows, columns), row_parts, column_parts))
+                time = machine.makespan(row_parts * column_parts, self.cost(machine, rows, columns))
+                best = min(best, (time, row_parts, column_parts))
         return best if best[0] < float("inf") else (self.cost(machine, self.rows, self.columns), 1, 1)
 
     def split(self, machine: Machine, row_parts: int, column_parts: int) -> list[Operation]:
@@ -185,7 +191,7 @@ class RowWise:
 
     def grid(self, machine: Machine, strands: int) -> tuple[float, int, int]:
         parts = machine.forced.row_parts or max(1, min(strands, self.rows // 16))
-        return -(-parts // machine.threads) * self.cost(machine, -(-self.rows // parts), 0), parts, 1
+        return machine.makespan(parts, self.cost(machine, -(-self.rows // parts), 0)), parts, 1
 
     def split(self, machine: Machine, row_parts: int, column_parts: int) -> list[Operation]:
         return [self.part(machine, *rows, 0, 0) for rows in bounds(self.rows, row_parts, 1)]
@@ -252,7 +258,7 @@ def side_by_side(products: Sequence[Product], machine: Machine) -> tuple[float, 
             strands.append((product.cost(machine, height, width), [part]))
     strands.sort(key=lambda strand: -strand[0])
     total = sum(cost for cost, _ in strands)
-    return max(total / machine.threads, strands[0][0]) + REGION, [strand for _, strand in strands]
+    return max(total / machine.threads + strands[0][0] / 2, strands[0][0]) + REGION, [strand for _, strand in strands]
 
 
 def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dtype[Any]) -> int:

@@ -84,7 +84,7 @@ def relu_backward(dy, y, dx):
 @kernel
 def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
     """Logits (n, classes), labels (n,) int64 below classes: fills dlogits = (softmax - one-hot) / n and the row
-    losses (n,); returns the mean loss, a float64. At least n elements of workspace."""
+    losses (n,); returns the mean loss, a float64. The workspace holds at least n + 768 elements."""
     n, classes = logits.shape
     scale = number(pointer(logits), 1.0) / number(pointer(logits), n)
     cross_entropy_of_labels(n, classes, pointer(logits), pointer(labels), scale, pointer(dlogits), pointer(losses),

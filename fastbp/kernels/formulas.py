@@ -32,6 +32,11 @@ def multiply(a: Lanes, b: Lanes) -> Lanes:
 
 
 @formula
+def divide(a: Lanes, b: Lanes) -> Lanes:
+    return a / b
+
+
+@formula
 def subtract(a: Lanes, b: Lanes) -> Lanes:
     return a - b
 
@@ -46,6 +51,12 @@ def multiply_add(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
 def larger(a: Lanes, b: Lanes) -> Lanes:
     """The larger one; `b` where either is NaN."""
     return select(a > b, a, b)
+
+
+@formula
+def cross_term(t: Lanes, shifted: Lanes, total: Lanes) -> Lanes:
+    """``total + t * shifted``; a class that is not wanted adds nothing, however unlikely: 0 times -infinity is 0."""
+    return select(t > 0.0, fma(t, shifted, total), total)
 
 
 @formula

@@ -171,7 +171,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     Returns
     -------
     array (depth + 16, columns rounded up + 32)
-        Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs one entry a row.
+        Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs n + 768 elements for n rows.
 
     Examples
     --------

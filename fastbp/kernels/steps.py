@@ -72,7 +72,7 @@ def perform(row, inputs, parameters, activations, gradient, targets, labels, ste
         cross_entropy_of_probabilities(count, lda, advance(a, at), advance(b, at), scale, advance(c, at),
                                        advance(y, i0), workspace)  # fmt: skip
     elif code == op.SOFTMAX:
-        softmax_rows(count, lda, advance(a, i0 * lda), advance(c, i0 * lda))
+        softmax_rows(count, lda, advance(a, i0 * lda), advance(c, i0 * lda), workspace)
     elif code == op.RELU_FORWARD:
         relu_flat(count, advance(a, i0), advance(c, i0))
     elif code == op.RELU_BACKWARD:
