@@ -236,10 +236,7 @@ def slab_parts(group: Sequence[Link], machine: Machine, strands: int) -> tuple[f
     rows = group[0].rows
     options = [machine.forced.row_parts] if machine.forced.row_parts else range(1, min(strands, -(-rows // 2)) + 1)
     return min(
-        (
-            -(-parts // machine.threads) * sum(link.cost(machine, -(-rows // parts), link.columns) for link in group),
-            parts,
-        )
+        (machine.makespan(parts, sum(link.cost(machine, -(-rows // parts), link.columns) for link in group)), parts)
         for parts in options
     )
 

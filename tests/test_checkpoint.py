@@ -115,7 +115,7 @@ def test_round_trip_is_exact(path: Path, name: str) -> None:
     assert array.tobytes() == before
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_round_trip_of_anything(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     dtypes = hnp.scalar_dtypes().filter(lambda dtype: dtype.kind in "biufcSU" and dtype.char not in "gG")
@@ -154,11 +154,13 @@ def test_same_content_same_bytes(tmp_path: Path) -> None:
     other = {name: np.array(array, order="F") for name, array in reversed(arrays.items())}
     other["weights_0"] = other["weights_0"].astype(">f4")
     write(tmp_path / "b", other, dict(reversed(metadata.items())))
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    same = (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert same  # apart: pytest takes minutes to show where binary files differ
     with zipfile.ZipFile(tmp_path / "a") as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     write(tmp_path / "b", other, {**metadata, "seed": 1})
-    assert (tmp_path / "a").read_bytes() != (tmp_path / "b").read_bytes()
+    same = (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert not same
 
 
 # The file's place
@@ -621,10 +623,10 @@ def test_array_header_that_claims_another_size(saved: Path, shape: str) -> None:
         read(saved)
 
 
-@pytest.mark.parametrize("descr", ["|V8", "<U0", "<M8[s]", "<f16", "nonsense"])
-def test_array_of_a_dtype_that_is_never_written(saved: Path, descr: str) -> None:
+@pytest.mark.parametrize(("descr", "size"), [("|V8", 8), ("<U0", 0), ("<M8[s]", 8), ("<f16", 16), ("nonsense", 8)])
+def test_array_of_a_dtype_that_is_never_written(saved: Path, descr: str, size: int) -> None:
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (1,), }}\n"
-    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(8)
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(size)
     repack(saved, lambda entries: entries.update({"biases_0.npy": data}))
     with pytest.raises(CheckpointError, match=r"model\.npz: (not written by fastbp|damaged)"):
         read(saved)

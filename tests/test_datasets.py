@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastbp import datasets
+from fastbp import datasets, readers
 from fastbp.datasets import load, load_digits, quadrants, stratified_split
 
 # --- digits and quadrants ---------------------------------------------------------------------------------------------
@@ -544,7 +544,7 @@ def test_csv_sums_that_overflow_are_no_fault(csv_file: CsvFile) -> None:
 
 
 def test_csv_with_more_texts_than_are_remembered(csv_file: CsvFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets._Numbers, "most", 3)
+    monkeypatch.setattr(readers._Numbers, "most", 3)
     rows = [[i, -i / 7] for i in range(10)]
     content = "".join(f"{a!r},{b!r},k\n" for a, b in rows)
     assert load(csv_file(content)).X.tolist() == rows

@@ -280,9 +280,31 @@ def test_a_wrong_gradient_of_a_smooth_function_is_never_taken_for_a_kink(frequen
 
 
 def test_a_large_step_is_not_taken_for_a_kink() -> None:
-    result = gradcheck(lambda x: (x**4).sum(), lambda x: 4 * x**3, [1.0, 2.0], step=1e-2)
-    assert not result  # h² f'''/6 is 1.5e-4 of the gradient
+    result = gradcheck(lambda x: (x**4).sum(), lambda x: 4 * x**3, [1.0], step=1e-2)
+    assert not result  # h² f'''/6 is 1e-4 of the gradient
     assert result.skipped == 0
+
+
+def test_rounding_is_not_taken_for_a_kink() -> None:
+    # Near 1e6 a value is good to 6e-11, a central slope to 1e-5, the measure of a kink to 1e-4.
+    slope, point = np.random.default_rng(2).uniform(0.5, 1, (2, 50))
+    result = gradcheck(lambda x: 1e6 + x @ slope, slope + 1e-3, point, tolerance=4e-5)
+    assert not result
+    assert result.skipped == 0
+    assert gradcheck(lambda x: 1e6 + x @ slope, slope, point, tolerance=4e-5)
+
+
+def test_a_kink_too_small_to_matter_excuses_nothing() -> None:
+    result = gradcheck(lambda x: x[0] + 1e-8 * abs(x[0]), [1.001], [0.0])
+    assert not result
+    assert result.skipped == 0
+
+
+def test_a_kink_does_not_excuse_nan() -> None:
+    result = gradcheck(lambda x: abs(x).sum(), [math.nan, 1.0], [0.0, 1.0])
+    assert not result
+    assert result.skipped == 0
+    assert result.worst == (0,)
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.01])

@@ -164,8 +164,8 @@ def test_sgd_update_by_hand() -> None:
 def test_a_32_bit_scalar_rounds_nothing() -> None:
     tenth: Any = np.float32(0.1)
     W, b = [[[1 / 3]]], [[0.0]]
-    assert reference.sgd_update(1 / 3, 0.0, tenth, 1.0) == 1 / 3 - float(tenth) * (1 / 3)
-    assert reference.loss(W, b, [[0.0]], [0], l2=tenth) == float(tenth) / 2 * (1 / 3) ** 2
+    assert float(reference.sgd_update(1 / 3, 0.0, tenth, 1.0)) == 1 / 3 - float(tenth) * (1 / 3)
+    assert float(reference.loss(W, b, [[0.0]], [0], l2=tenth)) == float(tenth) / 2 * (1 / 3) ** 2
 
 
 # By brute force

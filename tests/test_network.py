@@ -1,0 +1,503 @@
+"""The network's public face, its initial weights, its outputs and every gradient of `MLP.gradient`."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import MLP, gradcheck, passes, reference
+from fastbp.gradients import numeric_gradient
+from fastbp.schedule import Machine, Tuning, forced
+
+DTYPES = ("float32", "float64")
+SIZES = ((2, 50, 4), (13, 57, 129, 7), (64, 100, 10), (5, 3))
+WIDE = (8, 9000, 4)  # its activations allow 64 rows a call: everything beyond goes part by part
+
+
+def network(sizes: tuple[int, ...], dtype: str = "float32", seed: int = 0, **options: Any) -> MLP:
+    """With biases that are not 0, so that a bias left out is seen."""
+    net = MLP(sizes, dtype=dtype, seed=seed, **options)
+    rng = np.random.default_rng(seed + 1)
+    for b in net.biases:
+        b[...] = rng.normal(0.0, 0.3, b.shape)
+    return net
+
+
+def rows(n: int, sizes: tuple[int, ...], dtype: str = "float32", seed: int = 7) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], n)
+
+
+def probabilities(n: int, classes: int, dtype: str = "float64", seed: int = 3) -> Any:
+    """Multiples of 1/64, so that every row sums to 1 in any dtype."""
+    draws = np.random.default_rng(seed).multinomial(64, np.full(classes, 1 / classes), size=n)
+    return (draws / 64).astype(dtype)
+
+
+def close(got: Any, expected: Any, dtype: str, length: int) -> None:
+    """Within the rounding of sums of so many terms, relative to the largest entry."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    assert got.shape == expected.shape
+    difference = np.abs(got.astype(np.float64) - expected).max()
+    assert difference <= length * np.finfo(dtype).eps * np.abs(expected).max()
+
+
+def parts(net: MLP) -> dict[str, Any]:
+    """What the functions of the reference take."""
+    return {"weights": net.weights, "biases": net.biases, "activation": net.activation,
+            "input_shift": net.input_shift, "input_scale": net.input_scale}  # fmt: skip
+
+
+# ---- construction ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_parameters_are_one_flat_buffer(sizes: tuple[int, ...], dtype: str) -> None:
+    net = MLP(sizes, dtype=dtype, seed=0)
+    assert net.sizes == sizes
+    assert net.classes == sizes[-1]
+    assert net.dtype == np.dtype(dtype)
+    assert [W.shape for W in net.weights] == list(itertools.pairwise(sizes))
+    assert [b.shape for b in net.biases] == [(size,) for size in sizes[1:]]
+    assert net.parameters.ndim == 1
+    assert net.parameters.flags.c_contiguous
+    assert net.parameters.flags.writeable
+    net.parameters[...] = np.arange(net.parameters.size)
+    at = 0
+    for W, b in zip(net.weights, net.biases, strict=True):  # W1, b1, W2, b2, ..., nothing between them
+        for part in (W, b):
+            assert part.dtype == np.dtype(dtype)
+            assert np.shares_memory(part, net.parameters)
+            np.testing.assert_array_equal(part, np.arange(at, at + part.size).reshape(part.shape))
+            at += part.size
+    assert at == net.parameters.size
+
+
+def test_writing_into_the_views_changes_the_network() -> None:
+    net = network((3, 4, 2))
+    X, _ = rows(6, net.sizes)
+    for W in net.weights:
+        W[...] = 0.0
+    net.biases[-1][...] = [1.5, -2.5]
+    np.testing.assert_array_equal(net.logits(X), np.broadcast_to(np.float32([1.5, -2.5]), (6, 2)))
+    net.parameters *= 2
+    np.testing.assert_array_equal(net.logits(X), np.broadcast_to(np.float32([3.0, -5.0]), (6, 2)))
+    net.weights[1][0, 1] = 7.0
+    assert net.parameters[3 * 4 + 4 + 1] == 7.0
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(3, np.float32), np.zeros(26, np.float64), np.zeros((26, 1), np.float32), None])
+def test_parameters_cannot_be_replaced_by_what_kernels_would_read_beyond(wrong: Any) -> None:
+    net = network((3, 4, 2))  # 26 parameters, float32
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        net.parameters = wrong
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 2], np.array([3, 4, 2]), (np.int64(3), np.uint8(4), 2), iter((3, 4, 2))])
+def test_sizes_of_any_sequence(sizes: Any) -> None:
+    net = MLP(sizes, seed=0)
+    assert net.sizes == (3, 4, 2)
+    assert all(type(size) is int for size in net.sizes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("f4"), "f4"])
+def test_dtype_by_any_name(dtype: Any) -> None:
+    assert MLP((2, 2), dtype=dtype).parameters.dtype == np.float32
+
+
+def test_float32_by_default() -> None:
+    assert MLP((2, 2)).parameters.dtype == np.float32
+
+
+def test_repr_names_what_it_is() -> None:
+    assert repr(MLP((2, 50, 4), activation="identity", dtype="float64")) == (
+        "MLP((2, 50, 4), activation='identity', dtype='float64')"
+    )
+
+
+def test_seeds() -> None:
+    def initial(seed: Any) -> Any:
+        return MLP((4, 5, 3), seed=seed).parameters
+
+    np.testing.assert_array_equal(initial(5), initial(5))
+    assert (initial(5) != initial(6)).any()
+    assert (initial(None) != initial(None)).any()
+    np.testing.assert_array_equal(initial(np.random.default_rng(5)), initial(5))
+    rng = np.random.default_rng(5)
+    assert (initial(rng) != initial(rng)).any()  # it draws on
+
+
+# ---- initial weights ----
+
+
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_initial_weights_are_drawn_in_float64_and_rounded(activation: str, dtype: str) -> None:
+    net = MLP((30, 20, 10, 5), activation=activation, dtype=dtype, seed=11)
+    rng = np.random.default_rng(11)
+    for W in net.weights:
+        fan_in, fan_out = W.shape
+        deviation = np.sqrt(2.0 / fan_in if activation == "relu" else 2.0 / (fan_in + fan_out))
+        np.testing.assert_array_equal(W, rng.normal(0.0, deviation, W.shape).astype(dtype))
+    assert net.rng.bit_generator.state == rng.bit_generator.state
+    assert all((b == 0).all() for b in net.biases)
+
+
+@pytest.mark.parametrize(("activation", "variances"), [("relu", (2 / 400, 2 / 300)), ("identity", (2 / 700, 2 / 500))])
+def test_initial_weights_are_he_or_glorot_normal(activation: str, variances: tuple[float, float]) -> None:
+    for W, variance in zip(MLP((400, 300, 200), activation=activation, seed=1).weights, variances, strict=True):
+        z, n = W.astype(np.float64) / np.sqrt(variance), W.size
+        for power, moment, spread in ((1, 0, 1), (2, 1, 2), (4, 3, 96)):  # of a standard normal: moment, its variance
+            assert abs((z**power).mean() - moment) <= 5 * np.sqrt(spread / n)
+
+
+# ---- forward ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+@pytest.mark.parametrize("sizes", [*SIZES, (1, 1), (3, 4, 5, 6, 2)])
+def test_outputs_agree_with_the_reference(sizes: tuple[int, ...], activation: str, dtype: str) -> None:
+    shift, scale = np.linspace(-0.5, 0.5, sizes[0]), np.linspace(0.5, 1.5, sizes[0])
+    net = network(sizes, dtype, activation=activation, input_shift=shift, input_scale=scale)
+    length = sum(sizes) + 10
+    for n in (1, 2, 37):
+        X, y = rows(n, sizes, dtype)
+        inputs = reference.scale_inputs(X, net.input_shift, net.input_scale)
+        logits = reference.forward(net.weights, net.biases, inputs, activation)[-1]
+        got = net.logits(X)
+        assert got.dtype == np.dtype(dtype)
+        close(got, logits, dtype, length)
+        # a probability's relative error is the logits' absolute one
+        close(net.predict_proba(X), reference.softmax(logits), dtype, length * (1 + np.ceil(np.abs(logits).max())))
+        np.testing.assert_allclose(net.predict_proba(X).sum(axis=1), 1.0, rtol=0, atol=sizes[-1] * np.finfo(dtype).eps)
+        predicted = net.predict(X)
+        assert predicted.dtype == np.int64
+        np.testing.assert_array_equal(predicted, got.argmax(axis=1))
+        assert net.score(X, y) == pytest.approx((predicted == y).mean(), abs=1e-15)
+        for l2 in (0.0, 0.25):
+            expected = reference.loss(**parts(net), X=X, labels=y, l2=l2)
+            close(net.loss(X, y, l2=l2), expected, dtype, 2 * length)
+
+
+def test_predictions_agree_with_the_reference() -> None:
+    net = network((13, 57, 129, 7), "float64")
+    X, y = rows(400, net.sizes, "float64")
+    expected = reference.forward(net.weights, net.biases, X)[-1].argmax(axis=1)
+    assert len(np.unique(expected)) > 3
+    np.testing.assert_array_equal(net.predict(X), expected)
+    assert net.score(X, expected) == 1.0
+    assert net.score(X, (expected + 1) % 7) == 0.0
+    half = np.where(np.arange(400) < 100, expected, (expected + 1) % 7)
+    assert net.score(X, half) == 0.25
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_labels_as_rows_of_probabilities(dtype: str) -> None:
+    net = network((6, 9, 5), dtype)
+    X, y = rows(23, net.sizes, dtype)
+    t = probabilities(23, 5)
+    assert (t > 0).sum() > 40
+    close(net.loss(X, t, l2=0.1), reference.loss(**parts(net), X=X, labels=t, l2=0.1), dtype, 40)
+    g, expected = net.gradient(X, t, l2=0.1), reference.gradient(**parts(net), X=X, labels=t, l2=0.1)
+    close(g.loss, expected[0], dtype, 40)
+    for got, want in zip([*g.weights, *g.biases, g.inputs], [*expected[1], *expected[2], expected[3]], strict=True):
+        close(got, want, dtype, 60)
+    assert net.score(X, t) == (net.predict(X) == t.argmax(axis=1)).mean()
+
+    one_hot = np.eye(5)[y]  # the same bits as from indices
+    assert net.loss(X, one_hot, l2=0.1) == net.loss(X, y, l2=0.1)
+    assert net.score(X, one_hot) == net.score(X, y)
+    a, b = net.gradient(X, y), net.gradient(X, one_hot)
+    assert a.loss == b.loss
+    for got, want in zip([*a.weights, *a.biases, a.inputs], [*b.weights, *b.biases, b.inputs], strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_predict_takes_the_lowest_index_on_ties() -> None:
+    net = MLP((3, 4, 5), seed=0)
+    X, _ = rows(9, net.sizes)
+    net.weights[-1][...] = 0.0
+    for bias, lowest in (([0, 0, 0, 0, 0], 0), ([-1, 2, 0, 2, 2], 1), ([-3, -3, -3, -2, -2], 3), ([-0.0, 0, 0, 0, 0], 0)):
+        net.biases[-1][...] = bias
+        assert (net.predict(X) == lowest).all()
+
+
+def test_huge_logits_keep_their_loss_and_probabilities() -> None:
+    net = MLP((1, 3), seed=0, dtype="float64")
+    net.weights[0][...] = [[1000.0, 0.0, -1000.0]]
+    X = np.array([[1.0], [-1.0], [0.0]])
+    np.testing.assert_allclose(net.predict_proba(X), [[1, 0, 0], [0, 0, 1], [1 / 3] * 3], atol=1e-15)
+    assert net.loss(X, [2, 2, 2]) == pytest.approx((2000 + 0 + np.log(3)) / 3, rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(13, 57, 129, 7), (64, 100, 10), (2, 50, 4)])
+def test_a_row_has_the_same_bits_in_every_batch(sizes: tuple[int, ...], dtype: str) -> None:
+    net = network(sizes, dtype, input_scale=0.7)
+    X, _ = rows(1000, sizes, dtype)
+    alone = np.concatenate([net.predict_proba(X[i : i + 1]) for i in range(1000)])
+    logits = np.concatenate([net.logits(X[i : i + 1]) for i in range(100)])
+    for n in (*range(1, 71), 1000):
+        begin = (7 * n) % (1001 - n)
+        np.testing.assert_array_equal(net.predict_proba(X[begin : begin + n]), alone[begin : begin + n])
+    np.testing.assert_array_equal(net.logits(X)[:100], logits)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_has_the_same_bits_where_a_call_goes_part_by_part(dtype: str) -> None:
+    net = network(WIDE, dtype)
+    assert passes.rows_at_once(net._network, net.dtype, 10**6) < 129
+    X, y = rows(150, WIDE, dtype)
+    alone = np.concatenate([net.predict_proba(X[i : i + 1]) for i in range(150)])
+    for n in (63, 64, 65, 127, 128, 129, 150):
+        np.testing.assert_array_equal(net.predict_proba(X[:n]), alone[:n])
+    expected = reference.gradient(**parts(net), X=X, labels=y)
+    g = net.gradient(X, y)
+    close(g.loss, expected[0], dtype, 200)
+    for got, want in zip([*g.weights, *g.biases, g.inputs], [*expected[1], *expected[2], expected[3]], strict=True):
+        close(got, want, dtype, 1000)
+
+
+# ---- what X may be ----
+
+
+def input_forms(folder: Path) -> dict[str, Any]:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(24, 6)) * 3
+    whole = rng.integers(0, 200, (24, 6))
+    wide = np.repeat(rng.normal(size=(48, 12)), 1, axis=0)
+    memory = np.zeros(24 * 6 * 4 + 1, np.uint8)
+    unaligned = memory[1:].view("f4").reshape(24, 6)
+    unaligned[...] = x
+    assert not unaligned.flags.aligned
+    read_only = x.astype("f4")
+    read_only.flags.writeable = False
+    forms: dict[str, Any] = {
+        kind: whole.astype(kind) for kind in ("u1", "i1", "i2", "u4", "i8", "u8", "?", ">i2", ">u4", ">i8")
+    }
+    forms |= {kind: x.astype(kind) for kind in ("f2", "f4", "f8", "longdouble", ">f2", ">f4", ">f8")}
+    forms |= {
+        "int64 beyond 2^24": whole + 2**24 + 1, "int64 beyond 2^53": whole + 2**53 + 1,
+        "read-only": read_only, "Fortran": np.asfortranarray(x.astype("f4")), "Fortran f8": np.asfortranarray(x),
+        "Fortran u1": np.asfortranarray(whole.astype("u1")), "unaligned": unaligned,
+        "every second row": wide[::2, :6], "every second column": wide[:24, ::2], "backwards": x[::-1, ::-1],
+        "part of wider rows": wide[:24, 3:9], "one row for all": np.broadcast_to(x[3].astype("f4"), (24, 6)),
+        "list": x.tolist(), "tuple of lists": tuple(whole.tolist()), "tiny": x * 1e-42,
+    }  # fmt: skip
+    for kind in ("u1", "f4", "f8", ">f8"):
+        path = folder / f"{kind[-2:]}{len(forms)}.dat"
+        whole.astype(kind).tofile(path)
+        forms[f"memory map of {kind}"] = np.memmap(path, kind, "r", shape=(24, 6))
+    return forms
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_form_of_X_gives_the_bits_of_its_plain_conversion(dtype: str, tmp_path: Path) -> None:
+    forms = input_forms(tmp_path)
+    plain_net = network((6, 9, 5), dtype)
+    scaled_net = network((6, 9, 5), dtype, input_shift=np.linspace(-1, 1, 6), input_scale=np.linspace(0.01, 0.1, 6))
+    y = np.arange(24) % 5
+    for name, X in forms.items():
+        before = np.array(X)
+        plain = np.array(X, dtype, order="C")
+        assert plain.flags.carray, name
+        for net in (plain_net, scaled_net):
+            np.testing.assert_array_equal(net.predict_proba(X), net.predict_proba(plain), err_msg=name)
+        # the scaling itself: two roundings in the compute dtype
+        scaled = (plain - scaled_net.input_shift) * scaled_net.input_scale
+        assert scaled.dtype == np.dtype(dtype)
+        unscaled_net = network((6, 9, 5), dtype)
+        np.testing.assert_array_equal(scaled_net.logits(X), unscaled_net.logits(scaled), err_msg=name)
+        assert plain_net.loss(X, y) == plain_net.loss(plain, y), name
+        assert plain_net.score(X, y) == plain_net.score(plain, y), name
+        np.testing.assert_array_equal(scaled_net.gradient(X, y).inputs, scaled_net.gradient(plain, y).inputs, name)
+        np.testing.assert_array_equal(np.asarray(X), before, err_msg=name)  # what came in was only read
+
+
+def test_scaling_by_one_number_is_scaling_every_feature() -> None:
+    X, _ = rows(10, (4, 3))
+    one = network((4, 3), input_shift=0.5, input_scale=0.25)
+    each = network((4, 3), input_shift=np.full(4, 0.5), input_scale=[0.25] * 4)
+    np.testing.assert_array_equal(one.logits(X), each.logits(X))
+    only_scale, only_shift = network((4, 3), input_scale=0.25), network((4, 3), input_shift=0.5)
+    np.testing.assert_array_equal(only_scale.logits(X), network((4, 3)).logits(X * np.float32(0.25)))
+    np.testing.assert_array_equal(only_shift.logits(X), network((4, 3)).logits(X - np.float32(0.5)))
+
+
+# ---- gradients ----
+
+KC = 8  # forced: numeric derivatives of hundreds of rows would take minutes
+LAYERS = {1: (11, 4), 2: (11, 9, 4), 3: (9, 10, 9, 4), 4: (9, 7, 10, 8, 4)}
+
+
+def check_every_gradient(net: MLP, X: Any, y: Any, l2: float, function: Any = None) -> tuple[int, int]:
+    """All tensors of `gradient` against central differences; returns how many entries were left out, and of how many."""
+    g = net.gradient(X, y, l2=l2)
+    assert g.loss == pytest.approx(net.loss(X, y, l2=l2), rel=1e-14)
+    loss = function or (lambda X: net.loss(X, y, l2=l2))
+    skipped = entries = 0
+    for tensor, gradient in zip([*net.weights, *net.biases], [*g.weights, *g.biases], strict=True):
+        kept = tensor.copy()
+
+        def of_tensor(value: Any, tensor: Any = tensor) -> float:
+            tensor[...] = value
+            return loss(X)
+
+        result = gradcheck(of_tensor, gradient, kept, tolerance=1e-7)
+        tensor[...] = kept
+        assert result, str(result)
+        skipped, entries = skipped + result.skipped, entries + kept.size
+    result = gradcheck(loss, g.inputs, X, tolerance=1e-7)
+    assert result, str(result)
+    return skipped + result.skipped, entries + g.inputs.size
+
+
+@pytest.mark.parametrize("batch", [1, KC - 1, KC, KC + 1, 3 * KC + 5])
+@pytest.mark.parametrize("layers", LAYERS)
+def test_every_gradient_against_central_differences(layers: int, batch: int) -> None:
+    sizes = LAYERS[layers]
+    shift, scale = np.linspace(-0.5, 0.5, sizes[0]), np.linspace(0.6, 1.4, sizes[0])
+    net = network(sizes, "float64", seed=layers, input_shift=shift, input_scale=scale)
+    X, y = rows(batch, sizes, "float64")
+    with forced(Tuning(kc=KC)):
+        skipped, entries = check_every_gradient(net, X, y, l2=0.03)
+    assert skipped <= entries // 50  # kinks are rare here: a check that leaves out everything checks nothing
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_probabilities_and_identity_against_central_differences(threads: int) -> None:
+    net = network((7, 6, 5, 3), "float64", activation="identity")
+    X, _ = rows(9, net.sizes, "float64")
+    with fastbp.threads.limit(threads):
+        assert check_every_gradient(net, X, probabilities(9, 3), l2=0.0)[0] == 0  # it is smooth: nothing to leave out
+
+
+def test_gradients_against_central_differences_of_the_reference() -> None:
+    net = network((5, 8, 6, 4), "float64", input_scale=0.8, input_shift=0.1)
+    X, y = rows(13, net.sizes, "float64")
+    check_every_gradient(net, X, y, 0.07, lambda X: reference.loss(**parts(net), X=X, labels=y, l2=0.07))
+
+
+def test_kinks_are_left_out_and_counted() -> None:
+    net = network((2, 3, 2), "float64")
+    X = np.array([[1.0, 0.5], [-0.3, 0.8]])
+    H = X[0] @ net.weights[0]
+    net.biases[0][0] = 1e-7 - H[0]  # the first unit's input at the first row: within the step of 0
+    g = net.gradient(X, [0, 1])
+
+    def of_bias(value: Any) -> float:
+        net.biases[0][...] = value
+        return net.loss(X, [0, 1])
+
+    kept = net.biases[0].copy()
+    numeric = numeric_gradient(of_bias, kept)
+    result = gradcheck(of_bias, g.biases[0], kept)
+    net.biases[0][...] = kept
+    assert result, str(result)
+    assert result.skipped == 1
+    assert abs(numeric[0] - g.biases[0][0]) > 1e-6  # without leaving it out this would have failed
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_at_the_real_stretch_agree_with_the_reference(threads: int, dtype: str) -> None:
+    kc = Machine(np.dtype(dtype), 1).longest_stretch
+    assert kc >= 64
+    net = network((6, 9, 5), dtype, input_scale=0.5)
+    for n in (1, kc - 1, kc, kc + 1, 3 * kc + 5):
+        X, y = rows(n, net.sizes, dtype)
+        with fastbp.threads.limit(threads):
+            g = net.gradient(X, y, l2=0.01)
+        loss, dWs, dbs, dX = reference.gradient(**parts(net), X=X, labels=y, l2=0.01)
+        assert isinstance(g.loss, float)
+        close(g.loss, loss, dtype, 60)
+        close(g.inputs, dX, dtype, 60)
+        for got, want in zip([*g.weights, *g.biases], [*dWs, *dbs], strict=True):
+            assert got.dtype == np.dtype(dtype)
+            close(got, want, dtype, n + 60)
+
+
+def test_gradient_changes_nothing() -> None:
+    net = network((6, 9, 5))
+    X, y = rows(12, net.sizes)
+    before, state = net.parameters.copy(), net.rng.bit_generator.state
+    g = net.gradient(X, y, l2=0.1)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.rng.bit_generator.state == state
+    assert not any(np.shares_memory(part, net.parameters) for part in (*g.weights, *g.biases))
+    again = net.gradient(X, y, l2=0.1)  # a second one does not write into the first
+    np.testing.assert_array_equal(g.weights[0], again.weights[0])
+    assert not np.shares_memory(g.weights[0], again.weights[0])
+
+
+# ---- gradient and update are one step of fit ----
+
+STEPS = [
+    ((2, 50, 4), 1), ((2, 50, 4), 32), ((64, 100, 10), 128), ((13, 57, 129, 7), 61), ((20, 10), 17),
+    ((5, 20, 3), 1500),  # beyond the stretch of a gradient
+    ((5, 20, 3), 4500),  # beyond the stretch of an update: partial sums aside
+    (WIDE, 150),  # a gradient part by part
+]  # fmt: skip
+
+
+def one_step(net: MLP, X: Any, y: Any, l2: float) -> MLP:
+    net = copy.deepcopy(net)
+    net.fit(X, y, epochs=1, batch_size=len(X), learning_rate=0.3, l2=l2, shuffle=False)
+    return net
+
+
+def gradient_and_update(net: MLP, X: Any, y: Any, l2: float) -> MLP:
+    net = copy.deepcopy(net)
+    g = net.gradient(X, y, l2=0.0)
+    for W, dW in zip(net.weights, g.weights, strict=True):
+        fastbp.sgd_update(W, dW, 0.3, l2)
+    for b, db in zip(net.biases, g.biases, strict=True):
+        fastbp.sgd_update(b, db, 0.3, 0.0)
+    return net
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("l2", [0.0, 0.02])
+@pytest.mark.parametrize(("sizes", "n"), STEPS)
+def test_gradient_and_update_give_the_bits_of_a_step(sizes: tuple[int, ...], n: int, l2: float, dtype: str) -> None:
+    net = network(sizes, dtype)
+    X, y = rows(n, sizes, dtype)
+    stepped = one_step(net, X, y, l2)
+    assert (stepped.parameters != net.parameters).any()
+    np.testing.assert_array_equal(gradient_and_update(net, X, y, l2).parameters, stepped.parameters)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kc", [1, 8, 13])
+def test_gradient_and_update_give_the_bits_of_a_step_with_short_stretches(kc: int, dtype: str) -> None:
+    net = network((13, 57, 129, 7), dtype)
+    X, y = rows(41, net.sizes, dtype)
+    expected = one_step(net, X, y, 0.02).parameters
+    with forced(Tuning(kc=kc)):
+        np.testing.assert_array_equal(one_step(net, X, y, 0.02).parameters, expected)
+        np.testing.assert_array_equal(gradient_and_update(net, X, y, 0.02).parameters, expected)
+
+
+# ---- copies ----
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_is_a_network_of_its_own(duplicate: Any) -> None:
+    net = network((6, 9, 5), input_scale=0.5)
+    X, y = rows(40, net.sizes)
+    other = duplicate(net)
+    assert not np.shares_memory(net.parameters, other.parameters)
+    before = other.parameters.copy()
+    net.fit(X, y, epochs=2)
+    np.testing.assert_array_equal(other.parameters, before)
+    other.fit(X, y, epochs=2)
+    np.testing.assert_array_equal(other.parameters, net.parameters)
