@@ -249,7 +249,6 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
     >>> W
     array([ 0.25, -2.  ])
     """
-    learning_rate, l2 = validation.rate("learning_rate", learning_rate), validation.rate("l2", l2)
     gradient = validation.real_array("dW", dW)
     if not isinstance(W, np.ndarray) or isinstance(W, np.ma.MaskedArray) or W.dtype not in validation.FLOATS:
         kind = f"dtype {W.dtype}" if type(W) is np.ndarray else type(W).__name__
@@ -257,6 +256,8 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
     validation.shape("dW", gradient, W.shape)
     validation.output("W", W, W.shape, W.dtype, gradient)
     native = W.dtype.newbyteorder("=")
+    learning_rate = validation.rate("learning_rate", learning_rate, native)
+    l2 = validation.rate("l2", l2, native)
     target = validation.kernel_array(W, native)
     _elementwise(op.SGD_FLAT, native, a=validation.kernel_array(gradient, native), c=target,
                  learning_rate=learning_rate, l2=l2)  # fmt: skip

@@ -165,7 +165,7 @@ class MLP:
         """Mean cross-entropy over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
         rows = self._rows("X", X)
         labels = self._labels("y", y, rows.count)
-        l2 = validation.rate("l2", l2)
+        l2 = validation.rate("l2", l2, self.dtype)
         losses = np.empty(rows.count, self.dtype)
 
         def call(begin: int, end: int, **operands: Any) -> None:
@@ -220,7 +220,7 @@ class MLP:
         """
         rows = self._rows("X", X)
         labels = self._labels("y", y, rows.count)
-        l2 = validation.rate("l2", l2)
+        l2 = validation.rate("l2", l2, self.dtype)
         flat = np.empty(self.parameters.size, self.dtype)
         losses = np.empty(rows.count, self.dtype)
         inputs = np.empty((rows.count, self.sizes[0]), self.dtype)
@@ -304,8 +304,8 @@ class MLP:
             network=self._network, parameters=self.parameters, rows=rows, labels=labels, rng=self.rng,
             epochs=validation.whole_number("epochs", epochs),
             batch_size=validation.whole_number("batch_size", batch_size),
-            learning_rate=validation.rate("learning_rate", learning_rate), l2=validation.rate("l2", l2),
-            shuffle=bool(shuffle),
+            learning_rate=validation.rate("learning_rate", learning_rate, self.dtype),
+            l2=validation.rate("l2", l2, self.dtype), shuffle=bool(shuffle),
         )  # fmt: skip
 
         def after_epoch(history: History) -> bool:
@@ -343,6 +343,7 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
+        self._check_class_names()
         arrays = {"parameters": self.parameters}
         arrays |= {name: value for name in SCALING if (value := getattr(self, name)) is not None}
         state = self.rng.bit_generator.state if isinstance(self.rng.bit_generator, np.random.PCG64) else None
@@ -350,6 +351,10 @@ class MLP:
             "sizes": list(self.sizes), "activation": self.activation, "loss": self.loss_name, "dtype": self.dtype.name,
             "class_names": None if self.class_names is None else list(self.class_names), "random_state": state,
         })  # fmt: skip
+
+    def _check_class_names(self) -> None:
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(f"class_names: got {len(self.class_names)} names, expected {self.classes}, one a class")
 
     # ---- parts ----
 
@@ -412,6 +417,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
         net.parameters[...] = parameters
         names = metadata["class_names"]
         net.class_names = None if names is None else tuple(str(name) for name in names)
+        net._check_class_names()
         if metadata["random_state"] is not None:
             net.rng.bit_generator.state = metadata["random_state"]
     except (KeyError, TypeError, ValueError) as error:

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,9 +126,24 @@ def _address(dtype: np.dtype[Any]) -> NDArray[np.uintp]:
     return _addresses[dtype]
 
 
-def prepare(program: Program, dtype: np.dtype[Any]) -> float:
-    """Compile or load what the program runs on; returns the seconds that took."""
-    start = time.perf_counter()
+def prepare(program: Program, dtype: np.dtype[Any]) -> None:
+    """Compile or load what the program runs on."""
     nothing = np.zeros(1, dtype)
     run(program, inputs=nothing, parameters=nothing, activations=nothing, gradient=nothing, repeats=0)
-    return time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def interrupt_held() -> Iterator[None]:
+    """Hold Ctrl-C back while kernels are compiled: raised within one of LLVM's callbacks it would be lost."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if received:
+        before(signal.SIGINT, None)

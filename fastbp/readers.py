@@ -169,7 +169,7 @@ def _load_npz(file: Path, labelled: bool) -> Dataset:
             with np.load(stream, allow_pickle=False) as archive:
                 found = ", ".join(archive.files) or "none"
                 arrays = {name.replace("x", "X"): np.asarray(archive[name]) for name in wanted if name in archive.files}
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:  # RuntimeError: encrypted
             raise ValueError(f"{file}: expected arrays of numbers or text, got: {error}") from error
     X, y, X_test, y_test = (arrays.get(name) for name in ("X", "y", "X_test", "y_test"))
     if X is None or (labelled and (y is None or (X_test is None) != (y_test is None))):
@@ -218,7 +218,7 @@ class _Numbers(dict[str, float]):
 
 
 def _load_csv(file: Path, target: str | int | None, labelled: bool, header: bool | None) -> Dataset:
-    delimiter, line, first = _sniff(file)
+    delimiter, line, first = first_row(file)
     width = len(first)
     if header is None:
         # A target that is no position can only be a name, which takes a header.
@@ -280,7 +280,7 @@ def _rows(file: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[in
         raise ValueError(f"{file}: line {reader.line_num}: expected well-formed CSV, got: {error}") from error
 
 
-def _sniff(file: Path) -> tuple[str, int, list[str]]:
+def first_row(file: Path) -> tuple[str, int, list[str]]:
     """Find the delimiter that cuts the first lines evenly, into the most fields; return it, and the first row's line.
 
     `csv.Sniffer` guesses from letter frequencies and will take a digit for a delimiter.

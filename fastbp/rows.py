@@ -5,7 +5,6 @@ X itself is read where it is so already; else a part of it at a time is gathered
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -73,11 +72,9 @@ class Rows:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)
 
-    def prepare(self) -> float:
-        """Compile or load the gather for this X; returns the seconds that took."""
-        start = time.perf_counter()
+    def prepare(self) -> None:
+        """Compile or load the gather for this X."""
         self.chosen(np.empty(0, np.int64))
-        return time.perf_counter() - start
 
     def _refuse(self, row: int) -> None:
         raise ValueError(f"{self.name}: got NaN or infinity in row {row}, expected numbers that are finite in "

@@ -75,7 +75,11 @@ class Training:
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
         history = History()
         before, random_state = np.empty_like(self.parameters), self.rng.bit_generator.state
-        history.compile_seconds = program.prepare(self._step(self.batch), self.parameters.dtype) + self.rows.prepare()
+        start = time.perf_counter()
+        with program.interrupt_held():
+            program.prepare(self._step(self.batch), self.parameters.dtype)
+            self.rows.prepare()
+        history.compile_seconds = time.perf_counter() - start
         with _progress_bar(progress, self.epochs * self.rows.count) as bar:
             for epoch in range(self.epochs):
                 before[...] = self.parameters
@@ -94,7 +98,7 @@ class Training:
                 history.seconds.append(time.perf_counter() - start)
                 history.samples_per_second.append(self.rows.count / history.seconds[-1])
                 history.loss.append(total / self.rows.count)
-                bar.set_postfix(loss=f"{history.loss[-1]:.4f}")
+                bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 if after_epoch(history):
                     break
         return history
@@ -170,7 +174,7 @@ class _NoBar:
 
     def update(self, rows: int) -> None: ...
 
-    def set_postfix(self, **values: str) -> None: ...
+    def set_postfix(self, refresh: bool, **values: str) -> None: ...
 
 
 def _progress_bar(wanted: bool | None, rows: int) -> Any:

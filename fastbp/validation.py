@@ -6,7 +6,6 @@ into a neighbour's memory. Every error names the argument, what came and what wa
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -84,16 +83,16 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     return number
 
 
-def rate(name: str, value: Any) -> float:
-    """A finite number that is not negative."""
+def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
+    """A number that is not negative and finite in the compute dtype."""
     if isinstance(value, (bool, np.bool_, str, bytes, complex)):
         raise TypeError(f"{name}: got {value!r}, expected a number of at least 0")
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: got {value!r}, expected a number of at least 0") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise ValueError(f"{name}: got {number}, expected a finite number of at least 0")
+    if not 0 <= number <= np.finfo(dtype).max:
+        raise ValueError(f"{name}: got {number}, expected a number of at least 0 that is finite in {dtype}")
     return number
 
 
@@ -130,8 +129,9 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
     if array.shape not in ((), (features,)):
         raise ValueError(f"{name}: got shape {array.shape}, expected a number or shape ({features},)")
     finite(name, array)
+    if np.abs(array).max(initial=0) > np.finfo(dtype).max:
+        raise ValueError(f"{name}: got {np.abs(array).max()}, expected numbers that are finite in {dtype}")
     vector = np.full(features, array, dtype)
-    finite(f"{name} in {dtype}", vector)
     return vector
 
 

@@ -16,7 +16,7 @@ rng = np.random.default_rng(0)
 X, W = rng.standard_normal(({n}, {fan_in}), np.float32), rng.standard_normal(({fan_in}, {fan_out}), np.float32)
 b, H = rng.standard_normal({fan_out}, np.float32), np.empty(({n}, {fan_out}), np.float32)
 """
-NUMPY = "np.matmul(X, W, out=H); H += b; np.maximum(H, 0, out=H)"
+NUMPY = "np.matmul(X, W, out=H); np.add(H, b, out=H); np.maximum(H, 0, out=H)"
 
 
 class Affine:

@@ -1,0 +1,149 @@
+"""What the command line understands: commands, options, their defaults and help texts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+from .version import __version__
+
+MODEL = "fastbp-model.npz"
+
+
+class Settings(NamedTuple):
+    """What `fastbp train` does unless told otherwise."""
+
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    l2: float
+
+
+# Lowest test accuracy over 20 seeds: digits 97.8 %, quadrants 99.4 %; over 3 seeds: Fashion-MNIST 89.0 %. With other
+# rows held out, the digits reach 97.2 % to 98.9 %.
+DEFAULTS = {
+    "digits": Settings((100,), epochs=60, batch_size=16, learning_rate=0.2, l2=1e-3),
+    "quadrants": Settings((50,), epochs=100, batch_size=32, learning_rate=0.1, l2=1e-4),
+    "IDX pictures": Settings((512, 256), epochs=10, batch_size=32, learning_rate=0.1, l2=1e-4),
+    "other data": Settings((100,), epochs=50, batch_size=32, learning_rate=0.1, l2=1e-4),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage that argparse puts before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, error_line(self.prog, f"{message} (see {self.prog} --help)"))
+
+
+def error_line(program: str, message: str) -> str:
+    return f"{program}: error: " + message.replace("\r", " ").replace("\n", " ") + "\n"
+
+
+def build_parser() -> Parser:
+    parser = Parser(
+        prog="fastbp", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train neural networks (multilayer perceptrons) on the CPU, and predict with them.",
+        epilog=f"""examples:
+  fastbp train                                 learn to read handwritten digits
+  fastbp predict {MODEL} digits       what the network that was just trained makes of them
+  fastbp train --help                          all that training can be told""",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_train(_command(commands, "train", "train a network to tell classes apart, test it, and save it", """
+examples:
+  fastbp train
+  fastbp train --data quadrants
+  fastbp train --data flowers.csv --target species --out flowers.npz
+  fastbp train --data /usr/share/datasets/fashion-mnist --hidden 512,256 --epochs 10
+
+A fifth of the rows is held out to test on, the same in every run, unless the data bring test rows."""))  # fmt: skip
+    _add_predict(_command(commands, "predict", "write what a trained network makes of each row, as CSV", f"""
+examples:
+  fastbp predict {MODEL} digits
+  fastbp predict flowers.npz new.csv --probabilities --out predictions.csv"""))  # fmt: skip
+    _command(commands, "info", "show what this machine compiles to: processor, tiles, threads, cache, versions")
+    return parser
+
+
+def _command(commands: Any, name: str, text: str, epilog: str = "") -> Parser:
+    parser: Parser = commands.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog.strip(), allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    return parser
+
+
+# fmt: off
+def _add_train(parser: Parser) -> None:
+    count, options = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
+    options("--data", default="digits", metavar="DATA",
+            help="what to learn from: digits (8x8 pixels, shipped with fastbp), quadrants (made-up points), an .npz "
+                 "file with the arrays X and y, a .csv file, or a folder of IDX files, as MNIST has (default: digits)")
+    options("--hidden", type=_hidden, metavar="SIZES",
+            help=f"sizes of the hidden layers, such as 512,256; none for no hidden layer {_by_kind('hidden')}")
+    options("--epochs", type=count, metavar="N", help=f"passes over all training rows {_by_kind('epochs')}")
+    options("--batch-size", type=count, metavar="N", help=f"rows in one step of training {_by_kind('batch_size')}")
+    options("--learning-rate", metavar="RATE", type=_number(float, "a number above 0", lambda x: 0 < x < math.inf),
+            help=f"how far a step goes; smaller is slower and steadier {_by_kind('learning_rate')}")
+    options("--l2", metavar="WEIGHT", type=_number(float, "a number of at least 0", lambda x: 0 <= x < math.inf),
+            help=f"how strongly weights are kept small, against learning by heart {_by_kind('l2')}")
+    options("--seed", default=0, metavar="N", type=_number(int, "a whole number of at least 0", lambda n: n >= 0),
+            help="of the random initial weights and row orders; the same seed gives the same network (default: 0)")
+    options("--dtype", choices=("float32", "float64"), default="float32",
+            help="calculate in 32 bits (fast) or in 64 (precise) (default: float32)")
+    options("--out", default=MODEL, metavar="FILE",
+            help=f"where to save the network, replacing what is there (default: {MODEL})")
+    _add_common(parser, count, "a column called target, label, class or y, else the last one")
+
+
+def _add_predict(parser: Parser) -> None:
+    count, options = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
+    options("model", metavar="MODEL", help="a file that fastbp train has saved")
+    options("data", metavar="DATA",
+            help="rows to predict: an .npz file with the array X, a .csv file with or without the classes, a folder "
+                 "of IDX files, one IDX file of pictures, digits or quadrants; of data with test rows, those")
+    options("--probabilities", action="store_true", help="add a column for each class, with its probability")
+    options("--out", metavar="FILE", help="where to write to, replacing what is there (default: standard output)")
+    _add_common(parser, count, "none if there are as many columns as features, else as in fastbp train")
+
+
+def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> None:
+    parser.add_argument("--target", metavar="COLUMN",
+                        help="the CSV column of the classes, by name or by position, the first being 0 and the last -1 "
+                             f"(default: {target})")
+    parser.add_argument("--threads", type=count, metavar="N",
+                        help="the most threads to use; the result is the same (default: all processors)")
+# fmt: on
+
+
+def _by_kind(field: str) -> str:
+    """The defaults of an option in words."""
+    values = [getattr(settings, field) for settings in DEFAULTS.values()]
+    words = [",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" for value in values]
+    return "(default: " + ", ".join(f"{word} for {kind}" for kind, word in zip(DEFAULTS, words, strict=True)) + ")"
+
+
+def _number(convert: Callable[[str], Any], expected: str, accepts: Callable[[Any], bool]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if accepts(number := convert(text)):
+                return number
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+
+    return read
+
+
+def _hidden(text: str) -> tuple[int, ...]:
+    if text.strip().lower() in ("", "none"):
+        return ()
+    with contextlib.suppress(ValueError):
+        sizes = tuple(map(int, text.split(",")))
+        if min(sizes) >= 1:
+            return sizes
+    raise argparse.ArgumentTypeError(f"expected sizes such as 512,256, or none, got {text!r}")
