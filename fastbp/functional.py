@@ -250,8 +250,9 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
     array([ 0.25, -2.  ])
     """
     gradient = validation.real_array("dW", dW)
-    if not isinstance(W, np.ndarray) or isinstance(W, np.ma.MaskedArray) or W.dtype not in validation.FLOATS:
-        kind = f"dtype {W.dtype}" if type(W) is np.ndarray else type(W).__name__
+    plain = isinstance(W, np.ndarray) and not isinstance(W, np.ma.MaskedArray)
+    if not (plain and W.dtype.newbyteorder("=") in validation.FLOATS):
+        kind = f"dtype {W.dtype}" if plain else type(W).__name__
         raise TypeError(f"W: got {kind}, expected an array of float32 or float64, which is overwritten")
     validation.shape("dW", gradient, W.shape)
     validation.output("W", W, W.shape, W.dtype, gradient)

@@ -6,6 +6,7 @@ into a neighbour's memory. Every error names the argument, what came and what wa
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -57,8 +58,9 @@ def finite(name: str, array: Array) -> None:
 
 def output(name: str, out: Array, expected: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
     """Check an array that results go into; strided ones are filled by way of a copy."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: got {type(out).__name__}, expected an array")
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        kind = "a masked array" if isinstance(out, np.ma.MaskedArray) else type(out).__name__
+        raise TypeError(f"{name}: got {kind}, expected a plain array")
     if out.dtype != dtype:
         raise TypeError(f"{name}: got dtype {out.dtype}, expected {dtype}")
     shape(name, out, expected)
@@ -85,13 +87,15 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
 
 def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
     """A number that is not negative and finite in the compute dtype."""
-    if isinstance(value, (bool, np.bool_, str, bytes, complex)):
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
         raise TypeError(f"{name}: got {value!r}, expected a number of at least 0")
     try:
         number = float(value)
+    except OverflowError:  # a whole number beyond float64
+        number = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name}: got {value!r}, expected a number of at least 0") from None
-    if not 0 <= number <= np.finfo(dtype).max:
+    if not 0 <= number <= float(np.finfo(dtype).max):
         raise ValueError(f"{name}: got {number}, expected a number of at least 0 that is finite in {dtype}")
     return number
 
@@ -129,8 +133,9 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
     if array.shape not in ((), (features,)):
         raise ValueError(f"{name}: got shape {array.shape}, expected a number or shape ({features},)")
     finite(name, array)
-    if np.abs(array).max(initial=0) > np.finfo(dtype).max:
-        raise ValueError(f"{name}: got {np.abs(array).max()}, expected numbers that are finite in {dtype}")
+    largest = float(np.abs(array).max(initial=0))
+    if largest > float(np.finfo(dtype).max):
+        raise ValueError(f"{name}: got {largest}, expected numbers that are finite in {dtype}")
     vector = np.full(features, array, dtype)
     return vector
 
@@ -169,7 +174,8 @@ def probabilities(name: str, array: Array, rows: int, classes: int, dtype: np.dt
         where = tuple(int(index) for index in np.argwhere(array < 0)[0])
         raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected probabilities of at least 0")
     sums = array.sum(axis=1, dtype=np.float64)
-    tolerance = 4 * classes * np.finfo(array.dtype).eps if array.dtype.kind == "f" else 0.0
+    rounding = max(np.finfo(array.dtype).eps, np.finfo(np.float64).eps) if array.dtype.kind == "f" else 0.0
+    tolerance = 4 * classes * float(rounding)
     wrong = np.abs(sums - 1.0) > tolerance
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = str(Path(__file__).parent)
 ROUND_SECONDS = 0.05
+REST_SECONDS = 0.2  # threads of the other side's pool spin on our processors after its turn: OpenBLAS for 110 ms
 
 WORKER = """
 import sys, time
@@ -28,6 +30,7 @@ while (took := measure(repeats)) < {seconds} and repeats < 10**7:
     repeats = max(repeats + 1, int(repeats * min(10, 1.2 * {seconds} / max(took, 1e-9))))
 print("ready", flush=True)
 for line in sys.stdin:
+    measure(max(1, repeats // 10))
     print(measure(repeats) / repeats, flush=True)
 """
 
@@ -49,6 +52,7 @@ class Side:
         return line
 
     def seconds(self) -> float:
+        time.sleep(REST_SECONDS)
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
         return float(self._answer())
@@ -62,7 +66,7 @@ class Side:
         self._process.stdout.close()
 
 
-def medians(ours: tuple[str, str], theirs: tuple[str, str], rounds: int = 15) -> tuple[float, float]:
+def medians(ours: tuple[str, str], theirs: tuple[str, str], rounds: int = 9) -> tuple[float, float]:
     """Seconds a call of both sides, each given as (setup, statement)."""
     with Side(*ours) as first, Side(*theirs) as second:
         pairs = [(first.seconds(), second.seconds()) for _ in range(rounds)]
