@@ -26,11 +26,12 @@ from .machine import caches
 from .program import Operation, Program, Strand, round_up
 
 # In vector multiply-adds of one core. Measured on AVX-512: a region 4 us at 3.4 a ns; a packed vector about 3 where
-# it is copied and 6 where it is transposed.
+# it is copied and 12 where it is transposed, and 15 more where it comes from beyond the second level cache.
 REGION = 14_000
-COPY, TRANSPOSE = 3, 6
+COPY, TRANSPOSE, FAR = 3, 12, 15
 OPERATION = 150
-STRANDS_A_THREAD = 4  # several for each thread: with one, a sleeping thread leaves two to another
+STRANDS_A_THREAD = 2  # with one, a thread that is still asleep leaves two to another: 84 ms instead of 45
+UPDATES_A_THREAD = 4  # weight gradients need no packed A, so finer parts cost little
 MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
 LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partial sums aside
 SQUARES = 16384  # weights summed to one partial of the L2 penalty
@@ -140,7 +141,8 @@ class Product:
         wide = -(-columns // machine.lanes)
         if rows <= FEW_ROWS and not self.a_transposed and not self.b_transposed:
             return OPERATION + 2.0 * rows * wide * self.depth  # one load for each multiply-add
-        packing = (TRANSPOSE if self.b_transposed else COPY) * wide * self.depth
+        far = FAR if self.columns * self.depth * machine.dtype.itemsize > caches().l2 else 0
+        packing = (far + (TRANSPOSE if self.b_transposed else COPY)) * wide * self.depth
         if not self.a_transposed:
             packing += TRANSPOSE * rows * -(-self.depth // machine.lanes)
         return OPERATION + (rows + rows % 2) * wide * self.depth + packing
@@ -248,7 +250,7 @@ def side_by_side(products: Sequence[Product], machine: Machine) -> tuple[float, 
         return sum(costs), [[p.part(machine, 0, p.rows, 0, p.columns) for p in products]]
     strands: list[tuple[float, Strand]] = []
     for product, cost in zip(products, costs, strict=True):
-        share = max(1, round(STRANDS_A_THREAD * machine.threads * cost / sum(costs)))
+        share = max(1, round(UPDATES_A_THREAD * machine.threads * cost / sum(costs)))
         _, row_parts, column_parts = product.grid(machine, share)
         for part in product.split(machine, row_parts, column_parts):
             height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]

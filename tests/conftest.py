@@ -1,4 +1,4 @@
-"""What several test files share: memory with protected pages, canaries, error bounds, fresh processes, planted faults."""
+"""What several test files share: protected memory, canaries, error bounds, fresh processes, planted faults."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def python(
     what = [str(code)] if isinstance(code, Path) else ["-c", code]
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
-        [sys.executable, "-W", "error", *what, *arguments],
+        [sys.executable, "-P", "-W", "error", *what, *arguments],  # -P: the current folder has a fastbp too
         env={**os.environ, "PYTHONPATH": path, **(env or {})},
         timeout=timeout, capture_output=True, text=True, check=False,
     )  # fmt: skip

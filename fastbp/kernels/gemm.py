@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .jit import kernel
 from .microkernel import SGD, tile_of_panels, tile_of_row
-from .packing import copy_rows, transpose
+from .packing import copy_rows, copy_strips, transpose
 from .simd import advance, lanes
 from .tile import HALF, MAIN, NARROW, ROW
 
@@ -44,14 +44,14 @@ def half_tiles(rows):
 def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
     """B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
     vl = lanes(b)
-    for j in range(j0, j1, 2 * vl):
-        columns = min(2 * vl, j1 - j)
-        width = vl if columns <= vl else 2 * vl
-        if b_transposed:
+    if b_transposed:
+        for j in range(j0, j1, 2 * vl):
+            columns = min(2 * vl, j1 - j)
+            width = vl if columns <= vl else 2 * vl
             transpose(strips, width, advance(b, j * ldb + k0), ldb, columns, depth)
-        else:
-            copy_rows(strips, width, advance(b, k0 * ldb + j), ldb, depth, columns)
-        strips = advance(strips, strip)
+            strips = advance(strips, strip)
+    else:
+        copy_strips(strips, strip, advance(b, k0 * ldb + j0), ldb, depth, j1 - j0)
 
 
 @kernel

@@ -91,3 +91,25 @@ def copy_rows(target, target_step, source, source_step, rows, columns):
     for r in range(rows):
         for c in range(0, columns, size):
             copy_vector(advance(target, r * target_step + c), advance(source, r * source_step + c), columns - c)
+
+
+@kernel
+def copy_strips(target, strip, source, source_step, rows, columns):
+    """Strips of two vectors side by side, the last one of one vector where that is enough; `strip` elements apart.
+
+    Row by row through all strips: strip by strip, each row would be another page of memory (4 KB apart at 1024
+    columns), which the processor's prefetcher does not follow.
+    """
+    size = lanes(target)
+    whole = columns // (2 * size) * (2 * size)
+    for r in range(rows):
+        row = advance(source, r * source_step)
+        to = advance(target, r * 2 * size)
+        for c in range(0, whole, 2 * size):
+            copy_vector(to, advance(row, c), size)
+            copy_vector(advance(to, size), advance(row, c + size), size)
+            to = advance(to, strip)
+    left = columns - whole
+    if left > 0:
+        width = size if left <= size else 2 * size
+        copy_rows(advance(target, whole // (2 * size) * strip), width, advance(source, whole), source_step, rows, left)
