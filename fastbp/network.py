@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import checkpoint, passes, threads, validation
-from .parameters import initialise
+from .parameters import Layout, initialise
 from .program import aligned, run
 from .rows import Rows
 from .schedule import tuning
@@ -99,16 +99,35 @@ class MLP:
         self.activation = validation.choice("activation", activation, ACTIVATIONS)
         self.loss_name = validation.choice("loss", loss, LOSSES)
         self.dtype = validation.float_dtype(dtype)
-        self.input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
-        self.input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
+        self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
+        self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
         self._network = passes.Network(self.sizes, rectified=self.activation == "relu")
-        self.parameters = aligned(self._network.layout.total, self.dtype)
-        initialise(self._network.layout, self.parameters, self.rng, self._network.rectified)
+        self._parameters = aligned(self._network.layout.total, self.dtype)
+        initialise(self._network.layout, self._parameters, self.rng, self._network.rectified)
 
     def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
+
+    # These arrays stay what they are, for compiled code trusts their lengths: another could be read beyond its end.
+    @property
+    def parameters(self) -> Array:
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        array = validation.real_array("parameters", values)
+        validation.shape("parameters", array, self._parameters.shape)
+        self._parameters[...] = array
+
+    @property
+    def input_shift(self) -> Array | None:
+        return self._input_shift
+
+    @property
+    def input_scale(self) -> Array | None:
+        return self._input_scale
 
     @property
     def weights(self) -> list[Array]:
@@ -297,6 +316,9 @@ class MLP:
         validation.choice("optimizer", optimizer, OPTIMIZERS)
         rows = self._rows("X", X)
         labels = self._labels("y", y, rows.count)
+        calls = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+        if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in calls):
+            raise TypeError(f"callbacks: got {callbacks!r}, expected a sequence of callables")
         held_out = None
         if validation_data is not None:
             held_out = self._validation_data(validation_data)
@@ -312,7 +334,7 @@ class MLP:
             if held_out is not None:
                 history.validation_loss.append(self.loss(*held_out))
                 history.validation_score.append(self.score(*held_out))
-            answers = [callback(self, history) for callback in callbacks]  # all are called, whatever the first says
+            answers = [callback(self, history) for callback in calls]  # all are called, whatever the first says
             return any(answer is True for answer in answers)
 
         return training.run(after_epoch, progress)
@@ -383,6 +405,8 @@ def _labels_of(labels: Array, begin: int, end: int) -> tuple[str, dict[str, Any]
 
 
 def _generator(seed: Any) -> np.random.Generator:
+    if isinstance(seed, (bool, np.bool_)):
+        raise TypeError(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None")
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
@@ -408,10 +432,11 @@ def load(path: str | os.PathLike[str]) -> MLP:
     """
     arrays, metadata = checkpoint.read(path)
     try:
-        net = MLP(metadata["sizes"], metadata["activation"], metadata["loss"], metadata["dtype"], 0,
-                  *(arrays.get(name) for name in SCALING))  # fmt: skip
         parameters = arrays["parameters"]
-        validation.shape("parameters", parameters, net.parameters.shape)
+        sizes = validation.layer_sizes(metadata["sizes"])
+        validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
+        net = MLP(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], 0,
+                  *(arrays.get(name) for name in SCALING))  # fmt: skip
         if parameters.dtype != net.dtype:
             raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {net.dtype}")
         net.parameters[...] = parameters
@@ -420,6 +445,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
         net._check_class_names()
         if metadata["random_state"] is not None:
             net.rng.bit_generator.state = metadata["random_state"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
     return net

@@ -101,7 +101,7 @@ def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}")
     return str(value)
 
@@ -117,7 +117,7 @@ def layer_sizes(value: Any) -> tuple[int, ...]:
 
 def float_dtype(value: Any) -> np.dtype[Any]:
     try:
-        dtype = np.dtype(value)
+        dtype = np.dtype("none" if value is None else value)  # to NumPy, None is float64
     except TypeError:
         raise TypeError(f"dtype: got {value!r}, expected float32 or float64") from None
     if dtype not in FLOATS:
@@ -130,6 +130,8 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
     if value is None:
         return None
     array = real_array(name, value)
+    if array.dtype.kind == "b":
+        raise TypeError(f"{name}: got {value!r}, expected a number or one for each feature")
     if array.shape not in ((), (features,)):
         raise ValueError(f"{name}: got shape {array.shape}, expected a number or shape ({features},)")
     finite(name, array)

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +111,6 @@ def call_at(typingctx: Any, addresses: Any, arguments: Any) -> Any:
 # of that; an entry that cannot be read, for whatever reason, is a miss and is written again.
 
 
-@functools.cache
 def package_stamp() -> str:
     """Hash of every source file of the package and of the compiler's versions."""
     digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__)).encode())
@@ -119,11 +119,26 @@ def package_stamp() -> str:
     return digest.hexdigest()[:16]
 
 
+STAMP = package_stamp()  # now: an upgrade while the process runs must not take this code for its own
+
+
 class _OneFileAnEntry(caching.IndexDataCacheFile):  # type: ignore[misc]
     def _entry(self, key: Any) -> str:
         settings = [(name, getattr(config, name, None)) for name in CODEGEN_SETTINGS]
         digest = hashlib.sha256(repr((self._source_stamp, settings, key)).encode()).hexdigest()[:32]
-        return f"{self._index_name.removesuffix('.nbi')}.{package_stamp()}.{digest}.nbc"
+        return f"{self._index_name.removesuffix('.nbi')}.{STAMP}.{digest}.nbc"
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(content).digest() + content)
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        digest, content = content[:32], content[32:]
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError(f"{name}: damaged")
+        return pickle.loads(content)
 
     def flush(self) -> None:
         """There is no index to flush."""
@@ -151,6 +166,10 @@ class _StampedCache(caching.FunctionCache):  # type: ignore[misc]
         stamp = (function.__module__, name, repr(sorted(OPTIONS.items())))
         self._cache_file = _OneFileAnEntry(cache_path=self._cache_path, filename_base=name, source_stamp=stamp)
 
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # the folder was there at import and is no longer, or not to be written
+            super().save_overload(sig, data)
+
 
 def _stamped_cache(function: Callable[..., Any], kind: str) -> _StampedCache | None:
     """None where nothing can be written: then everything is compiled anew in each process."""
@@ -169,7 +188,7 @@ def _with_stamped_cache(dispatcher: Any, function: Callable[..., Any], kind: str
 
 def cache_folder() -> str | None:
     """Where compiled code is kept, or None where no folder can be written."""
-    cache = _stamped_cache(package_stamp.__wrapped__, "once")
+    cache = _stamped_cache(package_stamp, "once")
     return None if cache is None else str(cache.cache_path)
 
 
@@ -177,6 +196,6 @@ def cache_folder() -> str | None:
 def _prune(folder: Path) -> None:
     """Delete, once a process, what earlier sources of this package left in the folder: no key can match it again."""
     for entry in folder.glob("fastbp-*.nbc"):
-        if f".{package_stamp()}." not in entry.name:
+        if f".{STAMP}." not in entry.name:
             with contextlib.suppress(OSError):  # another process was faster
                 os.unlink(entry)

@@ -1,0 +1,327 @@
+"""Threads, forks and what the user has set, each in a process of its own: what goes wrong there aborts or hangs."""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastbp
+
+PACKAGE = str(Path(fastbp.__file__).parents[1])  # what other processes import, whatever folder they start in
+
+# Networks of which the first is large enough for two threads and the second is not.
+PRELUDE = """
+    import hashlib, json, os, sys, threading, warnings
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*")  # what these tests are about
+    import numpy as np
+    import numba
+    from numba.np.ufunc import parallel
+    import fastbp
+    from fastbp import passes
+    from fastbp.schedule import Tuning
+
+    SIZES, BATCH = (120, 200, 90, 10), 128
+
+    def is_parallel(threads=None):
+        threads = fastbp.threads.count() if threads is None else threads
+        network = passes.Network(SIZES, True)
+        program = passes.training_step(network, BATCH, np.dtype("f4"), threads, "labels", True, Tuning())
+        return program.threads > 1
+
+    def fit(seed=0, sizes=SIZES, epochs=2):
+        rng = np.random.default_rng(seed)
+        X, y = rng.normal(size=(500, sizes[0])).astype("f4"), rng.integers(0, sizes[-1], 500)
+        net = fastbp.MLP(sizes, seed=seed)
+        net.fit(X, y, epochs=epochs, batch_size=BATCH, l2=0.01)
+        return hashlib.sha256(net.parameters.tobytes() + net.predict_proba(X).tobytes()).hexdigest()
+
+    def answer(**values):
+        print(json.dumps(values))
+"""
+
+
+def run(code: str, timeout: float = 100, **environment: str) -> Any:
+    """What a process prints last, as JSON; on two threads unless the environment says otherwise."""
+    inherited = {name: value for name, value in os.environ.items() if name != "NUMBA_THREADING_LAYER"}
+    inherited |= {"PYTHONPATH": PACKAGE, "NUMBA_NUM_THREADS": "2"}
+    script = textwrap.dedent(PRELUDE) + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-P", "-c", script], env=inherited | environment, capture_output=True,
+                          text=True, timeout=timeout, check=False)  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def serial() -> list[str]:
+    """The hashes of three trainings on one thread, which every other way must give too."""
+    hashes: list[str] = run("answer(all=[fit(0), fit(1), fit(2)])", NUMBA_NUM_THREADS="1")["all"]
+    assert len(set(hashes)) == 3
+    return hashes
+
+
+def has_openmp() -> bool:
+    return ctypes.util.find_library("gomp") is not None
+
+
+LAYERS = [
+    pytest.param({}, id="default"),
+    pytest.param({"NUMBA_THREADING_LAYER": "omp"}, id="omp",
+                 marks=pytest.mark.skipif(not has_openmp(), reason="no libgomp here")),
+    pytest.param({"NUMBA_THREADING_LAYER": "workqueue"}, id="workqueue"),
+    pytest.param({"NUMBA_NUM_THREADS": "1"}, id="one thread"),
+]  # fmt: skip
+
+
+# ---- layers ----
+
+
+@pytest.mark.parametrize("environment", LAYERS)
+def test_every_layer_gives_the_same_bits(environment: dict[str, str], serial: list[str]) -> None:
+    result = run("answer(hash=fit(), parallel=is_parallel(), layer=fastbp.threads.layer())", **environment)
+    assert result["hash"] == serial[0]
+    assert result["parallel"] is ("NUMBA_NUM_THREADS" not in environment)
+    if "NUMBA_THREADING_LAYER" in environment:
+        asked = environment["NUMBA_THREADING_LAYER"]
+        assert result["layer"] == (None if asked == "workqueue" else asked)
+
+
+def test_a_parallel_region_is_entered_where_a_layer_is_safe() -> None:
+    code = """
+    from fastbp.kernels import steps
+    fit()
+    answer(layer=fastbp.threads.layer(), parallel=len(steps.run_parallel.overloads))
+    """
+    for environment in ({}, {"NUMBA_THREADING_LAYER": "workqueue"}):
+        result = run(code, **environment)
+        assert bool(result["parallel"]) is (result["layer"] is not None)
+    assert result == {"layer": None, "parallel": 0}
+
+
+@pytest.mark.parametrize("environment", LAYERS)
+def test_two_python_threads_train_as_one_after_the_other(environment: dict[str, str], serial: list[str]) -> None:
+    result = run(
+        """
+        hashes = {}
+        start = threading.Barrier(2)
+
+        def work(seed):
+            start.wait()
+            for round in range(5):
+                hashes[seed, round] = fit(seed)
+
+        workers = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        answer(first=[hashes[0, round] for round in range(5)], second=[hashes[1, round] for round in range(5)])
+        """,
+        **environment,
+    )
+    assert result == {"first": [serial[0]] * 5, "second": [serial[1]] * 5}
+
+
+def test_two_python_threads_compute_with_one_network(serial: list[str]) -> None:
+    result = run(
+        """
+        net = fastbp.MLP(SIZES, seed=0)
+        X = np.random.default_rng(0).normal(size=(700, SIZES[0])).astype("f4")
+        expected = net.predict_proba(X)
+        wrong = []
+
+        def work(begin):
+            for _ in range(30):
+                wrong.append(bool((net.predict_proba(X[begin:]) != expected[begin:]).any()))
+
+        workers = [threading.Thread(target=work, args=(begin,)) for begin in (0, 100, 200)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        answer(wrong=sum(wrong), calls=len(wrong))
+        """
+    )
+    assert result == {"wrong": 0, "calls": 90}
+
+
+# ---- forks ----
+
+FORK = """
+    before = fit(0)
+    assert is_parallel()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with os.fdopen(write, "w") as pipe:
+                json.dump({"hashes": [fit(0), fit(1)], "threads": fastbp.threads.count()}, pipe)
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        inside = json.loads(pipe.read() or "null")
+    status = os.waitpid(child, 0)[1]
+    answer(before=before, inside=inside, status=status, after=fit(1), parallel=is_parallel())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("environment", LAYERS[:3])
+def test_a_forked_child_trains(environment: dict[str, str], serial: list[str]) -> None:
+    result = run(FORK, **environment)
+    assert result["status"] == 0
+    assert result["inside"] == {"hashes": serial[:2], "threads": 1}
+    assert [result["before"], result["after"]] == serial[:2]
+    assert result["parallel"] is True  # the parent stays as it was
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_before_anything_ran_trains(serial: list[str]) -> None:
+    result = run(FORK.replace("before = fit(0)", "before = None"))
+    assert result["inside"] == {"hashes": serial[:2], "threads": 1}
+    assert result["after"] == serial[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_multiprocessing_by_fork(serial: list[str]) -> None:
+    result = run(
+        """
+        import multiprocessing
+        before = fit(0)
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            inside = pool.map(fit, [0, 1, 2])
+        answer(before=before, inside=inside, after=fit(2))
+        """
+    )
+    assert result == {"before": serial[0], "inside": serial, "after": serial[2]}
+
+
+# ---- what the user has set ----
+
+
+def test_set_num_threads_is_respected_and_left() -> None:
+    result = run(
+        """
+        numba.set_num_threads(1)
+        numba.set_parallel_chunksize(3)
+        limited = (fastbp.threads.count(), is_parallel())
+        hashes = [fit()]
+        kept = [numba.get_num_threads(), numba.get_parallel_chunksize()]
+        numba.set_num_threads(2)
+        free = (fastbp.threads.count(), is_parallel())
+        hashes.append(fit())
+        kept += [numba.get_num_threads(), numba.get_parallel_chunksize()]
+        with fastbp.threads.limit(1):
+            inside = (fastbp.threads.count(), is_parallel())
+            hashes.append(fit())
+        kept += [numba.get_num_threads(), fastbp.threads.count()]
+        answer(limited=limited, free=free, inside=inside, kept=kept, hashes=len(set(hashes)))
+        """
+    )
+    assert result == {"limited": [1, False], "free": [2, True], "inside": [1, False], "kept": [1, 3, 2, 3, 2, 2],
+                      "hashes": 1}  # fmt: skip
+
+
+def test_fewer_threads_than_the_user_allows_are_used_for_one_call_only() -> None:
+    result = run(
+        """
+        numba.set_num_threads(3)
+        hashes = []
+        for threads in (2, 3, None):
+            with fastbp.threads.limit(threads):
+                assert is_parallel()
+                hashes.append(fit())
+        answer(left=numba.get_num_threads(), hashes=len(set(hashes)))
+        """,
+        NUMBA_NUM_THREADS="4",
+    )
+    assert result == {"left": 3, "hashes": 1}
+
+
+def test_limits_nest_and_end() -> None:
+    result = run(
+        """
+        counts = [fastbp.threads.count()]
+        with fastbp.threads.limit(1):
+            counts.append(fastbp.threads.count())
+            with fastbp.threads.limit(2):
+                counts.append(fastbp.threads.count())
+            with fastbp.threads.limit(None):
+                counts.append(fastbp.threads.count())
+            counts.append(fastbp.threads.count())
+        with fastbp.threads.limit(1000):
+            counts.append(fastbp.threads.count())
+        try:
+            with fastbp.threads.limit(1):
+                raise LookupError
+        except LookupError:
+            counts.append(fastbp.threads.count())
+        answer(counts=counts, pool=parallel._is_initialized)
+        """
+    )
+    assert result == {"counts": [2, 1, 2, 2, 1, 2, 2], "pool": False}
+
+
+def test_what_fastbp_does_to_numba_is_nothing() -> None:
+    result = run(
+        """
+        from numba.core import config
+        names = [name for name in vars(config) if name.isupper()]
+        before = {name: repr(getattr(config, name)) for name in names}
+        fit()
+        answer(changed=[name for name in names if repr(getattr(config, name)) != before[name]])
+        """
+    )
+    assert result == {"changed": []}
+
+
+# ---- no pool where none is needed ----
+
+
+def test_importing_starts_no_pool_and_compiles_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent("""
+            import json, sys
+            from numba.core import event
+            from numba.np.ufunc import parallel
+            with event.install_recorder("numba:compile") as recorder:
+                import fastbp
+            from fastbp.kernels import gather, steps
+            overloads = [len(f.overloads) for f in (gather.gather_rows, steps.run_serial, steps.run_parallel)]
+            print(json.dumps({"pool": parallel._is_initialized, "compiled": len(recorder.buffer),
+                              "overloads": overloads, "once": len(steps.perform._compiled),
+                              "heavy": [m for m in ("tqdm", "sklearn", "matplotlib") if m in sys.modules]}))
+        """)],
+        env={**os.environ, "PYTHONPATH": PACKAGE}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"pool": False, "compiled": 0, "overloads": [0, 0, 0], "once": 0, "heavy": []}
+
+
+def test_a_small_network_never_starts_the_pool() -> None:
+    result = run(
+        """
+        from fastbp.kernels import steps
+        net = fastbp.MLP((2, 50, 4), seed=0)
+        X, y = fastbp.datasets.quadrants(4000, seed=0)
+        net.fit(X, y, epochs=2, batch_size=32, l2=0.01, validation_data=(X[:32], y[:32]))
+        net.predict(X[:32])
+        net.gradient([[1.0, 2.0]], [1], l2=0.5)
+        net.loss([[1.0, 2.0]], [1])
+        fastbp.softmax_cross_entropy([[0.0, 1.0]], [1])
+        fastbp.affine_forward(np.ones((3, 4), "f4"), np.ones((4, 5), "f4"), np.ones(5, "f4"))
+        pool, loaded = parallel._is_initialized, len(steps.run_parallel.overloads)
+        fit(0)
+        answer(pool=pool, loaded=loaded, large=parallel._is_initialized)
+        """
+    )
+    assert result == {"pool": False, "loaded": 0, "large": True}
