@@ -157,7 +157,8 @@ ENTRY = """
 
 def test_a_damaged_entry_is_a_miss_and_written_again(package: Copy) -> None:
     results = package.run(
-        ENTRY + """
+        ENTRY
+        + """
     middle = len(content) // 2
     damages = {
         "empty": b"", "cut in the middle": content[:middle], "cut at the end": content[:-1],
@@ -181,7 +182,8 @@ def test_a_damaged_entry_is_a_miss_and_written_again(package: Copy) -> None:
 def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block: int) -> None:
     """Of the right length and a readable pickle, as a disk that lost a block leaves it."""
     results = package.run(
-        ENTRY + f"""
+        ENTRY
+        + f"""
     for part in range(2, 10):
         begin = len(content) * part // 10
         entry.write_bytes(content[:begin] + bytes({block}) + content[begin + {block} :])
@@ -194,7 +196,8 @@ def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block
 
 def test_entries_do_not_swap(package: Copy) -> None:
     result = package.run(
-        ENTRY + """
+        ENTRY
+        + """
     gather("float64")
     (other,) = set(entry.parent.iterdir()) - {entry}
     entry.write_bytes(other.read_bytes())
@@ -290,4 +293,3 @@ def test_processes_that_race_all_get_their_result(package: Copy) -> None:
     assert len(package.entries()) == 2
     assert package.run("print(json.dumps(gather('uint8', 'float64')))") == {"hits": 2, "misses": 0}
     assert not [path for path in package.cache.rglob("*") if ".tmp." in path.name]
-
