@@ -298,7 +298,7 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
 
 
 def test_a_return_to_python_after_each_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    X, y = rows(100, (6, 12, 5))
+    X, y = rows(804, (6, 12, 5))
     results, calls = [], []
     run = fastbp.training.program.run
 
@@ -313,10 +313,10 @@ def test_a_return_to_python_after_each_step_changes_nothing(monkeypatch: pytest.
         net = MLP((6, 12, 5), seed=3)
         history = net.fit(X, y, epochs=2, batch_size=8, l2=0.01)
         results.append((net.parameters, history.loss))
-        steps = [1] * 13 if seconds == 0 else [12, 1]  # the last one of 4 rows
+        steps = [1] * 101 if seconds == 0 else [100, 1]  # the last one of 4 rows
         assert calls[-2 * len(steps) :] == steps * 2
     np.testing.assert_array_equal(results[0][0], results[1][0])
-    assert results[0][1] == pytest.approx(results[1][1], rel=1e-14)
+    assert results[0][1] == results[1][1]  # where calls are cut is a matter of time: it may not change a bit
 
 
 def test_shuffling_is_drawn_from_the_seed() -> None:

@@ -20,7 +20,7 @@ NUMPY = "np.matmul(X, W, out=H); np.add(H, b, out=H); np.maximum(H, 0, out=H)"
 
 
 class Affine:
-    params = SHAPES
+    params = [SHAPES]
     param_names = ["shape"]
 
     def setup(self, shape):
@@ -41,7 +41,7 @@ class Affine:
 
 
 class AffineAgainstNumpy:
-    params = SHAPES
+    params = [SHAPES]
     param_names = ["shape"]
     timeout = 300
 

@@ -55,7 +55,7 @@ def step_medians(name: str, batch: int) -> tuple[float, float]:
 
 
 class Step:
-    params = NETWORKS
+    params = [NETWORKS]
     param_names = ["network"]
     timeout = 300
 
@@ -74,7 +74,7 @@ class Step:
 
 
 class StepAgainstNumpy:
-    params = NETWORKS
+    params = [NETWORKS]
     param_names = ["network"]
     timeout = 300
 
