@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .jit import kernel
+from .jit import inlined, kernel
 from .microkernel import SGD, tile_of_panels, tile_of_row
 from .packing import copy_rows, copy_strips, transpose
 from .simd import advance, lanes
@@ -40,7 +40,7 @@ def half_tiles(rows):
     return best
 
 
-@kernel
+@inlined
 def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
     """B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
     vl = lanes(b)
@@ -54,7 +54,7 @@ def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
         copy_strips(strips, strip, advance(b, k0 * ldb + j0), ldb, depth, j1 - j0)
 
 
-@kernel
+@inlined
 def block_of_rows(i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c, ldc, bias, y,
                   learning_rate, l2):  # fmt: skip
     """Row by row with B unpacked: for one row 26 us where packing would make it 86 (784 x 512)."""
@@ -67,7 +67,7 @@ def block_of_rows(i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c
                         learning_rate, l2)  # fmt: skip
 
 
-@kernel
+@inlined
 def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, strips, strip, epilogue, partial, ldp,
                     c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
     """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and packed strips of B. `partial` lies under (i0, j0)."""
@@ -110,7 +110,7 @@ def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, str
         i += height
 
 
-@kernel
+@inlined
 def block(a_transposed, b_transposed, direct, resume, epilogue, i0, i1, j0, j1, depth, a, lda, b, ldb, c, ldc, bias, y,
           learning_rate, l2, kc, nc, panel, strips, partial):  # fmt: skip
     """C[i0:i1, j0:j1] = op(A) op(B) with an epilogue; `resume`: onto the sums that C holds already.

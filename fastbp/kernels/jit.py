@@ -41,6 +41,14 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(**OPTIONS)(function)
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """The same, put into its caller before either is compiled: for large code that is called from one place.
+
+    Each level of kernels is otherwise optimised and emitted once on its own and once more in every level above.
+    """
+    return numba.njit(inline="always", **OPTIONS)(function)
+
+
 def serial_entry(function: Callable[..., Any]) -> Any:
     """Called from Python; runs on the calling thread; kept in the disk cache."""
     return _with_stamped_cache(numba.njit(**OPTIONS)(function), function, "serial")

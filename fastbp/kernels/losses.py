@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract
-from .jit import kernel
+from .jit import inlined, kernel
 from .packing import transpose_square
 from .simd import add_lanes, advance, filled, lanes, load, max_lanes, number, store
 
@@ -21,7 +21,7 @@ SQUARE = LONGEST_VECTOR**2
 SCRATCH = 3 * SQUARE  # elements of workspace that these kernels need beside one for each row
 
 
-@kernel
+@inlined
 def softmax_rows(rows, classes, logits, out, workspace):
     """``out[i] = softmax(logits[i])``; in place too."""
     vl = lanes(logits)
@@ -42,7 +42,7 @@ def softmax_rows(rows, classes, logits, out, workspace):
                 store(multiply(load(here, classes - j, zero), factor), here, classes - j)
 
 
-@kernel
+@inlined
 def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losses, workspace):
     """Class indices: row losses, and ``dlogits = (softmax - one_hot) scale``."""
     sums = advance(workspace, SCRATCH)
@@ -78,7 +78,7 @@ def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losse
     losses_of_sums(rows, sums, losses)
 
 
-@kernel
+@inlined
 def cross_entropy_of_probabilities(rows, classes, logits, targets, scale, dlogits, losses, workspace):
     """Rows of probabilities, the same otherwise: with one-hot rows the same bits as with labels."""
     sums = advance(workspace, SCRATCH)

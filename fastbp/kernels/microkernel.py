@@ -6,7 +6,7 @@ again, so neither the tile's shape nor the length of a stretch can change a bit.
 
 from __future__ import annotations
 
-from .jit import kernel
+from .jit import inlined
 from .simd import advance
 from .tile import (
     rank1,
@@ -24,7 +24,7 @@ from .tile import (
 ADD_BIAS, RELU, RELU_MASK, SGD = 1, 2, 4, 8
 
 
-@kernel
+@inlined
 def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
     """Apply the epilogue and store; `y` has the layout of `c`."""
     if epilogue & ADD_BIAS:
@@ -38,7 +38,7 @@ def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
     tile_store(tile, c, ldc, rows, columns)
 
 
-@kernel
+@inlined
 def tile_of_panels(shape, k, a, a_step, b, b_step, resume, partial, ldp, epilogue, c, ldc, bias, y, rows, columns,
                    learning_rate, l2):  # fmt: skip
     """c[rows, columns] from a[k, shape.rows] and b[k, shape.columns], both packed; sums resumed from `partial`."""
@@ -50,7 +50,7 @@ def tile_of_panels(shape, k, a, a_step, b, b_step, resume, partial, ldp, epilogu
     finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2)
 
 
-@kernel
+@inlined
 def tile_of_row(shape, k, a, b, ldb, resume, partial, epilogue, c, bias, y, columns,
                 learning_rate, l2):  # fmt: skip
     """c[columns] from the row a[k] and the matrix b[k, columns], read where they lie."""
