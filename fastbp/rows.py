@@ -20,7 +20,9 @@ GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64)) 
 
 
 class Rows:
-    """Parameters
+    """The argument X of a call, checked; parts of its rows on demand.
+
+    Parameters
     ----------
     name : str
         What the argument is called in errors.

@@ -67,6 +67,7 @@ class Training:
     shuffle: bool
 
     def __post_init__(self) -> None:
+        self.labels = self.labels.copy()  # a callback may write into y, whose labels are checked but once
         self.batch: int = min(self.batch_size, self.rows.count)
         dtype = self.parameters.dtype
         self._activations = aligned(passes.Activations(self.network, self.batch, dtype).total, dtype)
@@ -109,7 +110,9 @@ class Training:
         for begin, end, inputs, labels in self._stages(order):
             whole = (end - begin) // self.batch * self.batch
             for first, last in self._calls(whole, end - begin):
-                total += self._call(inputs, labels, first, last, bar)
+                # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
+                for loss in self._call(inputs, labels, first, last, bar):
+                    total += loss
                 if not math.isfinite(total):
                     return total
         return total
@@ -135,8 +138,8 @@ class Training:
         if whole < rows:
             yield whole, rows
 
-    def _call(self, inputs: Array, labels: Array, first: int, last: int, bar: Any) -> float:
-        """Train on rows [first, last) of a stage, in one compiled call; returns the sum over rows of their losses."""
+    def _call(self, inputs: Array, labels: Array, first: int, last: int, bar: Any) -> list[float]:
+        """Train on rows [first, last) of a stage, in one compiled call; returns each step's sum of row losses."""
         batch = min(self.batch, last - first)
         steps, features = (last - first) // batch, self.rows.features
         losses = np.empty(steps)
@@ -149,7 +152,7 @@ class Training:
                     input_step=batch * features, **chosen)  # fmt: skip
         self._seconds_a_row = (time.perf_counter() - start) / (last - first)
         bar.update(last - first)
-        return float(losses.sum()) * batch
+        return [loss * batch for loss in losses.tolist()]
 
     def _step(self, rows: int) -> program.Program:
         form = "labels" if self.labels.ndim == 1 else "probabilities"

@@ -32,8 +32,7 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 PACKAGE = Path(__file__).resolve().parents[1]
 
 # What changes machine code without being part of Numba's own cache key.
-CODEGEN_SETTINGS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT",
-                    "DISABLE_PERFORMANCE_WARNINGS", "FULL_TRACEBACKS", "LLVM_REFPRUNE_PASS")  # fmt: skip
+CODEGEN_SETTINGS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT")
 
 
 def kernel(function: Callable[..., Any]) -> Any:
