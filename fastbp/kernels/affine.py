@@ -8,26 +8,36 @@ from __future__ import annotations
 
 from .formulas import relu, relu_mask
 from .gemm import PANEL_ROWS, SLACK, block
-from .jit import kernel
+from .jit import inlined, kernel
 from .losses import cross_entropy_of_labels
 from .microkernel import ADD_BIAS, RELU
 from .optimizers import sgd_update as sgd_flat
 from .simd import advance, lanes, load, number, pointer, store
-from .tile import ROW, tile_add_block, tile_load, tile_store, tile_zero
+from .tile import HALF_ROW, ROW, VECTOR, tile_add_block, tile_load, tile_store, tile_zero
 
 FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
 
 
 @kernel
 def column_sums(resume, rows, columns, x, ldx, out):
-    """``out[j] = sum_i x[i, j]``, i ascending from +0, or from what `out` holds."""
-    width = 8 * lanes(x)
-    for j in range(0, columns, width):
-        left = min(width, columns - j)
-        total = tile_load(ROW, advance(out, j), 0, 1, left) if resume else tile_zero(ROW, x)
-        for i in range(rows):
-            total = tile_add_block(total, advance(x, i * ldx + j), 0, 1, left, ())
-        tile_store(total, advance(out, j), 0, 1, left)
+    """``out[j] = sum_i x[i, j]``, i ascending from +0, or from what `out` holds; as wide as the columns ask for."""
+    vl = lanes(x)
+    for j in range(0, columns, 8 * vl):
+        left = min(8 * vl, columns - j)
+        if left <= vl:
+            sums_of_strip(VECTOR, resume, rows, left, advance(x, j), ldx, advance(out, j))
+        elif left <= 4 * vl:
+            sums_of_strip(HALF_ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
+        else:
+            sums_of_strip(ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
+
+
+@inlined
+def sums_of_strip(shape, resume, rows, columns, x, ldx, out):
+    total = tile_load(shape, out, 0, 1, columns) if resume else tile_zero(shape, x)
+    for i in range(rows):
+        total = tile_add_block(total, advance(x, i * ldx), 0, 1, columns, ())
+    tile_store(total, out, 0, 1, columns)
 
 
 @kernel

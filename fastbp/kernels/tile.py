@@ -74,7 +74,8 @@ HALF = Shape(
     MAIN.rows // 2 + 1, 2
 )  # for what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12
 NARROW = Shape(MAIN.rows, 1)  # for columns that fit one vector
-ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies
+ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies, and for sums of columns
+HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
 
 
 # ---- writing one instruction for each vector of a tile ----
