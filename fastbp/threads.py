@@ -23,6 +23,8 @@ import numba
 from numba.core import config
 from numba.np.ufunc import parallel
 
+from .validation import whole_number
+
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thread_limit", default=None)
@@ -101,8 +103,8 @@ def limit(threads: int | None) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
-        When `threads` is not a positive whole number.
+    ValueError, TypeError
+        When `threads` is below 1, or no whole number.
 
     Examples
     --------
@@ -110,9 +112,7 @@ def limit(threads: int | None) -> Iterator[None]:
     >>> with fastbp.threads.limit(1):
     ...     probabilities = fastbp.MLP((2, 3, 2), seed=0).predict_proba([[0.5, 1.0]])
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ValueError(f"threads: got {threads!r}, expected a whole number of at least 1, or None")
-    token = _limit.set(threads)
+    token = _limit.set(None if threads is None else whole_number("threads", threads))
     try:
         yield
     finally:

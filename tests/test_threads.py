@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastbp
@@ -325,3 +326,11 @@ def test_a_small_network_never_starts_the_pool() -> None:
         """
     )
     assert result == {"pool": False, "loaded": 0, "large": True}
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True, np.float64(2)])
+def test_limit_refuses_what_is_no_number_of_threads(wrong: object) -> None:
+    with pytest.raises((ValueError, TypeError), match="threads: got"), fastbp.threads.limit(wrong):  # type: ignore[arg-type]
+        pass
+    with fastbp.threads.limit(np.int64(1)):  # NumPy's whole numbers are as good
+        assert fastbp.threads.count() == 1

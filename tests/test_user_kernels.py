@@ -155,3 +155,9 @@ def test_workspace_refuses_what_is_no_size() -> None:
     for depth, columns in ((0, 32), (32, 0), (-1, 5)):
         with pytest.raises(ValueError, match=f"^depth, columns: got {depth}, {columns}, expected"):
             kernels.workspace("float32", depth, columns)
+
+
+@pytest.mark.parametrize("arguments", [("int8",), ("float16",), ("complex64",), ("float32", 0), ("float32", 64, -1)])
+def test_workspace_that_kernels_could_not_use_is_refused(arguments: tuple) -> None:
+    with pytest.raises(ValueError, match=r"dtype: got|depth, columns: got"):
+        fastbp.kernels.workspace(*arguments)

@@ -173,11 +173,18 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     array (depth + 16, columns rounded up + 32)
         Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs n + 768 elements for n rows.
 
+    Raises
+    ------
+    ValueError
+        Another dtype, or a size below 1.
+
     Examples
     --------
     >>> workspace("float64", 64, 32).shape
     (80, 64)
     """
+    if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
+        raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
     if min(depth, columns) < 1:
         raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
     columns = -(-columns // (2 * SLACK)) * 2 * SLACK
