@@ -53,7 +53,8 @@ def shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
 def finite(name: str, array: Array) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected finite numbers")
+        place = f" at {list(where)}" if where else ""
+        raise ValueError(f"{name}: got {array[where]}{place}, expected finite numbers")
 
 
 def output(name: str, out: Array, expected: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
