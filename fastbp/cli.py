@@ -1,4 +1,4 @@
-"""The command ``fastbp``: train a network, predict with it, and tell what this machine compiles to.
+"""The command ``fastbp``: train a network, predict with it, learn how it learns, tell what this machine compiles to.
 
 Whatever goes wrong that the user can put right ends in one line on standard error and exit status 2.
 """
@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TextIO
 
 import numba
@@ -29,6 +30,7 @@ from . import datasets, readers, threads
 from .kernels import tile
 from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
+from .lessons import LESSONS
 from .machine import caches
 from .network import MLP, load
 from .options import DEFAULTS, Settings, build_parser, error_line
@@ -86,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """``fastbp train``"""
-    _check_out(args.out, args.data)
+    _check_out("--out", args.out, args.data)
+    plotting = None if args.plot is None else _plotting(args.plot, args.data, args.out)
     kind, data = _read(args.data, args.target, labelled=True)
     _check_finite(args.data, data)
     classes = _count_classes(args.data, data)
@@ -97,7 +100,7 @@ def train(args: argparse.Namespace) -> None:
     sizes = (data.X.shape[1], *chosen.hidden, classes)
     net = MLP(sizes, dtype=args.dtype, seed=args.seed, input_shift=shift, input_scale=scale)
     net.class_names = data.class_names
-    assert data.y is not None and data.X_test is not None
+    assert data.y is not None and data.X_test is not None and data.y_test is not None
     _print_rows(f"fastbp {__version__} trains", [
         ("data", f"{args.data}: {data.X.shape[1]:,} features, {classes:,} classes"),
         ("rows", f"{len(data.X):,} to train on, {len(data.X_test):,} to test on"),
@@ -108,11 +111,14 @@ def train(args: argparse.Namespace) -> None:
     try:
         with threads.limit(args.threads):
             history = net.fit(data.X, data.y, epochs=chosen.epochs, batch_size=chosen.batch_size,
-                              learning_rate=chosen.learning_rate, l2=chosen.l2)  # fmt: skip
-            accuracy = net.score(data.X_test, data.y_test)  # type: ignore[arg-type]
+                              learning_rate=chosen.learning_rate, l2=chosen.l2,
+                              validation_data=(data.X_test, data.y_test) if plotting else None)  # fmt: skip
+            accuracy = net.score(data.X_test, data.y_test)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
     net.save(args.out)
+    if plotting:
+        plotting.plot_history(history, args.plot)
     seconds = sum(history.seconds)
     _print_rows("", [
         ("training loss", f"{history.loss[-1]:.4f}"),
@@ -121,7 +127,21 @@ def train(args: argparse.Namespace) -> None:
         ("seconds to compile", f"{history.compile_seconds:.2f}"),
         ("seconds to train", f"{seconds:.2f}"),
         ("saved as", args.out),
+        *([("curves in", args.plot)] if plotting else []),
     ])  # fmt: skip
+
+
+def _plotting(path: str, *others: str) -> ModuleType:
+    """The module that draws, with the file for the picture checked."""
+    try:
+        from . import plotting
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise ValueError(f"--plot: {error}") from None
+    _check_out("--plot", path, *others)
+    plotting.check_path(path)
+    return plotting
 
 
 def _check_finite(name: str, data: Dataset) -> None:
@@ -201,7 +221,7 @@ def _chunks(X: Array) -> Iterator[tuple[int, NDArray[np.float64]]]:
 def predict(args: argparse.Namespace) -> None:
     """``fastbp predict``"""
     if args.out is not None:
-        _check_out(args.out, args.model, args.data)
+        _check_out("--out", args.out, args.model, args.data)
     elif sys.stdout is None:
         raise ValueError("standard output is closed; --out FILE writes to a file")
     net = load(args.model)
@@ -238,6 +258,25 @@ def _rows_to_predict(name: str, target: str | None, features: int) -> Array:
     return X
 
 
+# ---- learn ----
+
+
+def learn(args: argparse.Namespace) -> None:
+    """``fastbp learn``"""
+    if args.lesson is None:
+        titles = [(name, (lesson.__doc__ or "").strip()) for name, lesson in LESSONS.items()]
+        _print_rows("Lessons in back-propagation: fastbp learn NAME prints the steps and saves a picture", titles)
+        return
+    try:
+        LESSONS[args.lesson]()
+    except ModuleNotFoundError as error:  # the picture is the last step of each
+        if error.name != "matplotlib":
+            raise
+        print("(no picture: it needs matplotlib: pip install 'fastbp[plot]')")
+    else:
+        print(f"picture saved as {args.lesson}.svg")
+
+
 # ---- info ----
 
 
@@ -272,21 +311,21 @@ def _print_rows(heading: str, rows: Sequence[tuple[str, str]]) -> None:
     print("\n".join(lines), flush=True)
 
 
-def _check_out(out: str, *inputs: str) -> None:
-    """Refuse, before any work is done, a file that could not be written or that is one of the inputs."""
+def _check_out(option: str, out: str, *others: str) -> None:
+    """Refuse, before any work is done, a file that could not be written or that is another one of the command's."""
     folder = os.path.dirname(os.path.realpath(out))
     if not os.path.isdir(folder):
-        raise ValueError(f"--out: there is no folder {folder!r} to write {out!r} to")
+        raise ValueError(f"{option}: there is no folder {folder!r} to write {out!r} to")
     with contextlib.suppress(FileNotFoundError):
         if out.endswith("/") or not stat.S_ISREG(os.stat(out or ".").st_mode):
-            raise ValueError(f"--out: expected the name of a file, and {out!r} is a folder or a device")
-        if any(os.path.exists(path) and os.path.samefile(out, path) for path in inputs):
-            raise ValueError(f"--out: {out!r} is read as well; expected another file, so that it is not lost")
+            raise ValueError(f"{option}: expected the name of a file, and {out!r} is a folder or a device")
+        if any(os.path.exists(path) and os.path.samefile(out, path) for path in others):
+            raise ValueError(f"{option}: {out!r} is read as well; expected another file, so that it is not lost")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"--out: cannot write to the folder {folder!r}: {error.strerror}") from error
+        raise ValueError(f"{option}: cannot write to the folder {folder!r}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -321,4 +360,4 @@ def _message(error: BaseException) -> str:
     return str(error) or "out of memory"
 
 
-COMMANDS = {"train": train, "predict": predict, "info": info}
+COMMANDS = {"train": train, "predict": predict, "learn": learn, "info": info}

@@ -22,8 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 from . import functional, validation
 
 Array = NDArray[Any]
-Value = float | Array
-Back = Callable[[Any], tuple[Any, ...]]
+Value = Any  # a float, or an array that nobody writes into
+Back = Callable[[Value], tuple[Value, ...]]
 
 
 class Variable:
@@ -82,7 +82,7 @@ class Variable:
     __array_ufunc__ = None  # an array on the left of an operator leaves the operation to us
 
     value: Value
-    grad: Value | None
+    grad: Value
     operands: tuple[Variable, ...]
     local_gradients: tuple[Value, ...]
     operand_gradients: tuple[Value, ...]
@@ -342,7 +342,7 @@ def ordered(result: Variable) -> list[Variable]:
     return order
 
 
-def summary(value: Value | None) -> str:
+def summary(value: Value) -> str:
     """A number to six digits; an array by its shape and its norm, the root of the sum of squares."""
     if value is None:
         return "-"

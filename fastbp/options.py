@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
+from .lessons import LESSONS
 from .version import __version__
 
 MODEL = "fastbp-model.npz"
@@ -67,6 +68,10 @@ A fifth of the rows is held out to test on, the same in every run, unless the da
 examples:
   fastbp predict {MODEL} digits
   fastbp predict flowers.npz new.csv --probabilities --out predictions.csv"""))  # fmt: skip
+    _add_learn(_command(commands, "learn", "learn how back-propagation works, in lessons that print their steps", """
+examples:
+  fastbp learn                                 which lessons there are
+  fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""))  # fmt: skip
     _command(commands, "info", "show what this machine compiles to: processor, tiles, threads, cache, versions")
     return parser
 
@@ -99,6 +104,8 @@ def _add_train(parser: Parser) -> None:
             help="calculate in 32 bits (fast) or in 64 (precise) (default: float32)")
     options("--out", default=MODEL, metavar="FILE",
             help=f"where to save the network, replacing what is there (default: {MODEL})")
+    options("--plot", metavar="FILE",
+            help="save the curves of loss and score as a picture, svg, png or pdf by its ending (needs matplotlib)")
     _add_common(parser, count, "a column called target, label, class or y, else the last one")
 
 
@@ -111,6 +118,10 @@ def _add_predict(parser: Parser) -> None:
     options("--probabilities", action="store_true", help="add a column for each class, with its probability")
     options("--out", metavar="FILE", help="where to write to, replacing what is there (default: standard output)")
     _add_common(parser, count, "none if there are as many columns as features, else as in fastbp train")
+
+
+def _add_learn(parser: Parser) -> None:
+    parser.add_argument("lesson", nargs="?", choices=LESSONS, metavar="LESSON", help=f"one of: {', '.join(LESSONS)}")
 
 
 def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> None:
