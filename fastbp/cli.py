@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TextIO
 
 import numba
@@ -131,7 +130,7 @@ def train(args: argparse.Namespace) -> None:
     ])  # fmt: skip
 
 
-def _plotting(path: str, *others: str) -> ModuleType:
+def _plotting(path: str, *others: str) -> Any:
     """The module that draws, with the file for the picture checked."""
     try:
         from . import plotting

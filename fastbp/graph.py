@@ -5,14 +5,15 @@
     paid.backward()
     price.grad  # 2.2: what is paid moves by 2.2 for every 1 that the price moves
 
-Each operation keeps its operands and the factor that the chain rule multiplies for each of them; `backward` walks the
-graph from its end and adds up what arrives at every variable. What has a kernel (affine layers, matrix products, ReLU,
-softmax with loss) calls the kernel that trains the networks: a network built of these nodes has the gradients of
-`MLP.gradient`, to the bit.
+Each operation keeps its operands, the factor that the chain rule multiplies for each of them, and how it sends a
+gradient back; `backward` walks the graph from its end and adds up what arrives at every variable. What has a kernel
+(affine layers, matrix products, ReLU, softmax with loss) calls the kernel that trains the networks: a network built of
+these nodes has the gradients of `MLP.gradient`, to the bit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,7 +37,8 @@ class Variable:
     Parameters
     ----------
     value : array_like
-        A finite real number, or an array of them, which is copied. float32 arrays stay float32, all else is float64.
+        A finite real number, which becomes a float, or an array of them, which is copied: in float32 where NumPy would
+        compute in it or in less, else in float64.
     name : str, optional
         What trees and pictures call it.
 
@@ -45,7 +47,7 @@ class Variable:
     value : float or read-only array
     name : str
     operation : str
-        What made it: "+", "×", "@", "affine", "ReLU", "softmax loss", "sum", "mean"; "" for a given one.
+        What made it: "+", "-", "×", "@", "affine", "ReLU", "softmax loss", "sum", "mean"; "" for a given one.
     operands : tuple of Variable
     local_gradients : tuple of float or array, one for each operand
         The factors that the chain rule multiplies: 1 for a sum, the other side for a product. For ``Z = A B`` they are
@@ -78,28 +80,40 @@ class Variable:
     └─ x         3           5
     """
 
-    __slots__ = ("_back", "grad", "local_gradients", "name", "operand_gradients", "operands", "operation", "value")
+    __slots__ = (
+        "_back", "_of", "_own", "_value", "grad", "local_gradients", "name", "operand_gradients", "operands",
+        "operation",
+    )  # fmt: skip
     __array_ufunc__ = None  # an array on the left of an operator leaves the operation to us
 
-    value: Value
     grad: Value
     operands: tuple[Variable, ...]
     local_gradients: tuple[Value, ...]
     operand_gradients: tuple[Value, ...]
     _back: Back | None
+    _own: object  # stands for the last `backward` of this result; `_of`: for the one that set `grad`
+    _of: object
 
     def __init__(self, value: ArrayLike, name: str = ""):
+        if not isinstance(name, str):
+            raise TypeError(f"name: got {type(name).__name__}, expected str")
         array = validation.real_array("value", value)
-        validation.finite("value", array)
-        self._become("", np.array(array, validation.compute_dtype(array)), (), (), lambda dz: ())
+        with np.errstate(all="ignore"):  # a number beyond float64 is refused as infinite
+            array = np.array(array, validation.compute_dtype(array))
+        self._become("", array, (), (), lambda dz: ())
         self.name = name
 
     def _become(self, operation: str, value: Value, operands: tuple[Variable, ...], factors: tuple[Value, ...],
                 back: Back) -> Variable:  # fmt: skip
         self.name, self.operation, self.operands = "", operation, operands
-        self.value, self._back, self.grad, self.operand_gradients = _finished(operation, value), back, None, ()
-        self.local_gradients = tuple(_finished(f"local gradient of {operation}", factor) for factor in factors)
+        self._value, self._back = _checked(operation or "value", value), back
+        self.local_gradients = tuple(_checked(f"local gradient of {operation}", factor) for factor in factors)
+        self.grad, self.operand_gradients, self._own, self._of = None, (), None, None
         return self
+
+    @property
+    def value(self) -> Value:
+        return self._value
 
     def __repr__(self) -> str:
         parts = [repr(self.value), *([f"name={self.name!r}"] if self.name else []),
@@ -108,7 +122,7 @@ class Variable:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return np.shape(self.value)
+        return np.shape(self._value)
 
     def named(self, name: str) -> Variable:
         """The variable itself, with a name for trees and pictures."""
@@ -125,11 +139,12 @@ class Variable:
         """``z = x y``: each side gets the gradient times the other side."""
         return _elementwise("×", np.multiply, self, _variable("×", other), lambda x, y: (y, x))
 
+    def __sub__(self, other: Variable | ArrayLike) -> Variable:
+        """``z = x - y``: the gradient goes to x unchanged, to y with its sign turned."""
+        return _elementwise("-", np.subtract, self, _variable("-", other), lambda x, y: (1.0, -1.0))
+
     def __neg__(self) -> Variable:
         return self * -1.0
-
-    def __sub__(self, other: Variable | ArrayLike) -> Variable:
-        return self + -_variable("-", other)
 
     def __radd__(self, other: ArrayLike) -> Variable:
         return _variable("+", other) + self
@@ -148,13 +163,13 @@ class Variable:
         right = _variable("@", other)
         if not all(len(side.shape) in (1, 2) for side in (self, right)) or self.shape[-1] != right.shape[0]:
             raise ValueError(f"@: got shapes {self.shape} and {right.shape}, expected (n, k) and (k, m), or vectors")
-        a, b = np.atleast_2d(self.value), np.asarray(right.value).reshape(right.shape[0], -1)
+        a, b = np.atleast_2d(self.value), np.reshape(right.value, (right.shape[0], math.prod(right.shape[1:])))
         shape = self.shape[:-1] + right.shape[1:]
         z = functional.affine_forward(a, b, np.zeros(b.shape[1], b.dtype)).reshape(shape)
 
         def back(dz: Value) -> tuple[Array, ...]:
             da, db, _ = functional.affine_backward(np.reshape(dz, (len(a), b.shape[1])), a, b)
-            return da, db
+            return da.reshape(self.shape), db.reshape(right.shape)
 
         return _result("@", z, (self, right), (b.T, a.T), back)
 
@@ -184,8 +199,8 @@ class Variable:
     def backward(self, gradient: ArrayLike | None = None) -> None:
         """Set the `grad` of every variable in the graph to the derivative of this result.
 
-        Each node multiplies what comes back to it by its local gradients, and every variable sums what it is sent. It
-        may be called again: each call starts from nothing.
+        What comes back to a node is multiplied by its local gradients, and every variable sums what it is sent. It may
+        be called again: each call starts from nothing.
 
         Parameters
         ----------
@@ -194,33 +209,45 @@ class Variable:
 
         Raises
         ------
+        TypeError
+            `gradient` is not of real numbers.
         ValueError
             The result is an array and no `gradient` is given, or it has another shape or is not finite; the graph was
-            freed or has a cycle; a derivative is not finite.
+            freed or has a cycle; a derivative is not finite. No `grad` is changed then.
         """
         if gradient is None and self.shape != ():
             raise ValueError(f"gradient: got none for a result of shape {self.shape}, expected an array of that shape: "
                              "only a single number starts from 1 by itself")  # fmt: skip
         seed = validation.real_array("gradient", 1.0 if gradient is None else gradient)
         validation.shape("gradient", seed, self.shape)
-        validation.finite("gradient", seed)
         order = ordered(self)
+        sent: dict[int, tuple[Value, ...]] = {}
+        with np.errstate(all="ignore"):  # what is not finite is refused
+            grads = {id(self): _checked("gradient", np.array(seed, np.result_type(self.value)))}
+            for variable in reversed(order):
+                assert variable._back is not None
+                back = zip(variable.operands, variable._back(grads[id(variable)]), strict=True)
+                sent[id(variable)] = tuple(_sent_back(variable.operation, operand, dx) for operand, dx in back)
+                for operand, dx in zip(variable.operands, sent[id(variable)], strict=True):
+                    total = grads[id(operand)] + dx if id(operand) in grads else dx
+                    grads[id(operand)] = _checked(f"gradient of {_called(operand)}", total)
+        self._own = object()
         for variable in order:
-            variable.grad, variable.operand_gradients = None, ()
-        self.grad = _finished("gradient", np.array(seed, np.result_type(self.value)))
-        for variable in reversed(order):
-            assert variable._back is not None
-            with np.errstate(all="ignore"):
-                sent = variable._back(variable.grad)
-            pairs = zip(variable.operands, sent, strict=True)
-            variable.operand_gradients = tuple(_sent_back(variable.operation, to, dx) for to, dx in pairs)
-            for operand, dx in zip(variable.operands, variable.operand_gradients, strict=True):
-                total = dx if operand.grad is None else operand.grad + dx
-                operand.grad = _finished(f"gradient of {operand.name or 'an operand'}", total)
+            variable.grad, variable.operand_gradients = grads[id(variable)], sent[id(variable)]
+            variable._of = self._own
 
     def free(self) -> None:
-        """Let go of everything that led to this result; values and gradients stay, `backward` is then an error."""
-        for variable in ordered(self):
+        """Let go of everything that led to this result; values and gradients stay, `backward` is then an error.
+
+        Other results that share a part of the graph lose that part as well.
+        """
+        stack, seen = [self], set()
+        while stack:
+            variable = stack.pop()
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            stack += variable.operands
             if variable.operation:
                 variable.operands, variable.local_gradients, variable.operand_gradients = (), (), ()
                 variable._back = None
@@ -229,6 +256,11 @@ class Variable:
         """The graph as text: operations and names, values, and the derivatives once `backward` was called.
 
         Arrays are told by shape and norm. What is used twice stands twice, its own operands but once.
+
+        Raises
+        ------
+        ValueError
+            The graph was freed or has a cycle.
         """
         ordered(self)
         rows, shown = [("", "value", "derivative")], set()
@@ -238,7 +270,7 @@ class Variable:
             seen = id(variable) in shown and bool(variable.operands)
             shown.add(id(variable))
             label = " ".join(filter(None, (variable.operation, variable.name, "(as above)" if seen else "")))
-            rows.append((before + (label or "·"), summary(variable.value), summary(variable.grad)))
+            rows.append((before + (label or "·"), summary(variable.value), summary(derivative(self, variable))))
             operands = () if seen else variable.operands
             for i, operand in reversed(list(enumerate(operands))):
                 last = i == len(operands) - 1
@@ -298,7 +330,7 @@ def softmax_cross_entropy(logits: Variable | ArrayLike, labels: ArrayLike) -> Va
     Raises
     ------
     ValueError, TypeError
-        As `fastbp.softmax_cross_entropy`.
+        As `fastbp.softmax_cross_entropy`; a loss that is not finite.
 
     Examples
     --------
@@ -342,13 +374,19 @@ def ordered(result: Variable) -> list[Variable]:
     return order
 
 
+def derivative(result: Variable, variable: Variable) -> Value:
+    """The `grad` of a variable if it is of this result; None if `backward` was called on another since, or not at all."""
+    return variable.grad if result._own is not None and variable._of is result._own else None
+
+
 def summary(value: Value) -> str:
     """A number to six digits; an array by its shape and its norm, the root of the sum of squares."""
     if value is None:
         return "-"
     if np.shape(value) == ():
         return f"{value:.6g}"
-    return f"{np.shape(value)} ‖{np.linalg.norm(np.ravel(value)):.3g}‖"
+    largest = float(np.abs(value).max(initial=0)) or 1.0  # else squares would overflow or vanish
+    return f"{np.shape(value)} ‖{largest * float(np.linalg.norm(np.ravel(value) / largest)):.3g}‖"
 
 
 def _variable(name: str, value: Variable | ArrayLike) -> Variable:
@@ -375,19 +413,18 @@ def _elementwise(operation: str, function: Callable[..., Any], x: Variable, y: V
     return _result(operation, z, (x, y), (by_x, by_y), lambda dz: (dz * by_x, dz * by_y))
 
 
-def _sent_back(operation: str, operand: Variable, dx: Any) -> Value:
+def _sent_back(operation: str, operand: Variable, dx: Value) -> Value:
     """What goes back to an operand: summed over the axes along which its value was repeated."""
     array, shape = np.asarray(dx), operand.shape
-    if array.shape != shape and array.size == np.prod(shape):  # a matrix product with a vector
-        array = array.reshape(shape)
-    array = array.sum(axis=tuple(range(array.ndim - len(shape))))
-    repeated = tuple(axis for axis, length in enumerate(shape) if length == 1 and array.shape[axis] > 1)
-    array = array.sum(axis=repeated, keepdims=True)
-    return _finished(f"gradient behind {operation}", array.astype(np.result_type(operand.value), copy=False))
+    if array.shape != shape:
+        array = array.sum(axis=tuple(range(array.ndim - len(shape))))
+        repeated = tuple(axis for axis, length in enumerate(shape) if length == 1 != array.shape[axis])
+        array = array.sum(axis=repeated, keepdims=True)
+    return _checked(f"gradient behind {operation}", array.astype(np.result_type(operand.value), copy=False))
 
 
-def _finished(what: str, value: Any) -> Value:
-    """A number, or an array that nobody writes into any more; an error where it is not finite."""
+def _checked(what: str, value: Any) -> Value:
+    """A finite number, or an array of them that nobody writes into any more."""
     array = np.asarray(value)
     validation.finite(what, array)
     if array.ndim == 0:

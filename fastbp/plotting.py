@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 try:
     from matplotlib import colors, style
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
     from matplotlib.patches import Circle, PathPatch, Polygon
     from matplotlib.path import Path
@@ -36,11 +36,12 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(what, name="matplotlib") from None
 
 from . import validation
-from .graph import Variable, ordered, summary
+from .graph import Variable, derivative, ordered, summary
 from .network import MLP
 from .training import History
 
 Array = NDArray[Any]
+Drawn = TypeVar("Drawn", bound=Figure)
 PathLike = str | os.PathLike[str]
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 
@@ -51,7 +52,9 @@ CLASS_MARKERS = "os^DvPX*"
 INK, LINE = "#222222", "#555555"
 STYLE = style.context(["default", {
     "font.size": 10, "axes.edgecolor": LINE, "axes.spines.top": False, "axes.spines.right": False,
-    "legend.frameon": False, "lines.linewidth": 1.8, "svg.hashsalt": "fastbp", "svg.fonttype": "path",
+    "legend.frameon": False, "lines.markersize": 5, "lines.linewidth": 1.8,
+    "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.06,
+    "svg.hashsalt": "fastbp", "svg.fonttype": "path",
 }])  # fmt: skip
 
 
@@ -106,7 +109,7 @@ def check_path(path: PathLike | None) -> None:
         raise FileNotFoundError(errno.ENOENT, "path: its folder does not exist", name)
 
 
-def _saved(picture: Picture, path: PathLike | None) -> Picture:
+def _saved(picture: Drawn, path: PathLike | None) -> Drawn:
     if path is not None:
         picture.savefig(path)
     return picture
@@ -124,7 +127,7 @@ Line = tuple[str, str]  # a kind of text, and the text
 SIZE = 9.5  # of the letters, in points
 PITCH = 1.3 * SIZE / 72  # from one line of text to the next
 MARGIN, GAP, PAD, RADIUS, HEAD = 0.14, 0.11, 0.09, 0.15, 0.09
-PLAIN, BOLD = (FontProperties("DejaVu Sans", size=SIZE, weight=weight) for weight in ("normal", "bold"))
+PLAIN, BOLD = (FontProperties(family="DejaVu Sans", size=SIZE, weight=weight) for weight in ("normal", "bold"))
 TEXT = {"name": (INK, BOLD), "note": (INK, PLAIN), "value": (BLUE, PLAIN), "derivative": (VERMILLION, PLAIN)}
 
 
@@ -196,7 +199,7 @@ def plot_graph(result: Variable, path: PathLike | None = None) -> Picture:
     if not isinstance(result, Variable):
         raise TypeError(f"result: got {type(result).__name__}, expected a fastbp.graph.Variable")
     order = ordered(result)
-    items = _items(order, result.grad is not None)
+    items = _items(result, order)
     number = {id(variable): i for i, variable in enumerate(order)}
     start, links = _links([[number[id(operand)] for operand in variable.operands] for variable in order])
     rows = {spot: items[spot[1]] if spot[0] == start[spot[1]] else PASSING for spot in links}
@@ -220,14 +223,14 @@ def plot_graph(result: Variable, path: PathLike | None = None) -> Picture:
             _write(axes, middle, level + (k + 0.9) * PITCH, line)
         if row.symbol:
             centre = (left[c] + right[c]) / 2, level
-            axes.add_patch(Circle(centre, row.radius, facecolor="#F4F4F4", edgecolor=LINE, zorder=3))
+            axes.add_artist(Circle(centre, row.radius, facecolor="#F4F4F4", edgecolor=LINE, zorder=3))
             axes.text(*centre, row.symbol.replace(" ", "\n"), color=INK, fontproperties=PLAIN, linespacing=1.05,
                       ha="center", va="center", zorder=4)  # fmt: skip
     for lines, tips in _arrows(rows, links, y, left, right, fork):
-        axes.add_patch(PathPatch(lines, facecolor="none", edgecolor=LINE, linewidth=1.1, zorder=2))
+        axes.add_artist(PathPatch(lines, facecolor="none", edgecolor=LINE, linewidth=1.1, zorder=2))
         for x_tip, y_tip in tips:
             corners = [(x_tip, y_tip), (x_tip - HEAD, y_tip - 0.4 * HEAD), (x_tip - HEAD, y_tip + 0.4 * HEAD)]
-            axes.add_patch(Polygon(corners, facecolor=LINE, linewidth=0, zorder=4))
+            axes.add_artist(Polygon(corners, facecolor=LINE, linewidth=0, zorder=4))
     x = (x_limits[0] + x_limits[1] - _length(caption)) / 2
     for line in caption:
         _write(axes, x, foot, line, "left")
@@ -235,17 +238,17 @@ def plot_graph(result: Variable, path: PathLike | None = None) -> Picture:
     return _saved(picture, path)
 
 
-def _items(order: list[Variable], derivatives: bool) -> list[_Item]:
+def _items(result: Variable, order: list[Variable]) -> list[_Item]:
     sent = defaultdict(list)
     for variable in order:
         for operand, gradient in zip(variable.operands, variable.operand_gradients, strict=False):
             sent[id(operand)].append(gradient)
     items = []
     for variable in order:
-        name = " ".join(variable.name.split())
-        names = [("name", name if len(name) <= 20 else name[:19] + "…")] if name else []
+        name = _short(variable.name)
+        names = [("name", name)] if name else []
         values = [("value", part) for part in summary(variable.value).rpartition(" ")[::2] if part]
-        below = _derivative(variable, sent[id(variable)]) if derivatives else []
+        below = _derivative(variable, sent[id(variable)]) if derivative(result, variable) is not None else []
         items.append(_Item(variable.operation, names + values, [("derivative", text) for text in below]))
     return items
 
@@ -253,8 +256,7 @@ def _items(order: list[Variable], derivatives: bool) -> list[_Item]:
 def _derivative(variable: Variable, sent: list[Any]) -> list[str]:
     """The derivative, a number's as the sum of what was sent back to it; an array's norm alone, its shape is known."""
     total = summary(variable.grad).rpartition(" ")[2]
-    # Another graph's `backward` may have added to it since: then these are not all that came.
-    if variable.shape or not 2 <= len(sent) <= 3 or not np.isclose(sum(sent), variable.grad):
+    if variable.shape or not 2 <= len(sent) <= 3:
         return [f"← {total}"]
     terms = "← " + " + ".join(f"{float(gradient):.4g}" for gradient in sent).replace("+ -", "- ")
     return [f"{terms} = {total}"] if len(terms + total) <= 16 else [terms, f"= {total}"]
@@ -262,10 +264,13 @@ def _derivative(variable: Variable, sent: list[Any]) -> list[str]:
 
 def _caption(result: Variable, arrays: bool) -> list[Line]:
     lines = [("note", "above:"), ("value", "value (array: shape, ‖norm‖)" if arrays else "value")]
-    if result.grad is not None:
-        name = " ".join(result.name.split()) or "the result"
-        lines += [("note", "   below:"), ("derivative", f"← derivative of {name if len(name) <= 20 else name[:19] + '…'}")]
-    return lines
+    below = [("note", "   below:"), ("derivative", f"← derivative of {_short(result.name) or 'the result'}")]
+    return lines if derivative(result, result) is None else lines + below
+
+
+def _short(name: str) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= 20 else line[:19].rstrip() + "…"
 
 
 def _write(axes: Axes, x: float, y: float, line: Line, align: str = "center") -> None:
@@ -355,20 +360,25 @@ def _heights(rows: dict[Spot, _Item], links: Links, layers: list[list[Spot]]) ->
     """Where each row is: near its neighbours' mean, in sweeps to and fro; rows keep their order and their distance."""
     back = _reversed(links)
     gaps = [[rows[a].down + GAP + rows[b].up for a, b in pairwise(layer)] for layer in layers]
-    y = {spot: height for layer, apart in zip(layers, gaps, strict=True)
-         for spot, height in zip(layer, _nearest(np.zeros(len(layer)), np.ones(len(layer)), apart), strict=True)}
-    for sweep in range(60):
+    y = dict.fromkeys(rows, 0.0)
+
+    def stiffness(a: Spot, b: Spot) -> float:  # long arrows and chains are to be straight
+        passing = (rows[a] is PASSING) + (rows[b] is PASSING)
+        return 25.0 if passing == 2 or len(links[a]) == len(back[b]) == 1 else 1.0 + passing
+
+    pulls = {spot: [(a, stiffness(a, spot)) for a in back[spot]] + [(b, stiffness(spot, b)) for b in links[spot]]
+             for spot in rows}  # fmt: skip
+    for sweep in range(100):
         for c in range(len(layers))[:: 1 if sweep % 2 else -1]:
-            near = [[y[spot] for spot in links[spot] + back[spot]] for spot in layers[c]]
-            wanted = np.array([np.mean(heights or [0.0]) for heights in near])
-            weights = np.array([5.0 if rows[spot] is PASSING else 1.0 for spot in layers[c]])
-            y.update(zip(layers[c], _nearest(wanted, weights, gaps[c]), strict=True))
+            weights = np.array([sum(pull for _, pull in pulls[spot]) or 1.0 for spot in layers[c]])
+            sums = np.array([sum(pull * y[near] for near, pull in pulls[spot]) for spot in layers[c]])
+            y.update(zip(layers[c], _nearest(sums / weights, weights, gaps[c]), strict=True))
     top = min(y[spot] - row.up for spot, row in rows.items()) - MARGIN
     return {spot: height - top for spot, height in y.items()}
 
 
 def _nearest(wanted: Array, weights: Array, apart: list[float]) -> list[float]:
-    """Least squares to the heights wanted, each at least so far below the one before: neighbours that meet are pooled."""
+    """Least squares to the heights wanted, each so far below the one before at least: those that collide are pooled."""
     offset = np.concatenate([[0.0], np.cumsum(apart)])
     pools: list[tuple[float, float, int]] = []  # mean height, weight, rows
     for height, weight in zip(wanted - offset, weights, strict=True):
@@ -421,8 +431,12 @@ def _arrows(rows: dict[Spot, _Item], links: Links, y: dict[Spot, float], left: l
 # ---- training ----
 
 
+TRAINING: dict[str, Any] = {"label": "training", "color": BLUE, "linestyle": "-", "marker": "o"}
+VALIDATION: dict[str, Any] = {"label": "validation", "color": VERMILLION, "linestyle": "--", "marker": "s"}
+
+
 @STYLE
-def plot_history(history: History, path: PathLike | None = None) -> Picture:
+def plot_history(history: History, path: PathLike | None = None, axes: Axes | None = None) -> Figure:
     """Draw the loss of every epoch and, with validation data, theirs beside it and the share predicted right.
 
     Parameters
@@ -431,10 +445,12 @@ def plot_history(history: History, path: PathLike | None = None) -> Picture:
         What `MLP.fit` returned.
     path : str or path-like, optional
         Where to save the picture: .svg, .png or .pdf.
+    axes : matplotlib.axes.Axes, optional
+        Where to draw the losses, and nothing else; by default a picture of its own.
 
     Returns
     -------
-    Picture
+    Picture, or the figure of `axes`
 
     Raises
     ------
@@ -453,26 +469,36 @@ def plot_history(history: History, path: PathLike | None = None) -> Picture:
         raise TypeError(f"history: got {type(history).__name__}, expected a fastbp.History")
     if not history.loss:
         raise ValueError("history: got no epochs, expected at least one")
-    panels = [("loss (mean cross-entropy)", history.loss, history.validation_loss)]
-    if history.validation_score:
-        panels.append(("share predicted right", [], history.validation_score))
-    picture = Picture(figsize=(0.7 + 3.8 * len(panels), 3.2), facecolor="white", layout="constrained")
-    for axes, (name, training, validated) in zip(picture.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for label, values, look in (("training", training, f"{BLUE} - o"), ("validation", validated, f"{VERMILLION} -- s")):
-            colour, dashes, marker = look.split()
-            if values:
-                axes.plot(range(1, len(values) + 1), values, color=colour, linestyle=dashes, label=label,
-                          marker=marker if len(values) <= 15 else "", markersize=5)  # fmt: skip
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.grid(color="#E5E5E5", linewidth=0.8)
+    losses = [(history.loss, TRAINING), (history.validation_loss, VALIDATION)]
+    if axes is not None:
+        _curves(axes, "loss (mean cross-entropy)", losses)
         axes.legend()
+        return _saved(axes.figure.canvas.figure, path)
+    panels = 2 if history.validation_score else 1
+    picture = Picture((0.7 + 3.8 * panels, 3.4), facecolor="white", layout="constrained")
+    left = picture.add_subplot(1, panels, 1)
+    _curves(left, "loss (mean cross-entropy)", losses)
+    if history.validation_score:
+        _curves(picture.add_subplot(1, 2, 2), "share predicted right", [(history.validation_score, VALIDATION)])
+    picture.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return _saved(picture, path)
+
+
+def _curves(axes: Axes, name: str, curves: list[tuple[list[float], dict[str, Any]]]) -> None:
+    epochs = max(len(values) for values, _ in curves)
+    for values, look in curves:
+        if values:
+            marker = look["marker"] if epochs <= 15 else ""
+            axes.plot(range(1, len(values) + 1), values, **{**look, "marker": marker})
+    edge = max(0.5, 0.02 * epochs)
+    axes.set(xlabel="epoch", ylabel=name, xlim=(1 - edge, epochs + edge))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    axes.grid(color="#E5E5E5", linewidth=0.8)
 
 
 @STYLE
 def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike | None = None,
-                          axes: Axes | None = None) -> Figure | SubFigure:  # fmt: skip
+                          axes: Axes | None = None) -> Figure:  # fmt: skip
     """Draw which class a network of two features predicts where, the paler the less sure, and points on top.
 
     Parameters
@@ -484,7 +510,7 @@ def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike |
     path : str or path-like, optional
         Where to save the picture: .svg, .png or .pdf.
     axes : matplotlib.axes.Axes, optional
-        Where to draw, without labels and legend; by default a picture of its own.
+        Where to draw, without a legend; by default a picture of its own.
 
     Returns
     -------
@@ -522,24 +548,23 @@ def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike |
     strength = (0.1 + 0.3 * sure)[:, None]
     image = 1 - strength * (1 - np.array([colors.to_rgb(colour) for colour in palette])[chances.argmax(axis=1)])
 
-    own = axes is None
+    picture: Picture | None = None
     if axes is None:
-        picture = Picture(figsize=(5.6, 4.4), facecolor="white", layout="constrained")
-        axes = picture.subplots()
-        axes.set(xlabel="feature 1", ylabel="feature 2")
+        picture = Picture((5.5, 4.2), facecolor="white", layout="constrained")
+        axes = picture.add_subplot()
+    axes.set(xlabel="feature 1", ylabel="feature 2")
     axes.imshow(image.reshape(200, 200, 3), extent=(left, right, bottom, top), origin="lower", aspect="auto",
                 interpolation="bilinear")  # fmt: skip
-    names = net.class_names or tuple(f"class {c}" for c in range(net.classes))
+    room = math.sqrt(axes.bbox.width * axes.bbox.height) / axes.figure.dpi
+    size = float(np.clip(45 * room / math.sqrt(len(points)), 2.5, 6))
     for c, colour in enumerate(palette):
-        marker = CLASS_MARKERS[(c + c // len(palette)) % len(CLASS_MARKERS)]
-        axes.scatter(*points[labels == c].T, s=float(np.clip(9000 / len(points), 6, 30)), c=colour, marker=marker,
-                     linewidths=0.4, edgecolors="white", label=names[c], rasterized=len(points) > 1000)  # fmt: skip
-    if own:
-        picture.legend(loc="outside right upper", markerscale=1.5)
-        return _saved(picture, path)
-    if path is not None:
-        ...
-    return axes.figure
+        marker = CLASS_MARKERS[(c + c // len(CLASS_COLOURS)) % len(CLASS_MARKERS)]  # another one in the next round
+        name = net.class_names[c] if net.class_names else f"class {c}"
+        axes.plot(*points[labels == c].T, marker, color=colour, markersize=size, markeredgecolor="white",
+                  markeredgewidth=size / 15, label=name, rasterized=len(points) > 1000)  # fmt: skip
+    if picture:
+        picture.legend(loc="outside right upper", markerscale=6 / size)
+    return _saved(axes.figure.canvas.figure, path)  # the whole figure, where the axes are in a part of one
 
 
 @STYLE
@@ -565,8 +590,8 @@ def plot_descent(function: Callable[[float], float], paths: Mapping[str, Sequenc
     Raises
     ------
     TypeError, ValueError
-        `function` is not callable; `paths` is no mapping or empty, or a sequence in it is, or starts at no finite
-        number; the ending of `path`.
+        `function` is not callable, or nowhere finite; `paths` is no mapping or empty, or a sequence in it is, or starts
+        at no finite number; the ending of `path`.
 
     Examples
     --------
@@ -593,5 +618,32 @@ def plot_descent(function: Callable[[float], float], paths: Mapping[str, Sequenc
 
     low, high = _view(walks, J)
     curve = np.linspace(low, high, 300)
-    height = J(curve)
-    ...
+    heights = J(curve)
+    seen = heights[np.isfinite(heights)]
+    if not seen.size:
+        raise ValueError(f"function: got no finite number for any w from {low:g} to {high:g}, expected some")
+    bottom, top = seen.min(), max(seen.max(), seen.min() + 1e-9)
+    columns = 2 if len(walks) == 4 else min(len(walks), 3)
+    rows = -(-len(walks) // columns)
+    picture = Picture(figsize=(0.6 + 2.6 * columns, 0.4 + 2.6 * rows), facecolor="white", layout="constrained")
+    for k, (title, w) in enumerate(walks.items()):
+        axes = picture.add_subplot(rows, columns, k + 1)
+        axes.plot(curve, heights, color=BLUE, linewidth=2.2, label="J(w)")
+        axes.plot(w, J(w), "o-", color=VERMILLION, linewidth=1.0, markersize=4, label="descent")
+        axes.plot(w[:1], J(w[:1]), "o", color=VERMILLION, markerfacecolor="white", markersize=9, label="first")
+        axes.plot(w[-1:], J(w[-1:]), "s", color=INK, markersize=7, label="last")
+        axes.set(title=title, xlabel="w", ylabel="" if k % columns else "J(w)", xlim=(low, high))
+        axes.set_ylim(bottom - 0.06 * (top - bottom), top)
+        axes.tick_params(labelleft=k % columns == 0)
+    picture.legend(*picture.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return _saved(picture, path)
+
+
+def _view(walks: Mapping[str, Array], J: Callable[[Array], Array]) -> tuple[float, float]:
+    """The range of the descents that do not end above their start, and half of it on both sides for the others."""
+    calm = [w for w in walks.values() if J(w[-1:])[0] <= J(w[:1])[0]] or [w[:3] for w in walks.values()]
+    near, every = (np.concatenate(ws) for ws in (calm, list(walks.values())))
+    low, high = near[np.isfinite(near)].min(), near[np.isfinite(near)].max()
+    span = (high - low) or 1.0
+    low, high = max(low - span / 2, np.nanmin(every)), min(high + span / 2, np.nanmax(every))
+    return float(low - 0.08 * span), float(high + 0.08 * span)

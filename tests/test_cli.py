@@ -640,3 +640,42 @@ def test_as_a_module(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert_one_line(err, "fastbp train: error: ", "--epochs")
+
+
+# ---- pictures ----
+
+
+def test_train_saves_the_curves(run: Run) -> None:
+    done = run("train", "--data", "quadrants", *QUICK, "--plot", "curves.svg")
+    assert done.status == 0 and "curves in           curves.svg" in done.out
+    assert Path("curves.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_curves_change_no_bit_of_the_network(run: Run) -> None:
+    run("train", "--data", "quadrants", *QUICK, "--plot", "curves.png", "--out", "a.npz")
+    run("train", "--data", "quadrants", *QUICK, "--out", "b.npz")
+    assert (fastbp.load("a.npz").parameters == fastbp.load("b.npz").parameters).all()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("curves.gif", "got 'curves.gif', expected a file name that ends in .svg, .png or .pdf"),
+        ("nowhere/curves.svg", "--plot: there is no folder"),
+        ("curves", "expected a file name that ends in"),
+    ],
+)
+def test_curves_that_cannot_be_saved(run: Run, path: str, message: str) -> None:
+    """Said before the training."""
+    done = run("train", "--data", "quadrants", "--plot", path)
+    assert (done.status, done.out) == (2, "") and message in done.err
+    assert not Path("fastbp-model.npz").exists()
+
+
+def test_curves_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib" or name == "fastbp.plotting"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(fastbp, "plotting", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = run("train", "--data", "quadrants", "--plot", "curves.svg")
+    assert done.status == 2 and "--plot: " in done.err and "pip install 'fastbp[plot]'" in done.err

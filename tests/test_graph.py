@@ -79,9 +79,7 @@ def summed_to(shape: tuple[int, ...], values: Any) -> Any:
     return result.reshape(shape)
 
 
-def network_of_nodes(
-    parameters: list[Variable], X: Any, labels: Any, rectified: bool = True
-) -> tuple[Variable, Variable]:
+def network_of_nodes(parameters: list[Variable], X: Any, labels: Any, rectified: bool = True) -> tuple[Variable, ...]:
     """The loss and the input of the network with these parameters: W1, b1, W2, b2, ..."""
     h = x = Variable(X, "X")
     for k in range(0, len(parameters), 2):
@@ -103,10 +101,10 @@ def car() -> tuple[Variable, ...]:
 def test_car_values_and_derivatives() -> None:
     price, number, tax, cost, paid = car()
     assert cost.value == 40.0
-    assert paid.value == pytest.approx(44.0, rel=2 * EPS)
+    assert paid.value == pytest.approx(44.0, rel=2 * EPS, abs=0)
     paid.backward()
     derivatives = [variable.grad for variable in (paid, cost, price, number, tax)]
-    assert derivatives == pytest.approx([1.0, 1.1, 2.2, 22.0, 40.0], rel=2 * EPS)
+    assert derivatives == pytest.approx([1.0, 1.1, 2.2, 22.0, 40.0], rel=2 * EPS, abs=0)
     assert all(type(derivative) is float for derivative in derivatives)
     assert cost.local_gradients == (2.0, 20.0)
     assert paid.local_gradients == (1.1, 40.0)
@@ -202,7 +200,7 @@ def test_softmax_loss_is_that_of_the_reference(labels: Any) -> None:
     loss = softmax_cross_entropy(z, labels)
     loss.backward()
     expected, dlogits = reference.softmax_cross_entropy(z.value, labels)
-    assert loss.value == pytest.approx(float(expected), rel=16 * EPS)
+    assert loss.value == pytest.approx(float(expected), rel=16 * EPS, abs=0)
     np.testing.assert_allclose(z.grad, dlogits, rtol=0, atol=4 * EPS)  # entries of at most 1/4, from some ten roundings
 
 
@@ -248,7 +246,15 @@ def check_broadcast(x_shape: tuple[int, ...], y_shape: tuple[int, ...], shape: t
 
 @pytest.mark.parametrize(
     ("x_shape", "y_shape"),
-    [((2, 0), (0, 3)), ((2, 0), (0,)), ((0,), (0, 3)), ((0,), (0,)), ((0, 3), (3, 2)), ((2, 3), (3, 0)), ((0, 3), (3,))],
+    [
+        ((2, 0), (0, 3)),
+        ((2, 0), (0,)),
+        ((0,), (0, 3)),
+        ((0,), (0,)),
+        ((0, 3), (3, 2)),
+        ((2, 3), (3, 0)),
+        ((0, 3), (3,)),
+    ],
 )
 def test_products_with_nothing_to_sum_or_nothing_to_give(x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> None:
     x, y = Variable(np.ones(x_shape)), Variable(np.ones(y_shape))
@@ -340,11 +346,10 @@ SHARED: dict[str, tuple[Callable[[Variable], Variable], Callable[[Any], Any]]] =
     "diamond of one node": (lambda x: (lambda y: y * y + y)(x * 3), lambda x: 18 * x + 3),
     "long and short way": (lambda x: ((x * x) * x + x) * 2 + x, lambda x: 6 * x**2 + 3),
     "with its sum": (lambda x: x * x.sum(), lambda x: x.sum() + x.sum() * np.ones_like(x)),
-    "x @ x": (lambda x: x @ x, lambda x: 2 * x @ np.ones_like(x) if x.ndim == 0 else None),
 }
 
 
-@pytest.mark.parametrize("use", [name for name in SHARED if name != "x @ x"])
+@pytest.mark.parametrize("use", SHARED)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
 def test_a_variable_used_twice_gets_the_sum(use: str, shape: tuple[int, ...]) -> None:
     function, slope = SHARED[use]
@@ -352,8 +357,7 @@ def test_a_variable_used_twice_gets_the_sum(use: str, shape: tuple[int, ...]) ->
     result = function(x)
     result.backward(np.ones(result.shape))
     assert_sums_of_what_was_sent(result)
-    if use == "x x x" or "way" in use or "diamond" in use or use in ("x * x", "x + x", "x - x", "with its sum"):
-        np.testing.assert_array_equal(x.grad, slope(np.asarray(x.value)))
+    np.testing.assert_array_equal(x.grad, slope(np.asarray(x.value)))
 
 
 def test_products_of_a_matrix_with_itself() -> None:
@@ -480,7 +484,7 @@ def test_network_has_the_numeric_gradient(sizes: tuple[int, ...], form: str) -> 
     parameters = parameters_of(net)
     penalty = 0.02
 
-    def penalised(parameters: list[Variable], X: Any) -> tuple[Variable, Variable]:
+    def penalised(parameters: list[Variable], X: Any) -> tuple[Variable, ...]:
         loss, x = network_of_nodes(parameters, X, labels)
         for W in parameters[::2]:
             loss = loss + 0.5 * penalty * (W * W).sum()
@@ -708,8 +712,8 @@ def test_deep_graph_as_a_tree() -> None:
 
 
 def test_order_has_operands_first_and_each_once() -> None:
-    _, build = random_graph(29)
-    _, result = build(*random_graph(29)[0])
+    values, build = random_graph(29)
+    _, result = build(*values)
     order = ordered(result)
     place = {id(variable): i for i, variable in enumerate(order)}
     assert len(place) == len(order)
@@ -728,7 +732,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "big-endian": lambda a: a.astype(">f8"),
     "big-endian integers": lambda a: a.astype(">i4"),
     "Fortran order": np.asfortranarray,
-    "every other": lambda a: np.repeat(np.repeat(a, 2, -1), 2, 0)[(slice(None, None, 2),) * a.ndim],
+    "every other": lambda a: np.kron(a, np.ones((2,) * a.ndim))[(slice(None, None, 2),) * a.ndim],
     "backwards": lambda a: a[::-1].copy()[::-1],
     "read-only": lambda a: np.frombuffer(a.tobytes()).reshape(a.shape),
     "unaligned": lambda a: np.frombuffer(b" " + a.tobytes(), np.uint8)[1:].view(np.float64).reshape(a.shape),
@@ -737,9 +741,9 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 
 
 def everything(A: Any, B: Any, b: Any, c: Any) -> tuple[list[Variable], Variable]:
-    given_ = [Variable(value) for value in (A, B, b, c)]
-    x, w, bias, v = given_
-    return given_, (affine(x, w, bias).relu() * v + (x @ w) * 2 - v).sum() + (x.relu() @ x.mean() * 0.5 if 0 else 0.0)
+    leaves = [Variable(value) for value in (A, B, b, c)]
+    x, w, bias, v = leaves
+    return leaves, (affine(x, w, bias).relu() * v + (x @ w) * 2 - v).sum() + softmax_cross_entropy(v, [3, 0])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -763,17 +767,19 @@ def test_arrays_of_any_real_dtype_and_layout_mean_the_same(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given_", "kept"),
+    ("dtype", "kept"),
     [("float32", "float32"), (">f4", "float32"), ("float64", "float64"), ("int64", "float64"), ("uint8", "float64"),
-     ("bool", "float64"), ("longdouble", "float64"), ("float16", "float64")],
+     ("bool", "float64"), ("longdouble", "float64"), ("float16", "float32")],
 )  # fmt: skip
-def test_float32_arrays_stay_and_all_else_is_float64(given_: str, kept: str) -> None:
-    value = Variable(np.ones(3, given_)).value
+def test_arrays_are_float32_where_that_holds_them_as_everywhere_in_fastbp(dtype: str, kept: str) -> None:
+    value = Variable(np.ones(3, dtype)).value
     assert isinstance(value, np.ndarray)
     assert value.dtype == kept
 
 
-@pytest.mark.parametrize("number", [1, 1.0, True, np.float32(1), np.int8(1), np.bool_(True), np.array(1), np.float64(1)])
+@pytest.mark.parametrize(
+    "number", [1, 1.0, True, np.float32(1), np.int8(1), np.bool_(True), np.array(1), np.float64(1)]
+)
 def test_a_number_of_any_type_is_a_float(number: Any) -> None:
     assert type(Variable(number).value) is float
     assert Variable(number).value == 1.0
@@ -782,8 +788,9 @@ def test_a_number_of_any_type_is_a_float(number: Any) -> None:
 
 @pytest.mark.parametrize(
     "operation",
-    [operator.neg, Variable.relu, lambda x: x + 1, lambda x: 2.5 * x, lambda x: x - np.float64(1), lambda x: x @ x.value.T,
-     lambda x: affine(x, x.value.T, np.ones(2, np.float32)), lambda x: x * x.sum(), lambda x: x + x.mean()],
+    [operator.neg, Variable.relu, lambda x: x + 1, lambda x: 2.5 * x, lambda x: x - np.float64(1),
+     lambda x: x @ x.value.T, lambda x: affine(x, x.value.T, np.ones(2, np.float32)), lambda x: x * x.sum(),
+     lambda x: x + x.mean()],
 )  # fmt: skip
 def test_float32_stays_float32(operation: Callable[[Variable], Variable]) -> None:
     x = Variable(np.float32([[1, -2, 3], [0.1, 0.2, -0.3]]))
@@ -913,13 +920,13 @@ def test_tree_of_arrays_with_a_part_used_twice() -> None:
     loss = (h * h).mean().named("loss")
     loss.backward()
     assert loss.tree().splitlines() == [
-        "                                    value       derivative",
-        "mean loss                             373                1",
-        "└─ ×                       (2, 1) ‖634‖   (2, 1) ‖0.707‖",
+        "                                   value      derivative",
+        "mean loss                            373               1",
+        "└─ ×                        (2, 1) ‖637‖  (2, 1) ‖0.707‖",
         "   ├─ affine h             (2, 1) ‖27.3‖   (2, 1) ‖27.3‖",
         "   │  ├─ X                 (2, 2) ‖5.48‖    (2, 2) ‖137‖",
-        "   │  ├─ W                    (2, 1) ‖5‖    (2, 1) ‖138‖",
-        "   │  └─ ·                    (1,) ‖0‖         (1,) ‖36‖",
+        "   │  ├─ W                    (2, 1) ‖5‖    (2, 1) ‖149‖",
+        "   │  └─ ·                      (1,) ‖0‖       (1,) ‖36‖",
         "   └─ affine h (as above)  (2, 1) ‖27.3‖   (2, 1) ‖27.3‖",
     ]
 
@@ -931,9 +938,10 @@ def test_tree_leaves_no_blanks_at_line_ends() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "-"), (1.0, "1"), (1 / 3, "0.333333"), (1e-30, "1e-30"), (-44.000000001, "-44"), (np.zeros((2, 3)), "(2, 3) ‖0‖"),
-     (np.array([3.0, 4.0]), "(2,) ‖5‖"), (np.zeros(0), "(0,) ‖0‖"), (np.array([1e200, 1e200]), "(2,) ‖1.41e+200‖"),
-     (np.float32([1e30, 1e30]), "(2,) ‖1.41e+30‖"), (np.array([1e-200, 1e-200]), "(2,) ‖1.41e-200‖")],
+    [(None, "-"), (1.0, "1"), (1 / 3, "0.333333"), (1e-30, "1e-30"), (-44.000000001, "-44"),
+     (np.zeros((2, 3)), "(2, 3) ‖0‖"), (np.array([3.0, 4.0]), "(2,) ‖5‖"), (np.zeros(0), "(0,) ‖0‖"),
+     (np.array([1e200, 1e200]), "(2,) ‖1.41e+200‖"), (np.array([1e-200, 1e-200]), "(2,) ‖1.41e-200‖"),
+     (np.float32([1e30, 1e30]), "(2,) ‖1.41e+30‖")],
 )  # fmt: skip
 def test_summary(value: Any, text: str) -> None:
     assert summary(value) == text
@@ -1006,7 +1014,7 @@ BAD_VALUES: list[tuple[type[Exception], str, Any]] = [
     (ValueError, "got -inf, expected finite", np.float32(-np.inf)),
     (ValueError, r"got nan at \[1, 0\], expected finite", [[1.0, 2.0], [math.nan, math.inf]]),
     (ValueError, r"got inf at \[2\]", np.array([1, 2, np.inf], np.float16)),
-    (ValueError, "got list that is not rectangular", [[1.0], [1.0, 2.0]]),
+    (ValueError, "got tuple that is not rectangular", ((1.0,), (1.0, 2.0))),
     (TypeError, "got dtype <U3, expected real numbers", "1.0"),
     (TypeError, "got dtype <U1", ["a"]),
     (TypeError, r"got dtype \|?S1", b"1"),
@@ -1034,14 +1042,9 @@ def test_values_that_are_no_finite_real_numbers(error: type[Exception], message:
                 call()
     for name, call in {
         "X": lambda: affine(value, x, [1.0]), "W": lambda: affine(x, value, [1.0]), "b": lambda: affine(x, x, value),
-        "logits": lambda: softmax_cross_entropy(value, [0]), "gradient": lambda: x.backward(value),
+        "logits": lambda: softmax_cross_entropy(value, [0]),
     }.items():  # fmt: skip
-        if name == "gradient" and (value is None or np.shape(getattr(value, "data", value)) == np.shape(value) == ()):
-            continue
-        expected = message
-        if name == "gradient" and error is ValueError and "rectangular" not in message:
-            expected = "got "  # its shape is wrong too, and told first
-        with pytest.raises(error, match=f"^{name}: {expected}"):
+        with pytest.raises(error, match=f"^{name}: {message}"):
             call()
 
 
@@ -1054,7 +1057,7 @@ def test_a_value_beyond_float64() -> None:
 OVERFLOWS: dict[str, tuple[str, Callable[[], Any]]] = {
     "+ of numbers": (r"\+: got inf, ", lambda: Variable(LARGE) + LARGE),
     "+ of arrays": (r"\+: got inf at \[1\]", lambda: Variable([1.0, LARGE]) + [1.0, LARGE]),
-    "-": (r"\+: got -inf", lambda: Variable(-LARGE) - LARGE),
+    "-": (r"-: got -inf", lambda: Variable(-LARGE) - LARGE),
     "× of numbers": ("×: got -inf, ", lambda: Variable(LARGE) * -10),
     "× of arrays": (r"×: got inf at \[0, 0\]", lambda: Variable([[LARGE]]) * 10),
     "× in float32": (r"×: got inf at \[0\]", lambda: Variable(np.float32([1e30])) * np.float32([1e30])),
@@ -1084,9 +1087,15 @@ OVERFLOWS_BACK: dict[str, tuple[str, Callable[[], Any]]] = {
         "gradient behind affine: got inf",
         lambda: affine(np.ones((2, 1)), [[1.0]], [0.0]).backward([[LARGE], [LARGE]]),
     ),
-    "numbers added up": ("gradient of 'x': got inf", lambda: (lambda x: x + x)(Variable(1.0, "x")).backward(LARGE)),
-    "numbers without a name": ("gradient of an operand", lambda: (lambda x: x + x)(Variable(1.0)).backward(LARGE)),
-    "arrays added up": (r"gradient of 'x': got inf at \[0\]", lambda: (x1 + x1).backward([LARGE])),
+    "numbers added up": (
+        "gradient of the variable 'x': got inf",
+        lambda: (lambda x: x + x)(Variable(1.0, "x")).backward(LARGE),
+    ),
+    "numbers without a name": (
+        r"gradient of a variable \(given\)",
+        lambda: (lambda x: x + x)(Variable(1.0)).backward(LARGE),
+    ),
+    "arrays added up": (r"gradient of the variable 'x': got inf at \[0\]", lambda: (x1 + x1).backward([LARGE])),
     "summed where it was repeated": (
         r"gradient behind \+: got inf at \[0\]",
         lambda: (x1 + np.zeros(2)).backward([LARGE, LARGE]),
@@ -1103,8 +1112,7 @@ OVERFLOWS_BACK: dict[str, tuple[str, Callable[[], Any]]] = {
 @pytest.mark.parametrize("where", OVERFLOWS_BACK)
 def test_a_gradient_that_is_not_finite(where: str) -> None:
     message, call = OVERFLOWS_BACK[where]
-    pattern = message.replace("'x'", "'?x'?")
-    with pytest.raises(ValueError, match=f"^{pattern}.*expected finite numbers"):
+    with pytest.raises(ValueError, match=f"^{message}.*expected finite numbers"):
         call()
 
 
@@ -1135,8 +1143,6 @@ def test_shapes_that_do_not_multiply(shapes: tuple[tuple[int, ...], ...]) -> Non
     x, y = map(np.ones, shapes)
     message = re.escape(f"@: got shapes {shapes[0]} and {shapes[1]}, expected (n, k) and (k, m), or vectors")
     for call in (lambda: Variable(x) @ Variable(y), lambda: x @ Variable(y), lambda: Variable(x) @ y):
-        if shapes[0] == () and call.__code__.co_freevars and isinstance(x, float):
-            continue
         with pytest.raises(ValueError, match=f"^{message}"):
             call()
 
@@ -1178,9 +1184,9 @@ def test_shapes_that_make_no_affine_layer(message: str, shapes: tuple[tuple[int,
     ],
 )
 def test_logits_and_labels_that_do_not_fit(error: type[Exception], message: str, logits: Any, labels: Any) -> None:
-    for given_ in (logits, Variable(logits)):
+    for operand in (logits, Variable(logits)):
         with pytest.raises(error, match=f"^{message}"):
-            softmax_cross_entropy(given_, labels)
+            softmax_cross_entropy(operand, labels)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
@@ -1207,6 +1213,7 @@ def test_backward_of_an_array_needs_a_gradient(shape: tuple[int, ...]) -> None:
         (ValueError, r"gradient: got shape \(3,\), expected \(2, 3\)", np.ones(3)),
         (ValueError, r"gradient: got shape \(3, 2\), expected \(2, 3\)", np.ones((3, 2))),
         (ValueError, r"gradient: got shape \(1, 2, 3\), expected \(2, 3\)", np.ones((1, 2, 3))),
+        (ValueError, "gradient: got list that is not rectangular", [[1.0], [1.0, 2.0]]),
         (ValueError, r"gradient: got nan at \[0, 1\], expected finite", [[1, math.nan, 1], [1, 1, 1]]),
         (ValueError, r"gradient: got -inf at \[1, 2\]", [[1, 1, 1], [1, 1, -math.inf]]),
         (TypeError, "gradient: got dtype complex128", np.full((2, 3), 1j)),
@@ -1254,7 +1261,7 @@ def test_a_graph_that_was_freed(use: Callable[[Variable], Any]) -> None:
     use(x)
 
 
-@pytest.mark.parametrize("use", [Variable.backward, Variable.tree, Variable.free, ordered])
+@pytest.mark.parametrize("use", [Variable.backward, Variable.tree, ordered])
 def test_a_graph_with_a_cycle(use: Callable[[Variable], Any]) -> None:
     x = Variable(3.0, "x")
     x.operands = (x,)
