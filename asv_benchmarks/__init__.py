@@ -1,1 +1,1 @@
-"""Airspeed velocity benchmarks; ``python -m asv_benchmarks`` prints their ratios without asv."""
+"""Airspeed velocity benchmarks; ``python -m asv_benchmarks.peers`` prints their tables without asv."""

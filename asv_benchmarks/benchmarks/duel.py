@@ -1,55 +1,81 @@
-"""Two pieces of code timed against one another: each in a process of its own, in turns, medians.
+"""Pieces of code timed against one another: each in a process of its own, in turns, medians.
 
 Machines are shared and noisy: a figure on its own says little, a ratio of two that were interleaved says much.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-HERE = str(Path(__file__).parent)
-ROUND_SECONDS = 0.05
-REST_SECONDS = 0.2  # threads of the other side's pool spin on our processors after its turn: OpenBLAS for 110 ms
+import numpy as np
 
-WORKER = """
-import sys, time
-sys.path.insert(0, {here!r})
-{setup}
-def measure(repeats):
-    start = time.perf_counter()
-    for _ in range(repeats):
-        {statement}
-    return time.perf_counter() - start
-measure(2)
-repeats = 1
-while (took := measure(repeats)) < {seconds} and repeats < 10**7:
-    repeats = max(repeats + 1, int(repeats * min(10, 1.2 * {seconds} / max(took, 1e-9))))
-print("ready", flush=True)
-for line in sys.stdin:
-    measure(max(1, repeats // 10))
-    print(measure(repeats) / repeats, flush=True)
-"""
+from . import BRIEF
+
+ROUNDS = 1 if BRIEF else 9
+ROUND_SECONDS = 1e-4 if BRIEF else 0.05
+REST_SECONDS = 0 if BRIEF else 0.2  # a pool spins on our processors after its turn: OpenBLAS's for 110 ms
+PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
+@dataclass(frozen=True)
 class Side:
-    """One process that times a statement on demand."""
+    """`statement` is timed after `setup`; the array `result` is evaluated once between them, to be compared.
 
-    def __init__(self, setup: str, statement: str):
-        code = WORKER.format(here=HERE, setup=setup, statement=statement, seconds=ROUND_SECONDS)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._answer()
+    The process has as many processors as threads: pools that take no count, as XLA's, count those.
+    """
+
+    setup: str
+    statement: str
+    result: str = "()"
+    threads: int = len(PROCESSORS)
+
+
+class Missing(RuntimeError):
+    """A side that this machine lacks, or that cannot do what is asked."""
+
+
+class Process:
+    """The process of one side, ready to time it on demand; see `worker`."""
+
+    def __init__(self, side: Side):
+        if side.threads > len(PROCESSORS):
+            raise Missing(f"{side.threads} threads on {len(PROCESSORS)} processors")
+        with tempfile.TemporaryDirectory() as folder:
+            told = {
+                "setup": side.setup, "statement": side.statement, "result": side.result, "path": f"{folder}/result.npy",
+                "processors": PROCESSORS[: side.threads], "round_seconds": ROUND_SECONDS,
+            }  # fmt: skip
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__.rpartition('.')[2]}.worker", json.dumps(told)],
+                cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                env={**os.environ, **dict.fromkeys(POOLS, str(side.threads))},
+            )  # fmt: skip
+            try:
+                answer = self._answer()
+                if answer != "ready":
+                    raise Missing(answer)
+                self.result = np.load(told["path"])
+            except BaseException:
+                self.__exit__()
+                raise
 
     def _answer(self) -> str:
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the timed process ended before it answered")
-        return line
+        while line := self._process.stdout.readline():
+            if line.startswith("side: "):  # libraries write to the same stream
+                return line.removeprefix("side: ").rstrip()
+        raise RuntimeError("the timed process ended before it answered")
 
     def seconds(self) -> float:
         time.sleep(REST_SECONDS)
@@ -57,17 +83,43 @@ class Side:
         self._process.stdin.flush()
         return float(self._answer())
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._process.stdin.close()
-        self._process.wait()
         self._process.stdout.close()
+        self._process.wait()
 
 
-def medians(ours: tuple[str, str], theirs: tuple[str, str], rounds: int = 9) -> tuple[float, float]:
-    """Seconds a call of both sides, each given as (setup, statement)."""
-    with Side(*ours) as first, Side(*theirs) as second:
-        pairs = [(first.seconds(), second.seconds()) for _ in range(rounds)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+@dataclass
+class Outcome:
+    """Median seconds a call of each side, and why the others did not take part."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def best(self, names: Sequence[str]) -> float:
+        """The fastest of those that took part; NaN where none did."""
+        return min((self.seconds[name] for name in names if name in self.seconds), default=float("nan"))
+
+
+def duel(sides: Mapping[str, Side], rounds: int = ROUNDS, check: Callable[[Any, Any], None] | None = None) -> Outcome:
+    """Time all sides in turns. `check` gets each side's result and the first one's before anything is timed."""
+    outcome = Outcome()
+    with contextlib.ExitStack() as stack:
+        processes: dict[str, Process] = {}
+        for name, side in sides.items():
+            try:
+                processes[name] = stack.enter_context(Process(side))
+            except Missing as reason:
+                outcome.missing[name] = str(reason)
+                continue
+            if check is not None:
+                try:
+                    check(processes[name].result, next(iter(processes.values())).result)
+                except AssertionError as error:
+                    raise AssertionError(f"{name}: {error}") from None
+        turns = [[process.seconds() for process in processes.values()] for _ in range(rounds)]
+    outcome.seconds = dict(zip(processes, map(statistics.median, zip(*turns, strict=True)), strict=True))
+    return outcome

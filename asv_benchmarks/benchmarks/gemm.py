@@ -1,22 +1,95 @@
-"""Products: ``affine_forward`` with ReLU and ``affine_backward``, alone and against NumPy on the same threads."""
+"""Products: the three forms of back-propagation, against NumPy and the processor's limit; and whole layers."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 import fastbp
+from fastbp.kernels import operations as op
+from fastbp.program import run
+from fastbp.schedule import Product, chain, cheapest, side_by_side
 
-from .duel import medians
+from . import BRIEF
+from .duel import ROUNDS, Outcome, Side, duel
+from .fma import Probe
 
-SHAPES = [(128, 784, 512), (256, 1024, 1024), (2048, 2048, 2048)]  # rows, fan_in, fan_out
+SHAPES = [(128, 784, 512), (256, 1024, 1024), (256, 4096, 4096), (2048, 2048, 2048)]  # rows, fan_in, fan_out
+if BRIEF:
+    SHAPES = [(8, 24, 16)]
+FORMS = {
+    "forward": lambda X, W, H: np.matmul(X, W, out=H),
+    "dX": lambda X, W, H: np.matmul(H, W.T, out=X),
+    "dW": lambda X, W, H: np.matmul(X.T, H, out=W),
+}
 
-OPERANDS = """
-import numpy as np, fastbp
-rng = np.random.default_rng(0)
-X, W = rng.standard_normal(({n}, {fan_in}), np.float32), rng.standard_normal(({fan_in}, {fan_out}), np.float32)
-b, H = rng.standard_normal({fan_out}, np.float32), np.empty(({n}, {fan_out}), np.float32)
-"""
-NUMPY = "np.matmul(X, W, out=H); np.add(H, b, out=H); np.maximum(H, 0, out=H)"
+
+class NumpyForm:
+    """X (n, fan_in), W (fan_in, fan_out), H (n, fan_out), of which each form makes one from the other two."""
+
+    def __init__(self, form: str, shape: tuple[int, int, int], dtype: str = "float32"):
+        n, fan_in, fan_out = shape
+        rng = np.random.default_rng(0)
+        self.form, self.shapes = FORMS[form], [(n, fan_in), (fan_in, fan_out), (n, fan_out)]
+        self.arrays = [rng.standard_normal(shape, dtype) for shape in self.shapes]
+
+    def __call__(self) -> None:
+        self.form(*self.arrays)
+
+
+class Form(NumpyForm):
+    """The same as the library schedules it: forward and dX as links of a chain, dW beside others of its kind."""
+
+    def __init__(self, form: str, shape: tuple[int, int, int], dtype: str = "float32"):
+        super().__init__(form, shape, dtype)
+        n, fan_in, fan_out = shape
+        X, W, H = (op.INPUTS, 0, fan_in), (op.PARAMETERS, 0, fan_out), (op.ACTIVATIONS, 0, fan_out)
+        product = {
+            "forward": Product(n, fan_out, fan_in, a=X, b=W, c=H),
+            "dX": Product(n, fan_in, fan_out, a=H, b=W, c=X, b_transposed=True),
+            "dW": Product(fan_in, fan_out, n, a=X, b=H, c=W, a_transposed=True),
+        }[form]
+
+        def write(machine):
+            if form != "dW":
+                return chain([product], machine)
+            time, strands = side_by_side([product], machine)
+            return time, [strands]
+
+        self.program = cheapest(write, np.dtype(dtype), fastbp.threads.count(), 1)
+        inputs, parameters, activations = (array.reshape(-1) for array in self.arrays)
+        self.buffers = {"inputs": inputs, "parameters": parameters, "activations": activations, "gradient": inputs}
+        expected = [array.copy() for array in self.arrays]
+        self.form(*expected)
+        self()
+        for ours, theirs in zip(self.arrays, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=4 * product.depth * np.finfo(dtype).eps)
+
+    def __call__(self) -> None:
+        run(self.program, **self.buffers)
+
+
+def form_duel(form: str, shape: tuple[int, int, int], dtype: str, threads: int,
+              rounds: int = ROUNDS) -> tuple[Outcome, float]:  # fmt: skip
+    """Seconds of one product, ours and NumPy's; and of its multiply-adds at the processor's limit."""
+    limit, flops = Probe.side(dtype, threads)
+    setup = "from benchmarks.gemm import Form, NumpyForm\nit = {}" + repr((form, shape, dtype))
+    sides = {name: Side(setup.format(kind), "it()", threads=threads)
+             for name, kind in (("fastbp", "Form"), ("NumPy", "NumpyForm"))}  # fmt: skip
+    outcome = duel(sides | {"limit": limit}, rounds)
+    return outcome, outcome.seconds.pop("limit") * 2 * math.prod(shape) / flops
+
+
+class Gemm:
+    params = [list(FORMS), SHAPES, ["float32", "float64"]]
+    param_names = ["form", "shape", "dtype"]
+
+    def setup(self, form, shape, dtype):
+        self.product = Form(form, shape, dtype)
+
+    def time_gemm(self, form, shape, dtype):
+        self.product()
 
 
 class Affine:
@@ -24,36 +97,15 @@ class Affine:
     param_names = ["shape"]
 
     def setup(self, shape):
-        n, fan_in, fan_out = shape
-        rng = np.random.default_rng(0)
-        self.X = rng.standard_normal((n, fan_in), np.float32)
-        self.W, self.b = rng.standard_normal((fan_in, fan_out), np.float32), rng.standard_normal(fan_out, np.float32)
-        self.H = fastbp.affine_relu_forward(self.X, self.W, self.b)
+        self.X, self.W, self.H = NumpyForm("forward", shape).arrays
+        self.b, self.out = np.ones(shape[2], np.float32), np.empty_like(self.H)
+        self.time_forward(shape)
         expected = np.maximum(self.X @ self.W + self.b, 0)
-        np.testing.assert_allclose(self.H, expected, atol=fan_in * 1e-5)
-        fastbp.affine_backward(self.H, self.X, self.W)
+        np.testing.assert_allclose(self.out, expected, atol=shape[1] * 1e-5)
+        self.time_backward(shape)
 
     def time_forward(self, shape):
-        fastbp.affine_relu_forward(self.X, self.W, self.b, out=self.H)
+        fastbp.affine_relu_forward(self.X, self.W, self.b, out=self.out)
 
     def time_backward(self, shape):
         fastbp.affine_backward(self.H, self.X, self.W)
-
-
-class AffineAgainstNumpy:
-    params = [SHAPES]
-    param_names = ["shape"]
-    timeout = 300
-
-    def track_forward(self, shape):
-        """Our time over NumPy's."""
-        ours, theirs = forward_medians(shape)
-        return ours / theirs
-
-    track_forward.unit = "fastbp / NumPy"
-
-
-def forward_medians(shape):
-    """Seconds of `affine_relu_forward` and of NumPy's matmul, bias and ReLU in place."""
-    setup = OPERANDS.format(n=shape[0], fan_in=shape[1], fan_out=shape[2])
-    return medians((setup, "fastbp.affine_relu_forward(X, W, b, out=H)"), (setup, NUMPY))

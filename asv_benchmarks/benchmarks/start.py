@@ -1,4 +1,4 @@
-"""Fresh interpreters: import, and the first ``fit`` with an empty and with a warm cache of compiled code."""
+"""Fresh interpreters: import, and a first ``fit``, with an empty and with a warm cache of compiled code."""
 
 from __future__ import annotations
 
@@ -8,33 +8,79 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from importlib.util import find_spec
 
-FIRST_FIT = """
+import numpy as np
+
 import fastbp
-X, y = fastbp.datasets.load_digits()
-fastbp.MLP((64, 100, 10), seed=0, input_scale=1 / 16).fit(X, y, epochs=1, batch_size=64)
+
+from . import BRIEF
+from .problem import DISTRIBUTIONS
+
+ROUNDS = 1 if BRIEF else 7
+# What a process does with the digits X, y: one epoch and a prediction.
+FIRST_FIT = {
+    "fastbp": """
+import fastbp
+net = fastbp.MLP((64, 100, 10), seed=0)
+net.fit(X, y, epochs=1, batch_size=64, learning_rate=0.1)
+net.predict(X)
+""",
+    "scikit-learn": """
+from sklearn.neural_network import MLPClassifier
+net = MLPClassifier((100,), solver="sgd", learning_rate_init=0.1, momentum=0, batch_size=64)
+net.partial_fit(X, y, classes=range(10))
+net.predict(X)
+""",
+    "PyTorch": """
+import torch
+X, y = torch.from_numpy(X), torch.from_numpy(y)
+net = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for rows in torch.randperm(len(X)).split(64):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(net(X[rows]), y[rows]).backward()
+    optimizer.step()
+with torch.inference_mode():
+    net(X).argmax(1)
+""",
+}
+LOAD = """
+import sys
+import numpy as np
+with np.load(sys.argv[1]) as digits:
+    X, y = digits["X"], digits["y"]
 """
 
 
-def seconds_of(code: str, cache: str) -> float:
-    """Wall time of a fresh interpreter that runs `code`, its own start included."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "NUMBA_CACHE_DIR": cache})
-    return time.perf_counter() - start
+def seconds_of(codes: Sequence[str], rounds: int = ROUNDS, cache: str | None = None, *arguments: str) -> list[float]:
+    """Medians of the wall times of fresh interpreters that run each code, in turns, their own start included."""
+    environment = os.environ if cache is None else {**os.environ, "NUMBA_CACHE_DIR": cache}
+    times: list[list[float]] = [[] for _ in codes]
+    for _ in range(rounds):
+        for code, taken in zip(codes, times, strict=True):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment)
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken) for taken in times]
 
 
-def import_seconds(rounds: int = 7) -> tuple[float, float]:
-    """Medians of ``import fastbp`` and of ``import numba``, in turns, interpreters included."""
-    with tempfile.TemporaryDirectory() as cache:
-        pairs = [(seconds_of("import fastbp", cache), seconds_of("import numba", cache)) for _ in range(rounds)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+def import_seconds() -> list[float]:
+    """Of ``import fastbp`` and of ``import numba``."""
+    return seconds_of(["import fastbp", "import numba"])
 
 
-def first_fit_seconds(rounds: int = 5) -> tuple[float, float]:
-    """The first fit of a process with an empty cache, and the median with a warm one."""
-    with tempfile.TemporaryDirectory() as cache:
-        cold = seconds_of(FIRST_FIT, cache)
-        return cold, statistics.median(seconds_of(FIRST_FIT, cache) for _ in range(rounds))
+def first_fit_seconds(peers: Sequence[str] = (), cold: bool = True) -> tuple[float, dict[str, float]]:
+    """The first fit of a process with an empty cache, NaN unless asked for; and with a warm one, the peers' too."""
+    X, y = fastbp.datasets.load_digits()
+    codes = {name: LOAD + FIRST_FIT[name] for name in ("fastbp", *peers)}
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/digits.npz", X=X.astype(np.float32) / 16, y=y)
+        arguments = (f"{folder}/cache" if cold else None, f"{folder}/digits.npz")
+        [first] = seconds_of([codes["fastbp"]], 1, *arguments)
+        warm = dict(zip(codes, seconds_of(list(codes.values()), ROUNDS, *arguments), strict=True))
+    return first if cold else float("nan"), warm
 
 
 class Start:
@@ -46,7 +92,22 @@ class Start:
         return ours - numba
 
     def track_first_fit_cold(self):
-        return first_fit_seconds(1)[0]
+        return first_fit_seconds()[0]
 
     def track_first_fit_warm(self):
-        return first_fit_seconds()[1]
+        return first_fit_seconds(cold=False)[1]["fastbp"]
+
+
+class StartAgainst:
+    params = [[peer for peer in FIRST_FIT if peer != "fastbp"]]
+    param_names = ["peer"]
+    timeout = 300
+    unit = "fastbp / peer"
+
+    def setup(self, peer):
+        if find_spec(DISTRIBUTIONS[peer]) is None:
+            raise NotImplementedError(f"{peer} is not installed")
+
+    def track_first_fit_warm(self, peer):
+        warm = first_fit_seconds([peer], cold=False)[1]
+        return warm["fastbp"] / warm[peer]

@@ -1,85 +1,109 @@
-"""Training steps inside ``fit``: microseconds a step, and against the same step in hand-written NumPy."""
+"""Training steps inside ``fit``: microseconds a step, against each peer, and as a fraction of the processor's limit."""
 
 from __future__ import annotations
 
-import itertools
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
 
-import numpy as np
+from . import BRIEF
+from .duel import PROCESSORS, ROUNDS, Outcome, duel
+from .fma import Probe
+from .problem import DISTRIBUTIONS, PEERS, Problem, step_flops
 
-import fastbp
-
-from .duel import medians
-
-NETWORKS = [
-    ("2-50-4", 32),
-    ("4-16-3", 16),
-    ("64-100-10", 64),
-    ("784-100-10", 100),
-    ("784-512-256-10", 128),
-    ("104-256-256-2", 256),
-    ("64-128-128-128-128-128-128-10", 128),
-    ("1024-1024-1024-10", 256),
-    ("2048-4096-4096-1000", 256),
-]
-
-DATA = """
-import numpy as np, fastbp
-sizes, batch, steps = {sizes}, {batch}, {steps}
-rng = np.random.default_rng(0)
-X = rng.standard_normal((batch * steps, sizes[0]), np.float32)
-y = rng.integers(0, sizes[-1], batch * steps)
-"""
-OURS = """
-net = fastbp.MLP(sizes, seed=0)
-"""
-OUR_EPOCH = "net.fit(X, y, epochs=1, batch_size=batch, learning_rate=0.01, l2=1e-4, shuffle=False, progress=False)"
-THEIRS = """
-from numpy_network import NumpyNetwork
-net = NumpyNetwork(sizes, batch)
-"""
+# Batch, and how many times the best peer's time ours is to be.
+NETWORKS = {
+    "2-50-4": (32, 4),
+    "4-16-3": (16, 4),
+    "64-100-10": (64, 2),
+    "784-100-10": (100, 1.5),
+    "784-512-256-10": (128, 1.6),
+    "104-256-256-2": (256, 1.7),
+    "64-128-128-128-128-128-128-10": (128, 1.7),
+    "1024-1024-1024-10": (256, 1.5),
+    "2048-4096-4096-1000": (256, 1.2),
+}
+if BRIEF:
+    NETWORKS = {"2-50-4": NETWORKS["2-50-4"]}
+BATCHES = (32,) if BRIEF else (32, 64, 128, 256, 512, 1024, 2048, 4096)
+ODD = ("13-57-129-7", 37)  # no size a multiple of anything: to be ahead of every peer too
 
 
-def steps_for(sizes: tuple[int, ...], batch: int) -> int:
-    """Steps an epoch: about 50 ms at 100 GFLOP/s, and enough that one call's overhead disappears."""
-    work = 6 * batch * sum(a * b for a, b in itertools.pairwise(sizes))
-    return int(min(max(5e9 / work, 2), 4000))
+def step_duel(problem: Problem, peers: Sequence[str], rounds: int = ROUNDS) -> tuple[Outcome, float]:
+    """Seconds a step of fastbp and the peers, checked against one another; and of its products at the limit."""
+    limit, flops = Probe.side(problem.dtype, problem.threads)
+    sides = problem.sides(["fastbp", *peers], "step") | {"limit": limit}
+
+    def check(theirs, ours):
+        if theirs.size:  # the probe has no result
+            problem.check_training(theirs, ours)
+
+    outcome = duel(sides, rounds, check)
+    least = outcome.seconds.pop("limit") * step_flops(problem.sizes, problem.batch) / flops
+    outcome.seconds = {name: seconds / problem.steps for name, seconds in outcome.seconds.items()}
+    return outcome, least
 
 
-def step_medians(name: str, batch: int) -> tuple[float, float]:
-    """Seconds a step, ours and NumPy's."""
-    sizes = tuple(map(int, name.split("-")))
-    steps = steps_for(sizes, batch)
-    data = DATA.format(sizes=sizes, batch=batch, steps=steps)
-    ours, theirs = medians((data + OURS, OUR_EPOCH), (data + THEIRS, "net.epoch(X, y, batch)"))
-    return ours / steps, theirs / steps
+def threads_duel(network: str, batch: int, dtype: str, counts: Sequence[int],
+                 rounds: int = ROUNDS) -> dict[int, float]:  # fmt: skip
+    """Seconds a step of fastbp on each of several numbers of threads."""
+    problems = {count: Problem.training(network, batch, dtype, count) for count in counts}
+    sides = {str(count): problem.sides(["fastbp"], "step")["fastbp"] for count, problem in problems.items()}
+    seconds = duel(sides, rounds).seconds
+    return {count: seconds[str(count)] / problem.steps for count, problem in problems.items()}
 
 
 class Step:
-    params = [NETWORKS]
-    param_names = ["network"]
+    params = [list(NETWORKS), ["float32", "float64"]]
+    param_names = ["network", "dtype"]
     timeout = 300
 
-    def setup(self, network):
-        name, self.batch = network
-        sizes = tuple(map(int, name.split("-")))
-        rows = self.batch * steps_for(sizes, self.batch)
-        rng = np.random.default_rng(0)
-        self.X = rng.standard_normal((rows, sizes[0]), np.float32)
-        self.y = rng.integers(0, sizes[-1], rows)
-        self.net = fastbp.MLP(sizes, seed=0)
-        self.time_epoch(network)
+    def setup(self, network, dtype):
+        from .peers.fastbp_network import Training
 
-    def time_epoch(self, network):
-        self.net.fit(self.X, self.y, epochs=1, batch_size=self.batch, learning_rate=0.01, l2=1e-4, shuffle=False)
+        self.training = Training(Problem.training(network, NETWORKS[network][0], dtype))
+        self.training.run()
+
+    def time_epoch(self, network, dtype):
+        self.training.run()
 
 
-class StepAgainstNumpy:
-    params = [NETWORKS]
+class StepAgainst:
+    params = [list(NETWORKS), [peer for peer in PEERS["step"] if peer != "fastbp"]]
+    param_names = ["network", "peer"]
+    timeout = 900
+    unit = "fastbp / peer"
+
+    def setup(self, network, peer):
+        if find_spec(DISTRIBUTIONS[peer]) is None:
+            raise NotImplementedError(f"{peer} is not installed")
+
+    def track_step(self, network, peer):
+        outcome, _ = step_duel(Problem.training(network, NETWORKS[network][0]), [peer])
+        return outcome.seconds["fastbp"] / outcome.seconds.get(peer, math.nan)
+
+
+class StepOfLimit:
+    params = [list(NETWORKS)]
     param_names = ["network"]
     timeout = 300
+    unit = "step / its multiply-adds alone"
 
     def track_step(self, network):
-        ours, theirs = step_medians(*network)
-        return ours / theirs
+        outcome, least = step_duel(Problem.training(network, NETWORKS[network][0]), [])
+        return outcome.seconds["fastbp"] / least
 
-    track_step.unit = "fastbp / NumPy"
+
+class StepOnThreads:
+    params = [list(NETWORKS)[-3:]]
+    param_names = ["network"]
+    timeout = 300
+    unit = "all threads / one"
+
+    def setup(self, network):
+        if len(PROCESSORS) == 1:
+            raise NotImplementedError("one processor")
+
+    def track_step(self, network):
+        one, all_ = threads_duel(network, NETWORKS[network][0], "float32", (1, len(PROCESSORS))).values()
+        return all_ / one
