@@ -375,7 +375,7 @@ def ordered(result: Variable) -> list[Variable]:
 
 
 def derivative(result: Variable, variable: Variable) -> Value:
-    """The `grad` of a variable if it is of this result: `backward` was called on it and on no other since, else None."""
+    """The `grad` of a variable if it is of this result: `backward` was called on it, on no other since. Else None."""
     return variable.grad if result._own is not None and variable._of is result._own else None
 
 

@@ -241,7 +241,7 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
         update[-1].append(writer.mean_loss(len(squares)))
         return time + update_time, [*phases, update]
 
-    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+    return cheapest(write, dtype, threads, _least_workspace(network, rows), repeated=True)
 
 
 @functools.lru_cache(maxsize=64)

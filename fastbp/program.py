@@ -19,37 +19,36 @@ from numpy.typing import DTypeLike, NDArray
 from . import threads
 from .kernels import operations as op
 from .kernels import steps
+from .kernels.team import LINE
 
 Array = NDArray[Any]
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
-NO_LABELS = np.zeros(1, np.int64)
+NO_LABELS = NO_COUNTERS = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True)
 class Program:
-    """Phases of strands of operations; `workspace` elements for each strand of the widest phase."""
+    """Phases of strands of operations; `workspace` elements for each thread."""
 
     table: NDArray[np.int64]
     strands: NDArray[np.int64]
     phases: NDArray[np.int64]
     workspace: int
-    slots: int
     threads: int
 
     @classmethod
     def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
         rows: list[list[int]] = []
-        strand_ends, phase_ends, slots = [0], [0], 1
+        strand_ends, phase_ends = [0], [0]
         for phase in phases:
             for strand in phase:
                 rows += [[operation.get(field, 0) for field in op.FIELDS] for operation in strand]
                 strand_ends.append(len(rows))
             phase_ends.append(len(strand_ends) - 1)
-            slots = max(slots, len(phase))
         table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
-        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, slots, threads)
+        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads)
 
 
 class _Scratch(threading.local):
@@ -58,12 +57,12 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.workspaces: dict[np.dtype[Any], Array] = {}
 
-    def workspace(self, dtype: np.dtype[Any], slots: int, size: int) -> Array:
+    def workspace(self, dtype: np.dtype[Any], threads: int, size: int) -> Array:
         have = self.workspaces.get(dtype)
-        if have is None or have.shape[0] < slots or have.shape[1] < size:
+        if have is None or have.shape[0] < threads or have.shape[1] < size:
             if have is not None:
-                slots, size = max(slots, have.shape[0]), max(size, have.shape[1])
-            have = self.workspaces[dtype] = aligned(slots * round_up(size, dtype), dtype).reshape(slots, -1)
+                threads, size = max(threads, have.shape[0]), max(size, have.shape[1])
+            have = self.workspaces[dtype] = aligned(threads * round_up(size, dtype), dtype).reshape(threads, -1)
         return have
 
 
@@ -83,6 +82,13 @@ def aligned(elements: int, dtype: DTypeLike) -> Array:
     memory = np.empty(elements + ALIGNMENT // dtype.itemsize, dtype)
     start = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
     return memory[start : start + elements]
+
+
+def _counters(strands: int) -> NDArray[np.int64]:
+    """One for all, and one for each strand, each on a cache line of its own."""
+    counters = aligned(LINE * (1 + strands), np.int64)
+    counters.fill(0)
+    return counters
 
 
 def run(
@@ -105,19 +111,21 @@ def run(
 ) -> None:
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
     dtype = parameters.dtype
-    workspace = _scratch.workspace(dtype, program.slots, program.workspace)
+    team = program.threads if program.threads > 1 and threads.layer() is not None else 1
+    workspace = _scratch.workspace(dtype, team, program.workspace)
     number = dtype.type
     arguments = (
-        _address(dtype), program.table, program.strands, program.phases, repeats, input_step, label_step, target_step,
-        inputs, parameters, activations, gradient, parameters if targets is None else targets,
+        _address(dtype), program.table, program.strands, program.phases, team,
+        NO_COUNTERS if team == 1 else _counters(program.strands.size - 1), repeats, input_step, label_step,
+        target_step, inputs, parameters, activations, gradient, parameters if targets is None else targets,
         NO_LABELS if labels is None else labels, np.empty(repeats) if losses is None else losses,
         number(learning_rate), number(l2), number(scale), workspace,
     )  # fmt: skip
-    if program.threads > 1 and threads.layer() is not None:
-        with threads.entered(program.threads):
-            steps.run_parallel(*arguments)
-    else:
+    if team == 1:
         steps.run_serial(*arguments)
+    else:
+        with threads.entered(team):
+            steps.run_parallel(*arguments)
 
 
 def _address(dtype: np.dtype[Any]) -> NDArray[np.uintp]:

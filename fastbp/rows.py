@@ -50,14 +50,19 @@ class Rows:
         """How many rows one stage holds."""
         return max(1, STAGED_BYTES // (self.features * self.dtype.itemsize))
 
-    def between(self, begin: int, end: int) -> Array:
-        """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is."""
+    def between(self, begin: int, end: int, checked: bool = True) -> Array:
+        """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is, then `checked` or not."""
         if self._in_place:
             flat = self.source[begin:end].reshape(-1)
-            if not np.isfinite(flat).all():
+            if checked and not np.isfinite(flat).all():
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
             return flat
         return self.chosen(np.arange(begin, end))
+
+    def check(self) -> None:
+        """Refuse NaN and infinity wherever they are, by the first row that holds one."""
+        for begin in range(0, self.count, self.most):
+            self.between(begin, min(self.count, begin + self.most))
 
     def chosen(self, rows: NDArray[np.int64]) -> Array:
         """These rows, gathered to a flat vector that is valid until the next call."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,19 +20,23 @@ import numpy as np
 
 from .kernels import operations as op
 from .kernels.affine import FEW_ROWS
-from .kernels.gemm import MR, panel_size, strips_size
+from .kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
 from .kernels.microkernel import SGD
 from .kernels.simd import TARGET
+from .kernels.tile import ROW
 from .machine import caches
 from .program import Operation, Program, Strand, round_up
 
-# In vector multiply-adds of one core. Measured on AVX-512: a region 4 us at 3.4 a ns; a packed vector about 3 where
-# it is copied and 12 where it is transposed, and 15 more where it comes from beyond the second level cache.
-REGION = 14_000
+# In vector multiply-adds of one core. Measured on AVX-512: to enter a parallel region 4 us at 3.4 a ns, to pass from
+# one phase to the next within it 0.3 us; a packed vector about 3 where it is copied and 12 where it is transposed,
+# and 15 more where it comes from beyond the second level cache.
+REGION, PHASE = 14_000, 7_000
 COPY, TRANSPOSE, FAR = 3, 12, 15
-OPERATION = 150
-STRANDS_A_THREAD = 2  # with one, a thread that is still asleep leaves two to another: 84 ms instead of 45
-UPDATES_A_THREAD = 4  # weight gradients need no packed A, so finer parts cost little
+AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
+OPERATION, TILE = 300, 120
+NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
+PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
+STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
 LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partial sums aside
 SQUARES = 16384  # weights summed to one partial of the L2 penalty
@@ -43,10 +48,12 @@ class Tuning:
 
     kc: int | None = None
     nc: int | None = None
-    direct: bool | None = None
+    access: int | None = None
+    a_in_place: bool | None = None
     row_parts: int | None = None
     column_parts: int | None = None
     slabs: bool | None = None
+    parallel: bool | None = None
 
 
 _tuning: contextvars.ContextVar[Tuning] = contextvars.ContextVar("fastbp_tuning")
@@ -85,10 +92,8 @@ class Machine:
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
 
     def makespan(self, strands: int, cost: float) -> float:
-        """Time of so many equal strands: at the end one is often alone, for half its length on average."""
-        if self.threads == 1:
-            return strands * cost
-        return max(-(-strands // self.threads) * cost, strands * cost / self.threads + cost / 2)
+        """Time of so many equal strands."""
+        return -(-strands // self.threads) * cost
 
     def blocking(self, depth: int, columns: int, epilogue: int) -> tuple[int, int]:
         """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
@@ -122,11 +127,12 @@ class Product:
 
     def part(self, machine: Machine, i0: int, i1: int, j0: int, j1: int) -> Operation:
         kc, nc = machine.blocking(self.depth, j1 - j0, self.epilogue)
-        strips = panel_size(kc)
-        direct = i1 - i0 <= FEW_ROWS if machine.forced.direct is None else machine.forced.direct
+        strips, access = panel_size(kc), self.access(machine, i1 - i0, j1 - j0)
+        if access == BY_ROWS and self.epilogue & SGD and self.depth > kc:  # it keeps no partial sums aside
+            access = IN_PLACE
         return {
             "code": op.GEMM, "epilogue": self.epilogue, "resume": int(self.resume),
-            "direct": int(direct and not self.a_transposed and not self.b_transposed),
+            "access": access, "a_in_place": int(self.a_in_place(machine, j1 - j0)),
             "a_transposed": int(self.a_transposed), "b_transposed": int(self.b_transposed),
             "row_begin": i0, "row_end": i1, "column_begin": j0, "column_end": j1, "depth": self.depth,
             "a_buffer": self.a[0], "a": self.a[1], "lda": self.a[2],
@@ -136,16 +142,45 @@ class Product:
             "kc": kc, "nc": nc, "strips": strips, "partial": strips + strips_size(kc, nc),
         }  # fmt: skip
 
+    def access(self, machine: Machine, rows: int, columns: int) -> int:
+        """How B is read."""
+        if self.b_transposed:
+            return PACKED
+        if machine.forced.access is not None:
+            return machine.forced.access
+        if rows <= FEW_ROWS:
+            return BY_ROWS
+        return PACKED if -(-rows // MR) * self._again(machine) > self._packing(machine) else IN_PLACE
+
+    def a_in_place(self, machine: Machine, columns: int) -> bool:
+        """Whether rows of A are read where they lie: where packing them would not pay, but not from one cache set."""
+        if machine.forced.a_in_place is not None:
+            return machine.forced.a_in_place
+        return columns <= NARROW_STRIPS * 2 * machine.lanes and self.a[2] * machine.dtype.itemsize % PAGE != 0
+
+    def _is_far(self, machine: Machine) -> bool:
+        return self.columns * self.depth * machine.dtype.itemsize > caches().l2
+
+    def _packing(self, machine: Machine) -> int:
+        """Cost of packing a vector of B."""
+        return (FAR if self._is_far(machine) else 0) + (TRANSPOSE if self.b_transposed else COPY)
+
+    def _again(self, machine: Machine) -> float:
+        """Cost of reading a vector of B in place, for each tile that does."""
+        return AGAIN_FAR if self._is_far(machine) else AGAIN
+
     def cost(self, machine: Machine, rows: int, columns: int) -> float:
         """Vector multiply-adds of a part, packing included."""
         wide = -(-columns // machine.lanes)
-        if rows <= FEW_ROWS and not self.a_transposed and not self.b_transposed:
-            return OPERATION + 2.0 * rows * wide * self.depth  # one load for each multiply-add
-        far = FAR if self.columns * self.depth * machine.dtype.itemsize > caches().l2 else 0
-        packing = (far + (TRANSPOSE if self.b_transposed else COPY)) * wide * self.depth
-        if not self.a_transposed:
-            packing += TRANSPOSE * rows * -(-self.depth // machine.lanes)
-        return OPERATION + (rows + rows % 2) * wide * self.depth + packing
+        access = self.access(machine, rows, columns)
+        if access == BY_ROWS:
+            return OPERATION + rows * wide * (TILE / ROW.vectors + 2.0 * self.depth)  # one load each multiply-add
+        high = -(-rows // MR)
+        reading = high * self._again(machine) if access == IN_PLACE else self._packing(machine)
+        extra = reading * wide * self.depth
+        if not self.a_transposed and not self.a_in_place(machine, columns):
+            extra += TRANSPOSE * rows * -(-self.depth // machine.lanes)
+        return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
 
     def grid(self, machine: Machine, strands: int) -> tuple[float, int, int]:
         """The best number of row and column parts, with the time that they take on all threads."""
@@ -212,7 +247,7 @@ def chain(links: Sequence[Link], machine: Machine) -> tuple[float, list[list[Str
         time = sum(link.cost(machine, link.rows, link.columns) for link in links)
         if (machine.forced.row_parts or 1) == 1 and (machine.forced.column_parts or 1) == 1:
             return time, [[[link.part(machine, 0, link.rows, 0, link.columns) for link in links]]]
-    strands = STRANDS_A_THREAD * machine.threads
+    strands = machine.threads
     best: list[tuple[float, list[list[Strand]]]] = [(0.0, [])]  # of the links behind
     for first in reversed(range(len(links))):
         options = []
@@ -222,12 +257,12 @@ def chain(links: Sequence[Link], machine: Machine) -> tuple[float, list[list[Str
             if end == first + 1:
                 time, row_parts, column_parts = group[0].grid(machine, strands)
                 phase = [[operation] for operation in group[0].split(machine, row_parts, column_parts)]
-                options.append((REGION + time + rest_time, [phase, *rest]))
+                options.append((PHASE + time + rest_time, [phase, *rest]))
             elif machine.forced.slabs is not False:
                 time, parts = slab_parts(group, machine, strands)
                 slabs = bounds(group[0].rows, parts, 2)
                 phase = [[link.part(machine, *rows, 0, link.columns) for link in group] for rows in slabs]
-                options.append((REGION + time + rest_time, [phase, *rest]))
+                options.append((PHASE + time + rest_time, [phase, *rest]))
         if machine.forced.slabs and first == 0:
             options = options[-1:]
         best.append(min(options, key=lambda option: option[0]))
@@ -248,16 +283,27 @@ def side_by_side(products: Sequence[Product], machine: Machine) -> tuple[float, 
     costs = [product.cost(machine, product.rows, product.columns) for product in products]
     if machine.threads == 1 and machine.forced.row_parts is None and machine.forced.column_parts is None:
         return sum(costs), [[p.part(machine, 0, p.rows, 0, p.columns) for p in products]]
-    strands: list[tuple[float, Strand]] = []
-    for product, cost in zip(products, costs, strict=True):
-        share = max(1, round(UPDATES_A_THREAD * machine.threads * cost / sum(costs)))
-        _, row_parts, column_parts = product.grid(machine, share)
-        for part in product.split(machine, row_parts, column_parts):
-            height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]
-            strands.append((product.cost(machine, height, width), [part]))
-    strands.sort(key=lambda strand: -strand[0])
-    total = sum(cost for cost, _ in strands)
-    return max(total / machine.threads + strands[0][0] / 2, strands[0][0]) + REGION, [strand for _, strand in strands]
+    options = []
+    for strands_a_thread in STRANDS_A_THREAD:
+        strands: list[tuple[float, Strand]] = []
+        for product, cost in zip(products, costs, strict=True):
+            share = max(1, round(strands_a_thread * machine.threads * cost / sum(costs)))
+            _, row_parts, column_parts = product.grid(machine, share)
+            for part in product.split(machine, row_parts, column_parts):
+                height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]
+                strands.append((product.cost(machine, height, width), [part]))
+        strands.sort(key=lambda strand: -strand[0])
+        options.append((finished([cost for cost, _ in strands], machine.threads), strands))
+    time, strands = min(options, key=lambda option: option[0])
+    return time + PHASE, [strand for _, strand in strands]
+
+
+def finished(costs: Sequence[float], threads: int) -> float:
+    """When all strands are done, each being begun, in this order, by the thread that is free first."""
+    free = [0.0] * threads
+    for cost in costs:
+        heapq.heapreplace(free, free[0] + cost)
+    return max(free)
 
 
 def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dtype[Any]) -> int:
@@ -272,10 +318,15 @@ def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dty
 
 
 def cheapest(write: Callable[[Machine], tuple[float, list[list[Strand]]]], dtype: np.dtype[Any], threads: int,
-             least_workspace: int) -> Program:  # fmt: skip
-    """The parallel program where its estimate is lower than the serial one's; `write` gives time and phases."""
-    options = [(*write(Machine(dtype, number)), number) for number in sorted({1, threads})]
-    _, phases, number = min(options, key=lambda option: option[0])
+             least_workspace: int, repeated: bool = False) -> Program:  # fmt: skip
+    """The parallel program where its estimate is lower than the serial one's; `write` gives time and phases.
+
+    A program that is repeated many times in a call shares the cost of entering a parallel region among them.
+    """
+    numbers = {None: {1, threads}, True: {threads}, False: {1}}[tuning().parallel]
+    options = [(*write(Machine(dtype, number)), number) for number in sorted(numbers)]
+    entry = 0 if repeated else REGION
+    _, phases, number = min(options, key=lambda option: option[0] + (entry if option[2] > 1 else 0))
     phases = merged(phases)
     return Program.of(phases, workspace_need(phases, least_workspace, dtype), number)
 

@@ -88,11 +88,14 @@ class Training:
                 start = time.perf_counter()
                 try:
                     total = self._epoch(order, bar)
-                except ValueError:  # NaN or infinity in X: seen as its rows are gathered, in the first epoch
+                    diverged = not (np.isfinite(total) and np.isfinite(self.parameters).all())
+                    if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
+                        self.rows.check()
+                except ValueError:  # NaN or infinity in X: else seen as its rows are gathered, in the first epoch
                     self.parameters[...] = before
                     self.rng.bit_generator.state = random_state
                     raise
-                if not (np.isfinite(total) and np.isfinite(self.parameters).all()):
+                if diverged:
                     what = "a parameter" if np.isfinite(total) else "the loss"
                     self.parameters[...] = before
                     raise DivergenceError(self._diverged(what, epoch))
@@ -123,7 +126,7 @@ class Training:
         for begin in range(0, self.rows.count, size):
             end = min(self.rows.count, begin + size)
             if order is None:
-                yield begin, end, self.rows.between(begin, end), self.labels[begin:end]
+                yield begin, end, self.rows.between(begin, end, checked=False), self.labels[begin:end]
             else:
                 yield begin, end, self.rows.chosen(order[begin:end]), self.labels[order[begin:end]]
 

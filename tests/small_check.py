@@ -19,7 +19,7 @@ from numba import from_dtype
 import fastbp
 from fastbp import reference
 from fastbp.kernels import steps
-from fastbp.kernels.gemm import HALF_ROWS, MR
+from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
 from fastbp.schedule import Tuning, forced
 
@@ -63,12 +63,14 @@ def check_products(dtype: Any, n: int, fan_in: int, fan_out: int) -> None:
     within("affine_backward dX", dX, expected_dX, product_bound(dH, W.T, dtype))
     within("affine_backward dW", dW, expected_dW, product_bound(X.T, dH, dtype))
     within("affine_backward db", db, expected_db, product_bound(np.ones((1, n)), dH, dtype)[0])
-    with forced(Tuning(kc=7, nc=1, direct=False)):
+    with forced(Tuning(kc=7, nc=1, access=PACKED, a_in_place=False)):
         same("affine_forward in stretches", fastbp.affine_forward(X, W, b), H)
         for name, whole, again in zip(("dX", "dW"), (dX, dW), fastbp.affine_backward(dH, X, W), strict=False):
             same(f"affine_backward {name} in stretches", again, whole)
-    with forced(Tuning(direct=True, kc=5)):
+    with forced(Tuning(access=BY_ROWS, kc=5)):
         same("affine_forward row by row", fastbp.affine_forward(X, W, b), H)
+    with forced(Tuning(access=IN_PLACE, a_in_place=True)):
+        same("affine_forward with nothing packed", fastbp.affine_forward(X, W, b), H)
     same("affine_forward of one row", fastbp.affine_forward(X[:1], W, b), H[:1])
 
 

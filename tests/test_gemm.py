@@ -15,7 +15,7 @@ from numba import from_dtype
 import fastbp
 from fastbp import reference
 from fastbp.kernels import steps
-from fastbp.kernels.gemm import HALF_ROWS, MR
+from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
 from fastbp.schedule import Machine, Tuning, forced
 
@@ -87,23 +87,22 @@ def test_backward_over_the_edges(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("access", [PACKED, BY_ROWS, IN_PLACE])
 @pytest.mark.parametrize("kc", [1, 16, 21])
-def test_stretches_of_a_forced_length(kc: int, direct: bool, dtype: Any) -> None:
+def test_stretches_of_a_forced_length(kc: int, access: int, dtype: Any) -> None:
     rng = np.random.default_rng(3)
     vl = vector(dtype)
     rows = [1, 2, HALF_ROWS, MR + 1, 2 * MR + HALF_ROWS]
     columns = [1, vl, vl + 1, 2 * vl, 5 * vl + 3]
-    with forced(Tuning(kc=kc, direct=direct, nc=2 * vl)):
+    with forced(Tuning(kc=kc, access=access, a_in_place=access == IN_PLACE, nc=2 * vl)):
         for K, n, width in itertools.product(sorted({1, kc - 1, kc, kc + 1, 3 * kc + 5} - {0}), rows, columns):
             X, W, b, _ = operands(rng, dtype, n, K, width)
             check_forward("affine", X, W, b)
             check_forward("affine_relu", X, W, b)
-            if not direct:
-                X, W, _, dH = operands(rng, dtype, K, n, width)  # K rows: the depth of dW
-                check_backward(dH, X, W)
-                X, W, _, dH = operands(rng, dtype, n, width, K)  # K columns: the depth of dX
-                check_backward(dH, X, W)
+            X, W, _, dH = operands(rng, dtype, K, n, width)  # K rows: the depth of dW
+            check_backward(dH, X, W)
+            X, W, _, dH = operands(rng, dtype, n, width, K)  # K columns: the depth of dX
+            check_backward(dH, X, W)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -257,14 +256,17 @@ CHOICES = [
     {"kc": 1},
     {"kc": 7},
     {"kc": 16, "nc": 1},
-    {"kc": 50, "nc": 40, "direct": False},
-    {"direct": True},
-    {"direct": True, "kc": 13, "nc": 32},
+    {"kc": 50, "nc": 40, "access": PACKED, "a_in_place": False},
+    {"access": BY_ROWS},
+    {"access": BY_ROWS, "kc": 13, "nc": 32},
+    {"access": IN_PLACE, "a_in_place": True},
+    {"access": IN_PLACE, "a_in_place": False, "kc": 13, "nc": 32},
+    {"access": PACKED, "a_in_place": True, "kc": 29},
     {"row_parts": 2},
     {"row_parts": 5, "kc": 9},
     {"column_parts": 2},
     {"row_parts": 2, "column_parts": 2, "kc": 33, "nc": 64},
-    {"row_parts": 3, "column_parts": 2, "direct": True},
+    {"row_parts": 3, "column_parts": 2, "access": BY_ROWS},
     {"slabs": True, "row_parts": 4},
     {"slabs": False, "kc": 21},
 ]
@@ -272,7 +274,7 @@ CHOICES = [
 
 @contextlib.contextmanager
 def choice(fields: dict[str, Any], threads: int) -> Iterator[None]:
-    with forced(Tuning(**fields)), fastbp.threads.limit(threads):
+    with forced(Tuning(**fields, parallel=threads > 1)), fastbp.threads.limit(threads):
         yield
 
 

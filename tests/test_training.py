@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, passes, reference
+from fastbp.kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from fastbp.schedule import Tuning, forced
 
 DTYPES = ("float32", "float64")
@@ -195,8 +197,10 @@ def test_one_and_two_threads_give_the_same_bits(sizes: tuple[int, ...], n: int, 
 
 CHOICES = {
     "none": Tuning(), "kc 1": Tuning(kc=1), "kc 7": Tuning(kc=7), "kc 16, nc 16": Tuning(kc=16, nc=16),
-    "nc 32": Tuning(nc=32), "direct": Tuning(direct=True), "packed": Tuning(direct=False),
-    "direct, kc 5": Tuning(direct=True, kc=5), "3 parts of rows": Tuning(row_parts=3),
+    "nc 32": Tuning(nc=32), "by rows": Tuning(access=BY_ROWS),
+    "packed": Tuning(access=PACKED, a_in_place=False), "in place": Tuning(access=IN_PLACE, a_in_place=True),
+    "in place, kc 9, nc 32": Tuning(access=IN_PLACE, a_in_place=True, kc=9, nc=32),
+    "by rows, kc 5": Tuning(access=BY_ROWS, kc=5), "3 parts of rows": Tuning(row_parts=3),
     "2 parts of columns": Tuning(column_parts=2), "2 x 2 parts": Tuning(row_parts=2, column_parts=2),
     "slabs": Tuning(slabs=True), "4 slabs, kc 9": Tuning(slabs=True, row_parts=4, kc=9),
     "no slabs": Tuning(slabs=False),
@@ -210,7 +214,7 @@ def test_one_hash_over_all_forced_choices(dtype: str) -> None:
     X, _ = rows(n, sizes, dtype)
     for threads in (1, 2):
         for name, tuning in CHOICES.items():
-            with forced(tuning), fastbp.threads.limit(threads):
+            with forced(replace(tuning, parallel=threads > 1)), fastbp.threads.limit(threads):
                 net = trained(sizes, n, dtype, epochs=2, batch_size=batch, l2=0.01)
                 proba = net.predict_proba(X)
                 step = program(net, batch, fastbp.threads.count(), 0.01, tuning)

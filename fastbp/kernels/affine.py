@@ -41,7 +41,7 @@ def sums_of_strip(shape, resume, rows, columns, x, ldx, out):
 
 
 @kernel
-def _gemm(a_transposed, b_transposed, direct, epilogue, rows, columns, depth, a, lda, b, ldb, c, bias,
+def _gemm(a_transposed, b_transposed, access, epilogue, rows, columns, depth, a, lda, b, ldb, c, bias,
           workspace):  # fmt: skip
     """A whole product with the stretch and the columns at a time that the workspace's shape allows."""
     kc = workspace.shape[0] - SLACK
@@ -49,8 +49,8 @@ def _gemm(a_transposed, b_transposed, direct, epilogue, rows, columns, depth, a,
     start = pointer(workspace)
     strips = advance(start, workspace.shape[0] * PANEL_ROWS)
     zero = number(start, 0.0)
-    block(a_transposed, b_transposed, direct, 0, epilogue, 0, rows, 0, columns, depth, a, lda, b, ldb, c, columns, bias,
-          c, zero, zero, kc, nc, start, strips, start)  # fmt: skip
+    block(a_transposed, 0, b_transposed, access, 0, epilogue, 0, rows, 0, columns, depth, a, lda, b, ldb, c, columns,
+          bias, c, zero, zero, kc, nc, start, strips, start)  # fmt: skip
 
 
 @kernel

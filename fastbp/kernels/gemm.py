@@ -22,6 +22,10 @@ from .simd import advance, lanes
 from .tile import HALF, MAIN, NARROW, ROW
 
 MR, HALF_ROWS = MAIN.rows, HALF.rows
+
+# How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
+# with only a last strip of fewer columns packed.
+PACKED, BY_ROWS, IN_PLACE = range(3)
 SLACK = 16  # elements: no vector is longer, and a packed square may reach that far beyond its stretch
 PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part for a panel of A
 
@@ -55,25 +59,31 @@ def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
 
 
 @inlined
-def block_of_rows(i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c, ldc, bias, y,
+def block_of_rows(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c, ldc, bias, y,
                   learning_rate, l2):  # fmt: skip
-    """Row by row with B unpacked: for one row 26 us where packing would make it 86 (784 x 512)."""
+    """Row by row, with nothing packed: for one row 26 us where packing would make it 86 (784 x 512)."""
     width = 8 * lanes(c)
     for i in range(i0, i1):
+        left, left_step = advance(a, i * lda + k0), 1
+        if a_transposed:
+            left, left_step = advance(a, k0 * lda + i), lda
         for j in range(j0, j1, width):
             at = i * ldc + j
-            tile_of_row(ROW, depth, advance(a, i * lda + k0), advance(b, k0 * ldb + j), ldb, resume, advance(c, at),
+            tile_of_row(ROW, depth, left, left_step, advance(b, k0 * ldb + j), ldb, resume, advance(c, at),
                         epilogue, advance(c, at), advance(bias, j), advance(y, at), min(width, j1 - j),
                         learning_rate, l2)  # fmt: skip
 
 
 @inlined
-def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, strips, strip, epilogue, partial, ldp,
-                    c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
-    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and packed strips of B. `partial` lies under (i0, j0)."""
+def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, narrow,
+                    epilogue, partial, ldp, c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
+    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B.
+
+    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `narrow` is the
+    packed last one of fewer columns, if there is one. `partial` lies under (i0, j0).
+    """
     vl = lanes(c)
-    narrow = j1 - j0 <= vl
-    halves = 0 if narrow else half_tiles(i1 - i0)
+    halves = 0 if j1 - j0 <= vl else half_tiles(i1 - i0)
     i = i0
     while i < i1:
         height = MR
@@ -81,29 +91,38 @@ def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, str
             height = HALF_ROWS
             halves -= 1
         rows = min(height, i1 - i)
-        if a_transposed and rows == height:  # a row of A already holds the tile's values side by side
-            left, left_step = advance(a, k0 * lda + i), lda
+        if rows == height and (a_transposed or a_in_place):
+            # A row of a transposed A already holds the tile's values side by side.
+            left, left_step, left_row = advance(a, k0 * lda + i), lda, 1
+            if not a_transposed:
+                left, left_step, left_row = advance(a, i * lda + k0), 1, lda
         else:
-            left, left_step = panel, height
+            left, left_step, left_row = panel, height, 1
             if a_transposed:
                 copy_rows(panel, height, advance(a, k0 * lda + i), lda, depth, rows)
             else:
                 transpose(panel, height, advance(a, i * lda + k0), lda, rows, depth)
-        right = strips
+        right, right_step = wide, wide_step
         for j in range(j0, j1, 2 * vl):
             columns = min(2 * vl, j1 - j)
+            if columns < 2 * vl:
+                right, right_step = narrow, vl if columns <= vl else 2 * vl
             under = advance(partial, (i - i0) * ldp + (j - j0))
             at = i * ldc + j
             if height == HALF_ROWS:
-                tile_of_panels(HALF, depth, left, left_step, right, vl if columns <= vl else 2 * vl, resume, under, ldp,
-                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+                tile_of_panels(HALF, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
+                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
                                learning_rate, l2)  # fmt: skip
-            elif columns <= vl:
-                tile_of_panels(NARROW, depth, left, left_step, right, vl, resume, under, ldp,
-                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+            elif columns > vl:
+                tile_of_panels(MAIN, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
+                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
+                               learning_rate, l2)  # fmt: skip
+            elif left_row == 1:  # as a constant: 14 addresses to compute would be 14 % of a narrow tile's time
+                tile_of_panels(NARROW, depth, left, left_step, 1, right, right_step, resume, under, ldp, epilogue,
+                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
                                learning_rate, l2)  # fmt: skip
             else:
-                tile_of_panels(MAIN, depth, left, left_step, right, 2 * vl, resume, under, ldp,
+                tile_of_panels(NARROW, depth, left, left_step, left_row, right, right_step, resume, under, ldp,
                                epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
                                learning_rate, l2)  # fmt: skip
             right = advance(right, strip)
@@ -111,8 +130,8 @@ def block_of_panels(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, str
 
 
 @inlined
-def block(a_transposed, b_transposed, direct, resume, epilogue, i0, i1, j0, j1, depth, a, lda, b, ldb, c, ldc, bias, y,
-          learning_rate, l2, kc, nc, panel, strips, partial):  # fmt: skip
+def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, i1, j0, j1, depth, a, lda, b, ldb,
+          c, ldc, bias, y, learning_rate, l2, kc, nc, panel, strips, partial):  # fmt: skip
     """C[i0:i1, j0:j1] = op(A) op(B) with an epilogue; `resume`: onto the sums that C holds already.
 
     `panel`, `strips` and `partial` are one thread's workspace; `partial`, (i1 - i0, nc), holds the sums between two
@@ -124,25 +143,31 @@ def block(a_transposed, b_transposed, direct, resume, epilogue, i0, i1, j0, j1, 
     aside = (epilogue & SGD) != 0 and depth > kc
     for jc in range(j0, j1, nc):
         je = min(jc + nc, j1)
+        whole = (je - jc) // (2 * vl) * (2 * vl)  # columns in strips of two vectors
         for k0 in range(0, max(depth, 1), kc):
             stretch = min(kc, depth - k0)
             last = k0 + stretch >= depth
             now = epilogue if last else 0
             again = resume != 0 or k0 > 0
-            if direct:
-                block_of_rows(i0, i1, jc, je, k0, stretch, again, a, lda, b, ldb, now, c, ldc, bias, y,
+            if access == BY_ROWS:
+                block_of_rows(a_transposed, i0, i1, jc, je, k0, stretch, again, a, lda, b, ldb, now, c, ldc, bias, y,
                               learning_rate, l2)  # fmt: skip
                 continue
             strip = (stretch + vl - 1) // vl * vl * 2 * vl
-            pack_strips(b_transposed, b, ldb, k0, stretch, jc, je, strips, strip)
+            wide, wide_step, narrow, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
+            if access == IN_PLACE:
+                wide, wide_step, narrow, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
+            pack_strips(b_transposed, b, ldb, k0, stretch, packed, je, strips, strip)
+            if access == IN_PLACE:
+                strip = 2 * vl
             target, ldt = c, ldc
             sums, lds = advance(c, i0 * ldc + jc), ldc
             if aside:
                 sums, lds = partial, nc
                 if not last:
                     target, ldt = advance(partial, -(i0 * nc + jc)), nc
-            block_of_panels(a_transposed, i0, i1, jc, je, k0, stretch, again, a, lda, strips, strip, now, sums, lds,
-                            target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
+            block_of_panels(a_transposed, a_in_place, i0, i1, jc, je, k0, stretch, again, a, lda, wide, wide_step,
+                            strip, narrow, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
 
 
 def panel_size(kc: int) -> int:

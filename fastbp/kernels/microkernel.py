@@ -39,24 +39,24 @@ def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
 
 
 @inlined
-def tile_of_panels(shape, k, a, a_step, b, b_step, resume, partial, ldp, epilogue, c, ldc, bias, y, rows, columns,
-                   learning_rate, l2):  # fmt: skip
-    """c[rows, columns] from a[k, shape.rows] and b[k, shape.columns], both packed; sums resumed from `partial`."""
+def tile_of_panels(shape, k, a, a_step, a_row, b, b_step, resume, partial, ldp, epilogue, c, ldc, bias, y, rows,
+                   columns, learning_rate, l2):  # fmt: skip
+    """c[rows, columns] from a, whose rows are `a_row` and k `a_step` apart, and b[k]; sums resumed from `partial`."""
     tile = tile_load(shape, partial, ldp, rows, columns) if resume else tile_zero(shape, c)
     for _ in range(k):
-        tile = rank1(tile, a, b)
+        tile = rank1(tile, a, a_row, b)
         a = advance(a, a_step)
         b = advance(b, b_step)
     finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2)
 
 
 @inlined
-def tile_of_row(shape, k, a, b, ldb, resume, partial, epilogue, c, bias, y, columns,
+def tile_of_row(shape, k, a, a_step, b, ldb, resume, partial, epilogue, c, bias, y, columns,
                 learning_rate, l2):  # fmt: skip
-    """c[columns] from the row a[k] and the matrix b[k, columns], read where they lie."""
+    """c[columns] from the row a[k], `a_step` apart, and the matrix b[k, columns], read where they lie."""
     tile = tile_load(shape, partial, 0, 1, columns) if resume else tile_zero(shape, c)
     for _ in range(k):
         tile = rank1_masked(tile, a, b, columns)
-        a = advance(a, 1)
+        a = advance(a, a_step)
         b = advance(b, ldb)
     finish(tile, epilogue, c, 0, bias, y, 1, columns, learning_rate, l2)

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 # The table's columns.
 FIELDS = (
-    "code", "epilogue", "resume", "direct", "a_transposed", "b_transposed",
+    "code", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
     "kc", "nc", "strips", "partial",
 )  # fmt: skip
 (
-    CODE, EPILOGUE, RESUME, DIRECT, A_TRANSPOSED, B_TRANSPOSED,
+    CODE, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
     KC, NC, STRIPS, PARTIAL,

@@ -18,6 +18,7 @@ from .losses import cross_entropy_of_labels, cross_entropy_of_probabilities, sof
 from .microkernel import SGD
 from .optimizers import add_l2_gradient, sgd_update, sum_of_squares
 from .simd import advance, number, pointer
+from .team import DONE, begin, count_one, look, wait_for
 
 
 @kernel
@@ -53,9 +54,9 @@ def perform(row, inputs, parameters, activations, gradient, targets, labels, ste
     count, depth, lda = i1 - i0, row[op.DEPTH], row[op.LDA]
     if code == op.GEMM:
         bias = operand(row, op.BIAS_BUFFER, op.BIAS, inputs, parameters, activations, gradient, targets)
-        block(row[op.A_TRANSPOSED], row[op.B_TRANSPOSED], row[op.DIRECT], row[op.RESUME], row[op.EPILOGUE],
-              i0, i1, j0, j1, depth, a, lda, b, row[op.LDB], c, row[op.LDC], bias, y, learning_rate, l2,
-              row[op.KC], row[op.NC], workspace, advance(workspace, row[op.STRIPS]),
+        block(row[op.A_TRANSPOSED], row[op.A_IN_PLACE], row[op.B_TRANSPOSED], row[op.ACCESS], row[op.RESUME],
+              row[op.EPILOGUE], i0, i1, j0, j1, depth, a, lda, b, row[op.LDB], c, row[op.LDC], bias, y,
+              learning_rate, l2, row[op.KC], row[op.NC], workspace, advance(workspace, row[op.STRIPS]),
               advance(workspace, row[op.PARTIAL]))  # fmt: skip
     elif code == op.COLUMN_SUMS:
         if row[op.EPILOGUE] == SGD:
@@ -90,21 +91,49 @@ def perform(row, inputs, parameters, activations, gradient, targets, labels, ste
         step_loss[0] = mean_of_rows(depth, a) + 0.5 * l2 * squares
 
 
-def _run(address, table, strands, phases, steps, input_step, label_step, target_step, inputs, parameters, activations,
-         gradient, targets, labels, step_losses, learning_rate, l2, scale, workspace):  # fmt: skip
-    """Carry the table out `steps` times; strand s of a phase works in workspace[s - the phase's first strand]."""
-    for step in range(steps):
-        for phase in range(phases.size - 1):
-            first = phases[phase]
-            for strand in prange(first, phases[phase + 1]):
-                for index in range(strands[strand], strands[strand + 1]):
-                    call_at(address, (
-                        advance(pointer(table), index * table.shape[1]),
-                        advance(pointer(inputs), step * input_step), pointer(parameters), pointer(activations),
-                        pointer(gradient), advance(pointer(targets), step * target_step),
-                        advance(pointer(labels), step * label_step), advance(pointer(step_losses), step),
-                        learning_rate, l2, scale, advance(pointer(workspace), (strand - first) * workspace.shape[1]),
-                    ))  # fmt: skip
+@kernel
+def perform_all(begin, end, step, address, table, input_step, label_step, target_step, inputs, parameters, activations,
+                gradient, targets, labels, step_losses, learning_rate, l2, scale, workspace):  # fmt: skip
+    """Rows [begin, end) of the table, one after the other."""
+    for index in range(begin, end):
+        call_at(address, (
+            advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), step * input_step),
+            pointer(parameters), pointer(activations), pointer(gradient),
+            advance(pointer(targets), step * target_step), advance(pointer(labels), step * label_step),
+            advance(pointer(step_losses), step), learning_rate, l2, scale, workspace,
+        ))  # fmt: skip
+
+
+def _run(address, table, strands, phases, team, counters, steps, input_step, label_step, target_step, inputs,
+         parameters, activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
+         workspace):  # fmt: skip
+    """Carry the table out `steps` times, by a team of as many threads; each works in its own row of the workspace."""
+    if team == 1:
+        for step in range(steps):
+            perform_all(0, table.shape[0], step, address, table, input_step, label_step, target_step, inputs,
+                        parameters, activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
+                        pointer(workspace))  # fmt: skip
+        return
+    total, last = strands.size - 1, phases.size - 2
+    for member in prange(team):
+        step, phase = 0, 0
+        while step < steps:
+            first, end = phases[phase], phases[phase + 1]
+            for others in (False, True):  # its own strands first: what they work on is in its cache
+                for strand in range(first, end):
+                    own = (strand - first) % team == member
+                    if own != others and look(counters, 1 + strand) == step and begin(counters, 1 + strand, step):
+                        perform_all(strands[strand], strands[strand + 1], step, address, table, input_step, label_step,
+                                    target_step, inputs, parameters, activations, gradient, targets, labels,
+                                    step_losses, learning_rate, l2, scale,
+                                    advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
+                        count_one(counters, DONE)
+            phase += 1
+            if phase > last:
+                step, phase = step + 1, 0
+            done = wait_for(counters, step * total + phases[phase])
+            if done >= (step + 1) * total:  # it came late: the others are further on
+                step, phase = done // total, 0
 
 
 run_serial = serial_entry(_run)

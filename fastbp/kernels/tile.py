@@ -136,11 +136,11 @@ def tile_store(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, co
     return types.void(tile, start, types.intp, types.intp, types.intp), codegen
 
 
-def _rank1(builder: Any, tile: TileType, value: Any, left: Any, right: list[Any]) -> Any:
+def _rank1(builder: Any, tile: TileType, value: Any, left: list[Any], right: list[Any]) -> Any:
     columns = [Lanes(builder, tile.dtype, vector) for vector in right]
     align = tile.dtype.bitwidth // 8
     for row in range(tile.rows):
-        number = builder.load(builder.gep(left, [I64(row)]), align=align)
+        number = builder.load(left[row], align=align)
         factor = Lanes(builder, tile.dtype, splat(builder, number, tile.lanes))
         for vector, column in enumerate(columns):
             index = row * tile.vectors + vector
@@ -150,15 +150,16 @@ def _rank1(builder: Any, tile: TileType, value: Any, left: Any, right: list[Any]
 
 
 @intrinsic
-def rank1(typingctx: Any, tile: Any, left: Any, right: Any) -> Any:
-    """tile + outer(left[:rows], right[:columns]), both packed side by side."""
+def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> Any:
+    """tile + outer(left, right): the tile's rows of left, so many elements apart, and its columns of right."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, left, right = args
+        value, left, step, right = args
+        pointers = [builder.gep(left, [builder.mul(step, I64(row))]) for row in range(tile.rows)]
         vectors = [load_vector(builder, tile.dtype, _at(builder, tile, right, v)) for v in range(tile.vectors)]
-        return _rank1(builder, tile, value, left, vectors)
+        return _rank1(builder, tile, value, pointers, vectors)
 
-    return tile(tile, left, right), codegen
+    return tile(tile, left, types.intp, right), codegen
 
 
 @intrinsic
@@ -171,7 +172,7 @@ def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any)
         vectors = [
             load_vector(builder, tile.dtype, _at(builder, tile, right, v), masks[v]) for v in range(tile.vectors)
         ]
-        return _rank1(builder, tile, value, left, vectors)
+        return _rank1(builder, tile, value, [builder.gep(left, [I64(row)]) for row in range(tile.rows)], vectors)
 
     return tile(tile, left, right, types.intp), codegen
 
