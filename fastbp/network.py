@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import checkpoint, passes, threads, validation
 from .parameters import Layout, initialise
-from .program import aligned, run
-from .rows import Rows
+from .program import aligned, run, scratch
+from .rows import Rows, most_rows
 from .schedule import tuning
 from .training import History, Training
 
@@ -103,7 +103,8 @@ class MLP:
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
-        self._network = passes.Network(self.sizes, rectified=self.activation == "relu")
+        self._network = passes.network(self.sizes, self.activation == "relu")
+        self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self._parameters = aligned(self._network.layout.total, self.dtype)
         initialise(self._network.layout, self._parameters, self.rng, self._network.rectified)
 
@@ -198,12 +199,13 @@ class MLP:
     def _forward(self, X: ArrayLike, probabilities: bool) -> Array:
         rows = self._rows("X", X)
         out = np.empty((rows.count, self.classes), self.dtype)
-
-        def call(begin: int, end: int, **operands: Any) -> None:
-            program = passes.forward(self._network, end - begin, self.dtype, threads.count(), probabilities, tuning())
-            run(program, gradient=out[begin:end].reshape(-1), **operands)
-
-        self._over_parts(rows, call)
+        flat, number, forced = out.reshape(-1), threads.count(), tuning()
+        for begin in range(0, rows.count, self._rows_at_once):  # no closure: a row's time is all Python
+            end = min(rows.count, begin + self._rows_at_once)
+            program = passes.forward(self._network, end - begin, self.dtype, number, probabilities, forced)
+            run(program, inputs=rows.between(begin, end), parameters=self._parameters,
+                activations=scratch(program.activations, self.dtype),
+                gradient=flat[begin * self.classes : end * self.classes])  # fmt: skip
         return out
 
     # ---- backward ----
@@ -381,15 +383,15 @@ class MLP:
     # ---- parts ----
 
     def _rows(self, name: str, X: ArrayLike) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self.input_shift, self.input_scale)
+        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale)
 
     def _labels(self, name: str, y: ArrayLike, rows: int) -> Array:
         return validation.labels(name, y, rows, self.classes, self.dtype)
 
     def _over_parts(self, rows: Rows, call: Callable[..., None]) -> None:
         """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
-        most = passes.rows_at_once(self._network, self.dtype, rows.most)
-        activations = aligned(passes.Activations(self._network, min(most, rows.count), self.dtype).total, self.dtype)
+        most = self._rows_at_once
+        activations = scratch(passes.activations_size(self._network, min(most, rows.count), self.dtype), self.dtype)
         for begin in range(0, rows.count, most):
             end = min(rows.count, begin + most)
             call(begin, end, inputs=rows.between(begin, end), parameters=self.parameters, activations=activations)

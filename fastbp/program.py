@@ -26,6 +26,8 @@ Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_LABELS = NO_COUNTERS = np.zeros(1, np.int64)
+ZEROS = {np.dtype(kind): kind(0) for kind in (np.float32, np.float64)}
+NO_LOSSES = np.zeros(1)  # for programs that write none
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Program:
     phases: NDArray[np.int64]
     workspace: int
     threads: int
+    activations: int = 0  # elements
 
     @classmethod
     def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
@@ -52,10 +55,11 @@ class Program:
 
 
 class _Scratch(threading.local):
-    """What a Python thread keeps between calls: its workspace of each dtype, grown to the largest asked for."""
+    """What a Python thread keeps between calls: memory of each dtype, grown to the largest asked for."""
 
     def __init__(self) -> None:
         self.workspaces: dict[np.dtype[Any], Array] = {}
+        self.activations: dict[np.dtype[Any], Array] = {}
 
     def workspace(self, dtype: np.dtype[Any], threads: int, size: int) -> Array:
         have = self.workspaces.get(dtype)
@@ -82,6 +86,14 @@ def aligned(elements: int, dtype: DTypeLike) -> Array:
     memory = np.empty(elements + ALIGNMENT // dtype.itemsize, dtype)
     start = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
     return memory[start : start + elements]
+
+
+def scratch(elements: int, dtype: np.dtype[Any]) -> Array:
+    """Uninitialised memory for the activations of a call: the same that this thread's last call had."""
+    have = _scratch.activations.get(dtype)
+    if have is None or have.size < elements:
+        have = _scratch.activations[dtype] = aligned(elements, dtype)
+    return have[:elements]
 
 
 def _counters(strands: int) -> NDArray[np.int64]:
@@ -112,20 +124,22 @@ def run(
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
     dtype = parameters.dtype
     team = program.threads if program.threads > 1 and threads.layer() is not None else 1
-    workspace = _scratch.workspace(dtype, team, program.workspace)
-    number = dtype.type
     arguments = (
         _address(dtype), program.table, program.strands, program.phases, team,
         NO_COUNTERS if team == 1 else _counters(program.strands.size - 1), repeats, input_step, label_step,
         target_step, inputs, parameters, activations, gradient, parameters if targets is None else targets,
-        NO_LABELS if labels is None else labels, np.empty(repeats) if losses is None else losses,
-        number(learning_rate), number(l2), number(scale), workspace,
+        NO_LABELS if labels is None else labels, NO_LOSSES if losses is None else losses,
+        _scalar(dtype, learning_rate), _scalar(dtype, l2), _scalar(dtype, scale), _scratch.workspace(dtype, team, program.workspace),
     )  # fmt: skip
     if team == 1:
         steps.run_serial(*arguments)
     else:
         with threads.entered(team):
             steps.run_parallel(*arguments)
+
+
+def _scalar(dtype: np.dtype[Any], value: float) -> Any:
+    return dtype.type(value) if value else ZEROS[dtype]  # to make one takes 0.2 us
 
 
 def _address(dtype: np.dtype[Any]) -> NDArray[np.uintp]:

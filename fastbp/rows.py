@@ -5,6 +5,7 @@ X itself is read where it is so already; else a part of it at a time is gathered
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,18 @@ from .validation import matrix_of_rows
 
 Array = NDArray[Any]
 STAGED_BYTES = 4 * 1024**2
+FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
 GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
+
+
+def _all_finite(flat: Array) -> bool:
+    if flat.size <= FEW and math.isfinite(flat.dot(flat)):  # 0.4 us for a row, where isfinite takes 1.8
+        return True
+    return bool(np.isfinite(flat).all())
+
+
+def most_rows(features: int, dtype: np.dtype[Any]) -> int:
+    return max(1, STAGED_BYTES // (features * dtype.itemsize))
 
 
 class Rows:
@@ -41,20 +53,19 @@ class Rows:
         self.source = matrix_of_rows(name, X, features)
         self.count = self.source.shape[0]
         self._in_place = shift is None and scale is None and self.source.dtype == dtype and self.source.flags.carray
-        self._shift = np.zeros(features, dtype) if shift is None else shift
-        self._scale = np.ones(features, dtype) if scale is None else scale
-        self._stage = np.empty((0, features), dtype)
+        self._shift, self._scale = shift, scale
+        self._stage: Array | None = None
 
     @property
     def most(self) -> int:
         """How many rows one stage holds."""
-        return max(1, STAGED_BYTES // (self.features * self.dtype.itemsize))
+        return most_rows(self.features, self.dtype)
 
     def between(self, begin: int, end: int, checked: bool = True) -> Array:
         """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is, then `checked` or not."""
         if self._in_place:
-            flat = self.source[begin:end].reshape(-1)
-            if checked and not np.isfinite(flat).all():
+            flat = (self.source if end - begin == self.count else self.source[begin:end]).reshape(-1)
+            if checked and not _all_finite(flat):
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
             return flat
         return self.chosen(np.arange(begin, end))
@@ -66,15 +77,17 @@ class Rows:
 
     def chosen(self, rows: NDArray[np.int64]) -> Array:
         """These rows, gathered to a flat vector that is valid until the next call."""
-        if len(self._stage) < len(rows):
+        if self._stage is None or len(self._stage) < len(rows):
             self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
+        shift = np.zeros(self.features, self.dtype) if self._shift is None else self._shift
+        scale = np.ones(self.features, self.dtype) if self._scale is None else self._scale
         stage, source, taken = self._stage[: len(rows)], self.source, rows
         if not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
             kept = source.dtype.newbyteorder("=") if source.dtype.newbyteorder("=") in GATHERED else self.dtype
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], kept, ["C", "A", "W"])
             taken = np.arange(len(rows))
-        wrong = gather_rows(source, taken, self._shift, self._scale, stage)
+        wrong = gather_rows(source, taken, shift, scale, stage)
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)

@@ -23,7 +23,6 @@ from .kernels.affine import FEW_ROWS
 from .kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
 from .kernels.microkernel import SGD
 from .kernels.simd import TARGET
-from .kernels.tile import ROW
 from .machine import caches
 from .program import Operation, Program, Strand, round_up
 
@@ -34,6 +33,7 @@ REGION, PHASE = 14_000, 7_000
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
 OPERATION, TILE = 300, 120
+NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
 NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
 PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
@@ -42,7 +42,7 @@ LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partia
 SQUARES = 16384  # weights summed to one partial of the L2 penalty
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # programs are found by its identity
 class Tuning:
     """What the schedule would choose by itself, forced: for tests that expect the same bits of every choice."""
 
@@ -148,7 +148,7 @@ class Product:
             return PACKED
         if machine.forced.access is not None:
             return machine.forced.access
-        if rows <= FEW_ROWS:
+        if rows <= FEW_ROWS and (columns > NARROW_ROWS * machine.lanes or not self.a_transposed):
             return BY_ROWS
         return PACKED if -(-rows // MR) * self._again(machine) > self._packing(machine) else IN_PLACE
 
@@ -174,7 +174,7 @@ class Product:
         wide = -(-columns // machine.lanes)
         access = self.access(machine, rows, columns)
         if access == BY_ROWS:
-            return OPERATION + rows * wide * (TILE / ROW.vectors + 2.0 * self.depth)  # one load each multiply-add
+            return OPERATION + rows * (TILE + 2.0 * self.depth * wide)  # one load each multiply-add
         high = -(-rows // MR)
         reading = high * self._again(machine) if access == IN_PLACE else self._packing(machine)
         extra = reading * wide * self.depth

@@ -1,0 +1,120 @@
+"""Every benchmark runs once, briefly, so that none rots; the peers compute what fastbp does; the command prints tables.
+
+Peers that are not installed are skipped, as asv skips them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "asv_benchmarks"
+if not FOLDER.is_dir():
+    pytest.skip("the benchmarks are not here", allow_module_level=True)
+
+KINDS = ("time_", "track_")
+with pytest.MonkeyPatch.context() as patch:  # they read at import how much to measure
+    patch.setenv("FASTBP_BENCHMARKS_BRIEF", "1")
+    patch.syspath_prepend(str(FOLDER))
+    MODULES = {path.stem: importlib.import_module(f"benchmarks.{path.stem}")
+               for path in sorted(FOLDER.glob("benchmarks/*.py"))}  # fmt: skip
+
+
+def benchmarks() -> Iterator[Any]:
+    """Each method of each class with the first of its parameters, and every peer in turn."""
+    for name, module in MODULES.items():
+        for kind in vars(module).values():
+            if inspect.isclass(kind) and kind.__module__ == module.__name__:
+                for method in (method for method in dir(kind) if method.startswith(KINDS)):
+                    for chosen in itertools.product(*getattr(kind, "params", [])):
+                        identity = "-".join(map(str, chosen))
+                        yield pytest.param(kind, method, chosen, id=f"{name}.{kind.__name__}.{method}-{identity}")
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTBP_BENCHMARKS_BRIEF", "1")
+
+
+@pytest.mark.parametrize("kind, method, chosen", list(benchmarks()))
+def test_runs(kind: Any, method: str, chosen: tuple[Any, ...]) -> None:
+    benchmark = kind()
+    try:
+        if hasattr(benchmark, "setup"):
+            benchmark.setup(*chosen)
+    except NotImplementedError as reason:
+        pytest.skip(str(reason))
+    result = getattr(benchmark, method)(*chosen)
+    assert result is None if method.startswith("time_") else isinstance(result, (int, float))
+
+
+# Layers of odd sizes, few steps, float64: a peer that left out the penalty of the weights, or took it off the biases
+# too, would be 1e-4 off; 1e-7 is allowed.
+PROBLEM = MODULES["problem"].Problem((5, 17, 9, 3), batch=7, steps=30, dtype="float64", threads=1)
+TASKS = {"step": (PROBLEM, PROBLEM.check_training),
+         "inference": (replace(PROBLEM, steps=1), PROBLEM.check_probabilities)}  # fmt: skip
+
+
+@pytest.mark.parametrize("task, peer", [(task, peer) for task, known in MODULES["problem"].PEERS.items()
+                                        for peer in known if peer != "fastbp"])  # fmt: skip
+def test_a_peer_computes_the_same(task: str, peer: str) -> None:
+    problem, check = TASKS[task]
+    outcome = MODULES["duel"].duel(problem.sides(["fastbp", peer], task), 1, check)
+    if peer in outcome.missing:
+        pytest.skip(outcome.missing[peer])
+    assert set(outcome.seconds) == {"fastbp", peer}
+
+
+@pytest.mark.parametrize("fault", ["it.l2 = 0", "it.b[0][0] += 1e-5"])
+def test_a_peer_that_computes_something_else_is_an_error(fault: str) -> None:
+    sides = PROBLEM.sides(["fastbp", "NumPy"], "step")
+    sides["NumPy"] = replace(sides["NumPy"], setup=sides["NumPy"].setup + fault)
+    with pytest.raises(AssertionError, match="NumPy"):
+        MODULES["duel"].duel(sides, 1, PROBLEM.check_training)
+
+
+def test_a_missing_peer_is_noted_and_a_broken_one_is_an_error() -> None:
+    duel, Side = MODULES["duel"].duel, MODULES["duel"].Side
+    outcome = duel(
+        {"here": Side("pass", "pass", threads=1), "not here": Side("import no_such_peer", "pass", threads=1)}
+    )
+    assert list(outcome.seconds) == ["here"]
+    assert outcome.missing == {"not here": "No module named 'no_such_peer'"}
+    with pytest.raises(RuntimeError, match="ended before"):
+        duel({"broken": Side("1 / 0", "pass", threads=1)})
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    peers = importlib.import_module("asv_benchmarks.peers")
+    monkeypatch.setattr(peers.start, "seconds_of", lambda codes, *rest: [1.0] * len(codes))  # is run above
+    chart, figures = tmp_path / "chart.svg", tmp_path / "figures.json"
+    peers.main([*peers.PARTS, "--networks", "5-17-9-3:7", "--peers", "NumPy", "--threads", "1", "--rounds", "1",
+                "--chart", str(chart), "--json", str(figures)])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "5-17-9-3" in shown and "nan" not in shown
+    records = json.loads(figures.read_text(encoding="utf-8"))
+    assert set(peers.PARTS) < set(records)
+    assert records["step"][0]["seconds"].keys() == {"fastbp", "NumPy"}
+    assert chart.read_text(encoding="utf-8").startswith("<?xml")
+    again = tmp_path / "again.svg"
+    importlib.import_module("asv_benchmarks.chart").draw(records["step"], str(again))
+    assert again.read_bytes() == chart.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "wrong", [["speed"], ["--networks", "3-2"], ["--threads", "0"], ["memory", "--chart", "x.svg"]]
+)
+def test_the_command_refuses(wrong: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    with pytest.raises(SystemExit):
+        importlib.import_module("asv_benchmarks.peers").main(wrong)
