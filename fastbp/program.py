@@ -129,7 +129,8 @@ def run(
         NO_COUNTERS if team == 1 else _counters(program.strands.size - 1), repeats, input_step, label_step,
         target_step, inputs, parameters, activations, gradient, parameters if targets is None else targets,
         NO_LABELS if labels is None else labels, NO_LOSSES if losses is None else losses,
-        _scalar(dtype, learning_rate), _scalar(dtype, l2), _scalar(dtype, scale), _scratch.workspace(dtype, team, program.workspace),
+        _scalar(dtype, learning_rate), _scalar(dtype, l2), _scalar(dtype, scale),
+        _scratch.workspace(dtype, team, program.workspace),
     )  # fmt: skip
     if team == 1:
         steps.run_serial(*arguments)

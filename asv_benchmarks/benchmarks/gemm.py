@@ -12,7 +12,7 @@ from fastbp.program import run
 from fastbp.schedule import Product, chain, cheapest, side_by_side
 
 from . import BRIEF
-from .duel import ROUNDS, Outcome, Side, duel
+from .duel import ROUNDS, Side, duel
 from .fma import Probe
 
 SHAPES = [(128, 784, 512), (256, 1024, 1024), (256, 4096, 4096), (2048, 2048, 2048)]  # rows, fan_in, fan_out
@@ -70,15 +70,18 @@ class Form(NumpyForm):
         run(self.program, **self.buffers)
 
 
-def form_duel(form: str, shape: tuple[int, int, int], dtype: str, threads: int,
-              rounds: int = ROUNDS) -> tuple[Outcome, float]:  # fmt: skip
-    """Seconds of one product, ours and NumPy's; and of its multiply-adds at the processor's limit."""
+def shares_of_limit(shape: tuple[int, int, int], dtype: str, threads: int,
+                    rounds: int = ROUNDS) -> dict[str, tuple[float, float]]:  # fmt: skip
+    """What part of the processor's limit each form reaches: ours, NumPy's."""
     limit, flops = Probe.side(dtype, threads)
-    setup = "from benchmarks.gemm import Form, NumpyForm\nit = {}" + repr((form, shape, dtype))
-    sides = {name: Side(setup.format(kind), "it()", threads=threads)
-             for name, kind in (("fastbp", "Form"), ("NumPy", "NumpyForm"))}  # fmt: skip
-    outcome = duel(sides | {"limit": limit}, rounds)
-    return outcome, outcome.seconds.pop("limit") * 2 * math.prod(shape) / flops
+    sides = {
+        f"{kind} {form}": Side(f"from benchmarks.gemm import {kind}\nit = {kind}({form!r}, {shape}, {dtype!r})", "it()",
+                               threads=threads)
+        for form in FORMS for kind in ("Form", "NumpyForm")
+    }  # fmt: skip
+    seconds = duel(sides | {"limit": limit}, rounds).seconds
+    least = seconds["limit"] * 2 * math.prod(shape) / flops
+    return {form: (least / seconds[f"Form {form}"], least / seconds[f"NumpyForm {form}"]) for form in FORMS}
 
 
 class Gemm:

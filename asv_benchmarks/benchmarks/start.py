@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -71,16 +72,28 @@ def import_seconds() -> list[float]:
     return seconds_of(["import fastbp", "import numba"])
 
 
-def first_fit_seconds(peers: Sequence[str] = (), cold: bool = True) -> tuple[float, dict[str, float]]:
-    """The first fit of a process with an empty cache, NaN unless asked for; and with a warm one, the peers' too."""
-    X, y = fastbp.datasets.load_digits()
+def cold_fit_seconds() -> float:
+    """The first fit of a process that finds no compiled code."""
+    with digits() as (file, folder):
+        return seconds_of([LOAD + FIRST_FIT["fastbp"]], 1, f"{folder}/cache", file)[0]
+
+
+def warm_fit_seconds(peers: Sequence[str] = ()) -> dict[str, float]:
+    """With the cache as it is after a first fit; the same in the peers."""
     codes = {name: LOAD + FIRST_FIT[name] for name in ("fastbp", *peers)}
+    with digits() as (file, _):
+        if not BRIEF:
+            seconds_of(list(codes.values()), 1, None, file)  # fills the caches, the disk's too
+        return dict(zip(codes, seconds_of(list(codes.values()), ROUNDS, None, file), strict=True))
+
+
+@contextlib.contextmanager
+def digits() -> Iterator[tuple[str, str]]:
+    """A file with the digits as all take them, float32 of order one; and the folder that goes with it."""
+    X, y = fastbp.datasets.load_digits()
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/digits.npz", X=X.astype(np.float32) / 16, y=y)
-        arguments = (f"{folder}/cache" if cold else None, f"{folder}/digits.npz")
-        [first] = seconds_of([codes["fastbp"]], 1, *arguments)
-        warm = dict(zip(codes, seconds_of(list(codes.values()), ROUNDS, *arguments), strict=True))
-    return first if cold else float("nan"), warm
+        yield f"{folder}/digits.npz", folder
 
 
 class Start:
@@ -92,10 +105,10 @@ class Start:
         return ours - numba
 
     def track_first_fit_cold(self):
-        return first_fit_seconds()[0]
+        return cold_fit_seconds()
 
     def track_first_fit_warm(self):
-        return first_fit_seconds(cold=False)[1]["fastbp"]
+        return warm_fit_seconds()["fastbp"]
 
 
 class StartAgainst:
@@ -109,5 +122,5 @@ class StartAgainst:
             raise NotImplementedError(f"{peer} is not installed")
 
     def track_first_fit_warm(self, peer):
-        warm = first_fit_seconds([peer], cold=False)[1]
+        warm = warm_fit_seconds([peer])
         return warm["fastbp"] / warm[peer]
