@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import checkpoint, passes, threads, validation
+from . import checkpoint, passes, validation
 from .parameters import Layout, initialise
 from .program import aligned, run, scratch
 from .rows import Rows, most_rows
-from .schedule import tuning
+from .schedule import threads_for, tuning
 from .training import History, Training
 
 Array = NDArray[Any]
@@ -187,10 +187,11 @@ class MLP:
         labels = self._labels("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
         losses = np.empty(rows.count, self.dtype)
+        number = threads_for(2.0 * rows.count * self._parameters.size)
 
         def call(begin: int, end: int, **operands: Any) -> None:
             form, chosen = _labels_of(labels, begin, end)
-            program = passes.losses(self._network, end - begin, self.dtype, threads.count(), form, tuning())
+            program = passes.losses(self._network, end - begin, self.dtype, number, form, tuning())
             run(program, gradient=losses[begin:end], **operands, **chosen)
 
         self._over_parts(rows, call)
@@ -199,7 +200,8 @@ class MLP:
     def _forward(self, X: ArrayLike, probabilities: bool) -> Array:
         rows = self._rows("X", X)
         out = np.empty((rows.count, self.classes), self.dtype)
-        flat, number, forced = out.reshape(-1), threads.count(), tuning()
+        flat, forced = out.reshape(-1), tuning()
+        number = threads_for(2.0 * rows.count * self._parameters.size)
         for begin in range(0, rows.count, self._rows_at_once):  # no closure: a row's time is all Python
             end = min(rows.count, begin + self._rows_at_once)
             program = passes.forward(self._network, end - begin, self.dtype, number, probabilities, forced)
@@ -245,12 +247,11 @@ class MLP:
         flat = np.empty(self.parameters.size, self.dtype)
         losses = np.empty(rows.count, self.dtype)
         inputs = np.empty((rows.count, self.sizes[0]), self.dtype)
+        number = threads_for(6.0 * rows.count * self._parameters.size)
 
         def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
             form, chosen = _labels_of(labels, begin, end)
-            program = passes.gradient(
-                self._network, end - begin, self.dtype, threads.count(), form, begin > 0, tuning()
-            )
+            program = passes.gradient(self._network, end - begin, self.dtype, number, form, begin > 0, tuning())
             run(program, activations=activations, gradient=flat, scale=1.0 / rows.count, **operands, **chosen)
             at = passes.Activations(self._network, end - begin, self.dtype)
             losses[begin:end] = activations[at.losses : at.losses + end - begin]

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from . import threads
 from .kernels import operations as op
 from .kernels.affine import FEW_ROWS
 from .kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
@@ -29,6 +30,7 @@ from .program import Operation, Program, Strand, round_up
 # In vector multiply-adds of one core. Measured on AVX-512: to enter a parallel region 4 us at 3.4 a ns, to pass from
 # one phase to the next within it 0.3 us; a packed vector about 3 where it is copied and 12 where it is transposed,
 # and 15 more where it comes from beyond the second level cache.
+POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
 REGION, PHASE = 14_000, 7_000
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
@@ -72,6 +74,13 @@ def forced(choice: Tuning) -> Iterator[None]:
         yield
     finally:
         _tuning.reset(token)
+
+
+def threads_for(operations: float) -> int:
+    """How many threads so much work may use: one, where it would be done before a pool had started that is not there."""
+    if operations < POOL_START and tuning().parallel is None and not threads.started():
+        return 1
+    return threads.count()
 
 
 @dataclass(frozen=True)

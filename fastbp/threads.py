@@ -88,8 +88,13 @@ def count() -> int:
     wanted = _limit.get()
     if wanted == 1 or _forked:
         return 1
-    allowed = int(numba.get_num_threads() if parallel._is_initialized else config.NUMBA_NUM_THREADS)
+    allowed = int(numba.get_num_threads() if started() else config.NUMBA_NUM_THREADS)
     return allowed if wanted is None else min(wanted, allowed)
+
+
+def started() -> bool:
+    """Whether Numba's pool of threads runs already."""
+    return bool(parallel._is_initialized)
 
 
 @contextlib.contextmanager

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import passes, program, threads
+from . import passes, program
 from .program import aligned
 from .rows import Rows
-from .schedule import tuning
+from .schedule import threads_for, tuning
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
@@ -71,6 +71,7 @@ class Training:
         self.batch: int = min(self.batch_size, self.rows.count)
         dtype = self.parameters.dtype
         self._activations = aligned(passes.Activations(self.network, self.batch, dtype).total, dtype)
+        self._threads = threads_for(6.0 * self.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
@@ -159,7 +160,7 @@ class Training:
 
     def _step(self, rows: int) -> program.Program:
         form = "labels" if self.labels.ndim == 1 else "probabilities"
-        return passes.training_step(self.network, rows, self.parameters.dtype, threads.count(), form, self.l2 > 0,
+        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, self.l2 > 0,
                                     tuning())  # fmt: skip
 
     def _diverged(self, what: str, epoch: int) -> str:
