@@ -77,7 +77,7 @@ def forced(choice: Tuning) -> Iterator[None]:
 
 
 def threads_for(operations: float) -> int:
-    """How many threads so much work may use: one, where it would be done before a pool had started that is not there."""
+    """How many threads so much work may use: one, where it would be done before a pool has started."""
     if operations < POOL_START and tuning().parallel is None and not threads.started():
         return 1
     return threads.count()

@@ -28,6 +28,16 @@ def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     return types.void(target, source, types.intp), codegen
 
 
+AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
+
+
+def prefetch(builder: Any, pointer: Any) -> None:
+    byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [byte.type, I32, I32, I32])
+    function = builder.module.declare_intrinsic("llvm.prefetch", (byte.type,), kind)
+    builder.call(function, [byte, I32(0), I32(3), I32(1)])  # to read, to the first level, data
+
+
 @intrinsic
 def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, rows: Any,
                      columns: Any) -> Any:  # fmt: skip
@@ -46,6 +56,7 @@ def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any,
         for r in range(size):
             row_mask = builder.select(builder.icmp_signed("<", I64(r), rows), mask, nothing)
             vectors.append(load_vector(builder, dtype, source, row_mask))
+            prefetch(builder, builder.gep(source, [I64(AHEAD * size)]))
             source = builder.gep(source, [source_step])
         distance = 1
         while distance < size:  # a butterfly: swap one bit of the row number with the same bit of the lane number

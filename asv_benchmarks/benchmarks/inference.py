@@ -1,0 +1,52 @@
+"""``predict_proba`` from one row to very many, alone and against each peer with the same parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from . import BRIEF
+from .duel import PROCESSORS, ROUNDS, Outcome, duel
+from .problem import DISTRIBUTIONS, PEERS, Problem
+
+NETWORKS = {"64-100-10": (64, 100, 10), "784-512-256-10": (784, 512, 256, 10)}
+ROWS = [1, 32, 1000, 100_000]
+if BRIEF:
+    NETWORKS, ROWS = {"4-3-2": (4, 3, 2)}, [1]
+
+
+def inference_duel(network: str, rows: int, peers: Sequence[str], dtype: str = "float32",
+                   threads: int = len(PROCESSORS), rounds: int = ROUNDS) -> Outcome:  # fmt: skip
+    """Seconds a call of fastbp and the peers, their probabilities checked against ours."""
+    problem = Problem(NETWORKS[network], rows, 1, dtype, threads)
+    return duel(problem.sides(["fastbp", *peers], "inference"), rounds, problem.check_probabilities)
+
+
+class Inference:
+    params = [list(NETWORKS), ROWS]
+    param_names = ["network", "rows"]
+
+    def setup(self, network, rows):
+        from .peers.fastbp_network import Inference
+
+        self.inference = Inference(Problem(NETWORKS[network], rows, 1))
+        self.inference.run()
+
+    def time_predict_proba(self, network, rows):
+        self.inference.run()
+
+
+class InferenceAgainst:
+    params = [list(NETWORKS), ROWS, [peer for peer in PEERS["inference"] if peer != "fastbp"]]
+    param_names = ["network", "rows", "peer"]
+    timeout = 600
+    unit = "fastbp / peer"
+
+    def setup(self, network, rows, peer):
+        if find_spec(DISTRIBUTIONS[peer]) is None:
+            raise NotImplementedError(f"{peer} is not installed")
+
+    def track_predict_proba(self, network, rows, peer):
+        seconds = inference_duel(network, rows, [peer]).seconds
+        return seconds["fastbp"] / seconds.get(peer, math.nan)

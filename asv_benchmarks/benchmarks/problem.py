@@ -1,0 +1,130 @@
+"""What every side of a duel computes: the same network, data and rates, from a few numbers alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import BRIEF
+from .duel import PROCESSORS, Side
+
+Array = NDArray[Any]
+LEARNING_RATE, L2 = 0.01, 1e-4
+SETUP = """
+from benchmarks.problem import Problem
+from benchmarks.peers.{0} import {1}
+it = {1}({2!r})
+"""
+EPOCH_WORK = 1e4 if BRIEF else 5e9  # floating-point operations an epoch: about 50 ms at 100 GFLOP/s
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Layers of ReLU, softmax with cross-entropy; SGD over minibatches of `batch` rows, with L2 on the weights alone.
+
+    Its ``repr`` builds it again, in the process of a side.
+    """
+
+    sizes: tuple[int, ...]
+    batch: int
+    steps: int
+    dtype: str = "float32"
+    threads: int = len(PROCESSORS)
+
+    @classmethod
+    def training(cls, name: str, batch: int, dtype: str = "float32", threads: int = len(PROCESSORS)) -> Problem:
+        """A network by its name, such as 64-100-10, with enough steps that one call's overhead disappears."""
+        sizes = tuple(map(int, name.split("-")))
+        steps = int(min(max(EPOCH_WORK / step_flops(sizes, batch), 2), 4000))
+        return cls(sizes, batch, steps, dtype, threads)
+
+    @cached_property
+    def X(self) -> Array:
+        return np.random.default_rng(0).standard_normal((self.batch * self.steps, self.sizes[0]), self.dtype)
+
+    @cached_property
+    def y(self) -> NDArray[np.int64]:
+        return np.random.default_rng(1).integers(0, self.sizes[-1], self.batch * self.steps)
+
+    @cached_property
+    def minibatches(self) -> list[tuple[Array, NDArray[np.int64]]]:
+        return list(zip(np.split(self.X, self.steps), np.split(self.y, self.steps), strict=True))
+
+    @property
+    def weights(self) -> list[Array]:
+        """The initial ones, new arrays each time."""
+        rng = np.random.default_rng(2)
+        return [rng.standard_normal(fan, self.dtype) * np.sqrt(2 / fan[0], dtype=self.dtype) for fan in self.fans]
+
+    @property
+    def biases(self) -> list[Array]:
+        return [np.zeros(fan_out, self.dtype) for _, fan_out in self.fans]
+
+    @property
+    def fans(self) -> list[tuple[int, int]]:
+        return list(itertools.pairwise(self.sizes))
+
+    def sides(self, peers: Iterable[str], task: str) -> dict[str, Side]:
+        """Of the peers that have a class for the task: its `run` is timed, its `result` compared before."""
+        return {
+            name: Side(SETUP.format(*PEERS[task][name], self), "it.run()", "it.result()", self.threads)
+            for name in peers
+            if name in PEERS[task]
+        }
+
+    def check_training(self, theirs: Array, ours: Array) -> None:
+        """Both `after_epoch`: the loss, and the distance between the parameters against the way that ours went."""
+        # A ReLU whose input rounds to the other side of 0 costs 1e-3 in float32, and the steps after it carry it on.
+        close = np.sqrt(np.finfo(self.dtype).eps * max(self.steps, 100))
+        np.testing.assert_allclose(theirs[0], ours[0], rtol=close)
+        way = np.linalg.norm(ours[1:] - flat(self.weights + self.biases))
+        distance = np.linalg.norm(theirs[1:] - ours[1:])
+        assert distance <= close * way, f"parameters {distance / way:.1e} of an epoch's way apart, {close:.1e} allowed"
+
+    def check_probabilities(self, theirs: Array, ours: Array) -> None:
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=np.sqrt(np.finfo(self.dtype).eps))
+
+
+def step_flops(sizes: Sequence[int], batch: int) -> int:
+    """Of a training step's products: forward, dW, and dX for all layers but the first."""
+    layers = [2 * batch * fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes)]
+    return 3 * sum(layers) - layers[0]
+
+
+def flat(arrays: Iterable[Any]) -> Array:
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)
+
+
+def after_epoch(loss: float, parameters: Iterable[Any]) -> Array:
+    """What a peer's `result` gives: mean cross-entropy of its first epoch, without penalty; weights, then biases."""
+    return flat([loss, *parameters])
+
+
+# Module and class of each peer by what it does. The modules lie in `peers`, a folder that is no package: asv, which
+# imports every module of every package, does not look into it, so that they import what may not be installed.
+PEERS = {
+    "step": {
+        "fastbp": ("fastbp_network", "Training"),
+        "NumPy": ("numpy_network", "Training"),
+        "PyTorch": ("torch_network", "Training"),
+        "torch.compile": ("torch_network", "CompiledTraining"),
+        "JAX": ("jax_network", "Training"),
+        "scikit-learn": ("sklearn_network", "Training"),
+    },
+    "inference": {
+        "fastbp": ("fastbp_network", "Inference"),
+        "NumPy": ("numpy_network", "Inference"),
+        "PyTorch": ("torch_network", "Inference"),
+        "torch.compile": ("torch_network", "CompiledInference"),
+        "ONNX Runtime": ("onnx_network", "Inference"),
+        "scikit-learn": ("sklearn_network", "Inference"),
+    },
+}
+DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "torch.compile": "torch", "JAX": "jax",
+                 "scikit-learn": "sklearn", "ONNX Runtime": "onnxruntime"}  # fmt: skip
