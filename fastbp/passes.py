@@ -56,7 +56,7 @@ class Activations:
         sizes = self.network.sizes
         outputs = [self.rows * size for size in sizes[1:]]
         squares = sum(-(-fan_in * fan_out // SQUARES) for fan_in, fan_out in self.network.layout.fans)
-        lengths = [*outputs, *outputs, self.rows * sizes[0], self.rows, squares]
+        lengths = [*outputs, *outputs, self.rows, squares, self.rows * sizes[0]]
         return [0, *itertools.accumulate(round_up(length, self.dtype) for length in lengths)]
 
     def output(self, layer: int) -> int:
@@ -64,15 +64,20 @@ class Activations:
         return self._starts[layer]
 
     def gradient(self, layer: int) -> int:
-        """dH of a layer, before its activation; of layer -1: dX."""
-        return self._starts[2 * self.network.layers if layer < 0 else self.network.layers + layer]
+        """dH of a layer, before its activation; of layer -1: dX, behind all else."""
+        return self._starts[-2 if layer < 0 else self.network.layers + layer]
 
     @property
     def losses(self) -> int:
-        return self._starts[-3]
+        return self._starts[-4]
 
     @property
     def squares(self) -> int:
+        return self._starts[-3]
+
+    @property
+    def of_training(self) -> int:
+        """Elements that a training step needs, which leaves dX out."""
         return self._starts[-2]
 
     @property

@@ -16,15 +16,19 @@ from .program import aligned
 from .validation import matrix_of_rows
 
 Array = NDArray[Any]
-STAGED_BYTES = 4 * 1024**2
+STAGED_BYTES = 2 * 1024**2
 FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
+PART = 1 << 18  # numbers, a quarter of a megabyte of mask
 GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
 
 
-def _all_finite(flat: Array) -> bool:
-    if flat.size <= FEW and math.isfinite(flat.dot(flat)):  # 0.4 us for a row, where isfinite takes 1.8
-        return True
-    return bool(np.isfinite(flat).all())
+def all_finite(flat: Array) -> bool:
+    """Whether no number is NaN or infinite, found without a mask of them all."""
+    if flat.size <= FEW:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if math.isfinite(flat.dot(flat)):  # 0.8 us for a row, where isfinite takes 1.8
+                return True
+    return all(np.isfinite(flat[begin : begin + PART]).all() for begin in range(0, flat.size, PART))
 
 
 def most_rows(features: int, dtype: np.dtype[Any]) -> int:
@@ -65,7 +69,7 @@ class Rows:
         """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is, then `checked` or not."""
         if self._in_place:
             flat = (self.source if end - begin == self.count else self.source[begin:end]).reshape(-1)
-            if checked and not _all_finite(flat):
+            if checked and not all_finite(flat):
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
             return flat
         return self.chosen(np.arange(begin, end))

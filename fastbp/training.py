@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import passes, program
 from .program import aligned
-from .rows import Rows
+from .rows import Rows, all_finite
 from .schedule import threads_for, tuning
 
 Array = NDArray[Any]
@@ -70,7 +70,7 @@ class Training:
         self.labels = self.labels.copy()  # a callback may write into y, whose labels are checked but once
         self.batch: int = min(self.batch_size, self.rows.count)
         dtype = self.parameters.dtype
-        self._activations = aligned(passes.Activations(self.network, self.batch, dtype).total, dtype)
+        self._activations = aligned(passes.Activations(self.network, self.batch, dtype).of_training, dtype)
         self._threads = threads_for(6.0 * self.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
 
@@ -89,7 +89,7 @@ class Training:
                 start = time.perf_counter()
                 try:
                     total = self._epoch(order, bar)
-                    diverged = not (np.isfinite(total) and np.isfinite(self.parameters).all())
+                    diverged = not (np.isfinite(total) and all_finite(self.parameters))
                     if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
                         self.rows.check()
                 except ValueError:  # NaN or infinity in X: else seen as its rows are gathered, in the first epoch

@@ -22,6 +22,12 @@ CANARY = 0x7FC5A5A5, 0x7FF8A5A5A5A5A5A5  # quiet NaNs with a payload that no com
 MARGIN = 64  # canaries on each side of an array
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pool() -> None:
+    """Start the pool: without one, work as short as that of tests stays on one thread."""
+    fastbp.threads.layer()
+
+
 # ---- memory ----
 
 

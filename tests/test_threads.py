@@ -27,8 +27,10 @@ PRELUDE = """
     import numba
     from numba.np.ufunc import parallel
     import fastbp
-    from fastbp import passes
+    from fastbp import passes, schedule
     from fastbp.schedule import Tuning
+
+    schedule.POOL_START = 0  # else work as short as this would be done before a pool had started
 
     SIZES, BATCH = (120, 200, 90, 10), 128
 
