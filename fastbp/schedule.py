@@ -60,6 +60,7 @@ class Tuning:
 
 _tuning: contextvars.ContextVar[Tuning] = contextvars.ContextVar("fastbp_tuning")
 _NOTHING_FORCED = Tuning()
+_done_alone = 0.0  # operations of this process that were kept to one thread, as long as no pool runs
 
 
 def tuning() -> Tuning:
@@ -77,9 +78,12 @@ def forced(choice: Tuning) -> Iterator[None]:
 
 
 def threads_for(operations: float) -> int:
-    """How many threads so much work may use: one, where it would be done before a pool has started."""
-    if operations < POOL_START and tuning().parallel is None and not threads.started():
-        return 1
+    """How many threads so much work may use: one, until as much was done as a pool takes to start."""
+    global _done_alone
+    if tuning().parallel is None and not threads.started():
+        _done_alone += operations
+        if _done_alone < POOL_START:
+            return 1
     return threads.count()
 
 
