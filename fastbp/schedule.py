@@ -30,6 +30,9 @@ from .program import Operation, Program, Strand, round_up
 # In vector multiply-adds of one core. Measured on AVX-512: to enter a parallel region 4 us at 3.4 a ns, to pass from
 # one phase to the next within it 0.3 us; a packed vector about 3 where it is copied and 12 where it is transposed,
 # and 15 more where it comes from beyond the second level cache.
+# More threads only where they promise this gain: 64-100-10 would go from 31 us to 23 at best, and to 61 where the
+# machine's cores are far apart or busy, for its arrays change cores at each phase.
+WORTHWHILE = 1.5
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
 REGION, PHASE = 14_000, 7_000
 COPY, TRANSPOSE, FAR = 3, 12, 15
@@ -339,7 +342,7 @@ def cheapest(write: Callable[[Machine], tuple[float, list[list[Strand]]]], dtype
     numbers = {None: {1, threads}, True: {threads}, False: {1}}[tuning().parallel]
     options = [(*write(Machine(dtype, number)), number) for number in sorted(numbers)]
     entry = 0 if repeated else REGION
-    _, phases, number = min(options, key=lambda option: option[0] + (entry if option[2] > 1 else 0))
+    _, phases, number = min(options, key=lambda it: it[0] if it[2] == 1 else WORTHWHILE * (it[0] + entry))
     phases = merged(phases)
     return Program.of(phases, workspace_need(phases, least_workspace, dtype), number)
 

@@ -80,8 +80,9 @@ class Problem:
 
     def check_training(self, theirs: Array, ours: Array) -> None:
         """Both `after_epoch`: the loss, and the distance between the parameters against the way that ours went."""
-        # A ReLU whose input rounds to the other side of 0 costs 1e-3 in float32, and the steps after it carry it on.
-        close = np.sqrt(np.finfo(self.dtype).eps * max(self.steps, 100))
+        # A ReLU whose input rounds to the other side of 0 costs 1e-3 in float32; the steps and layers after it carry it
+        # on: in 73 steps of 64-128x6-10, fastbp stays within 5e-5 of float64, NumPy is 1e-2 off.
+        close = len(self.fans) * np.sqrt(np.finfo(self.dtype).eps * max(self.steps, 100))
         np.testing.assert_allclose(theirs[0], ours[0], rtol=close)
         way = np.linalg.norm(ours[1:] - flat(self.weights + self.biases))
         distance = np.linalg.norm(theirs[1:] - ours[1:])

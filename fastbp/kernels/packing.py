@@ -13,7 +13,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import I32, I64, TARGET, advance, first_lanes, lanes, load_vector, store_vector
+from .simd import I32, I64, TARGET, advance, first_lanes, lanes, load_vector, prefetch, store_vector
 
 
 @intrinsic
@@ -29,13 +29,6 @@ def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
 
 
 AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
-
-
-def prefetch(builder: Any, pointer: Any) -> None:
-    byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-    kind = ir.FunctionType(ir.VoidType(), [byte.type, I32, I32, I32])
-    function = builder.module.declare_intrinsic("llvm.prefetch", (byte.type,), kind)
-    builder.call(function, [byte, I32(0), I32(3), I32(1)])  # to read, to the first level, data
 
 
 @intrinsic

@@ -268,6 +268,14 @@ def store_vector(builder: Any, dtype: types.Type, value: Any, pointer: Any, mask
     builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [value, pointer, I32(align), mask])
 
 
+def prefetch(builder: Any, pointer: Any) -> None:
+    """Ask for a cache line before it is needed; it need not exist."""
+    byte = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [byte.type, I32, I32, I32])
+    function = builder.module.declare_intrinsic("llvm.prefetch", (byte.type,), kind)
+    builder.call(function, [byte, I32(0), I32(3), I32(1)])  # to read, to the first level, data
+
+
 @intrinsic
 def pointer(typingctx: Any, array: Any) -> Any:
     """Where an array's first element lies."""

@@ -18,7 +18,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, typeof_impl
 
 from . import formulas
-from .simd import I64, TARGET, Lanes, first_lanes, fma, load_vector, splat, store_vector, vector_ir
+from .simd import I64, TARGET, Lanes, first_lanes, fma, load_vector, prefetch, splat, store_vector, vector_ir
 
 
 class Shape:
@@ -103,6 +103,21 @@ def tile_zero(typingctx: Any, shape: Any, like: Any) -> Any:
     """A tile of +0; `like` is a pointer that gives the dtype."""
     tile = TileType(like.dtype, shape)
     return tile(shape, like), lambda context, builder, sig, args: ir.Constant(context.get_value_type(tile), None)
+
+
+@intrinsic
+def tile_ahead(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any) -> Any:
+    """Fetch the block of memory under a tile, which its end will read."""
+    tile = TileType(start.dtype, shape)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _, start, stride, rows = args
+        for pointer in _row_pointers(builder, start, stride, rows, tile.rows):
+            for vector in range(tile.vectors):
+                prefetch(builder, _at(builder, tile, pointer, vector))
+        return context.get_dummy_value()
+
+    return types.void(shape, start, types.intp, types.intp), codegen
 
 
 @intrinsic
