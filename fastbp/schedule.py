@@ -27,13 +27,9 @@ from .kernels.simd import TARGET
 from .machine import caches
 from .program import Operation, Program, Strand, round_up
 
-# In vector multiply-adds of one core. Measured on AVX-512: to enter a parallel region 4 us at 3.4 a ns, to pass from
-# one phase to the next within it 0.3 us; a packed vector about 3 where it is copied and 12 where it is transposed,
-# and 15 more where it comes from beyond the second level cache.
-# More threads only where they promise this gain: 64-100-10 would go from 31 us to 23 at best, and to 61 where the
-# machine's cores are far apart or busy, for its arrays change cores at each phase.
-WORTHWHILE = 1.5
-POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
+# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us; to pass from one
+# phase to the next 0.15 us, and some 2 us with the cache lines that then change cores; a packed vector about 3 where it
+# is copied and 12 where it is transposed, and 15 more where it comes from beyond the second level cache.
 REGION, PHASE = 14_000, 7_000
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
@@ -41,6 +37,10 @@ OPERATION, TILE = 300, 120
 NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
 NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
 PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
+# More threads only where they promise this gain: 64-100-10 would go from 31 us to 23 at best, and to 61 where the
+# machine's cores are far apart or busy, for its arrays change cores at each phase.
+WORTHWHILE = 1.5
+POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
 LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partial sums aside
