@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -199,15 +200,18 @@ class MLP:
 
     def _forward(self, X: ArrayLike, probabilities: bool) -> Array:
         rows = self._rows("X", X)
-        out = np.empty((rows.count, self.classes), self.dtype)
-        flat, forced = out.reshape(-1), tuning()
-        number = threads_for(2.0 * rows.count * self._parameters.size)
-        for begin in range(0, rows.count, self._rows_at_once):  # no closure: a row's time is all Python
-            end = min(rows.count, begin + self._rows_at_once)
-            program = passes.forward(self._network, end - begin, self.dtype, number, probabilities, forced)
-            run(program, inputs=rows.between(begin, end), parameters=self._parameters,
-                activations=scratch(program.activations, self.dtype),
-                gradient=flat[begin * self.classes : end * self.classes])  # fmt: skip
+        count, classes, dtype, most = rows.count, self.sizes[-1], self.dtype, self._rows_at_once
+        out, forced = np.empty((count, classes), dtype), tuning()
+        flat = out.reshape(-1)
+        number = threads_for(2.0 * count * self._parameters.size)
+        for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
+            end = min(count, begin + most)
+            program = passes.forward(self._network, end - begin, dtype, number, probabilities, forced)
+            activations = scratch(program.activations, dtype)
+            run(program, inputs=rows.between(begin, end, checked=False), parameters=self._parameters,
+                activations=activations, gradient=flat[begin * classes : end * classes])  # fmt: skip
+            if not math.isfinite(sum(activations[program.probes].tolist())):
+                rows.between(begin, end)  # NaN and infinity are refused; only large are well
         return out
 
     # ---- backward ----

@@ -17,8 +17,8 @@ from .kernels import operations as op
 from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU, RELU_MASK, SGD
 from .parameters import Layout
-from .program import Operation, Program, Strand, round_up
-from .schedule import SQUARES, Link, Machine, Product, RowWise, chain, cheapest, side_by_side
+from .program import ALIGNMENT, Operation, Program, Strand, round_up
+from .schedule import SQUARES, Link, Machine, Product, RowWise, bounds, chain, cheapest, side_by_side
 
 LOSS_OPERATION = {"labels": op.CROSS_ENTROPY_OF_LABELS, "probabilities": op.CROSS_ENTROPY_OF_PROBABILITIES}
 EXP_COST = 40  # vector multiply-adds that one vector of logits takes in a softmax, and a row besides
@@ -181,6 +181,15 @@ class _Writer:
                 })  # fmt: skip
         return operations
 
+    def probes(self, strands: int) -> list[Operation]:
+        """Sums of the inputs' squares, one a strand, as far as their places go."""
+        parts = min(strands, ALIGNMENT // self.machine.dtype.itemsize)
+        return [
+            {"code": op.SUM_OF_SQUARES, "a_buffer": op.INPUTS, "row_begin": begin, "row_end": end,
+             "c_buffer": op.ACTIVATIONS, "c": self.at.squares + number}
+            for number, (begin, end) in enumerate(bounds(self.rows * self.network.sizes[0], parts, 1))
+        ]  # fmt: skip
+
     def mean_loss(self, squares: int) -> Operation:
         return {"code": op.MEAN_LOSS, "depth": self.rows, "column_end": squares, "a_buffer": op.ACTIVATIONS,
                 "a": self.at.losses, "b_buffer": op.ACTIVATIONS, "b": self.at.squares}  # fmt: skip
@@ -197,16 +206,21 @@ def _least_workspace(network: Network, rows: int) -> int:
 def forward(
     network: Network, rows: int, dtype: np.dtype[Any], threads: int, probabilities: bool, forced: Any
 ) -> Program:
-    """Logits, or softmax of them, to the gradient buffer."""
+    """Logits, or softmax of them, to the gradient buffer; to `probes`, sums of the inputs' squares, which are finite
+    only where all inputs are."""
 
     def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
         writer = _Writer(network, rows, machine)
         links = writer.forward(logits_to=(op.GRADIENT, 0))
         time, phases = chain([*links, writer.softmax(op.GRADIENT)] if probabilities else links, machine)
+        for strand, probe in zip(phases[0], writer.probes(len(phases[0])), strict=False):
+            strand.insert(0, probe)
         return time, phases
 
     program = cheapest(write, dtype, threads, _least_workspace(network, rows))
-    return replace(program, activations=Activations(network, rows, dtype).total)
+    at = Activations(network, rows, dtype)
+    probes = int((program.table[:, op.CODE] == op.SUM_OF_SQUARES).sum())
+    return replace(program, activations=at.total, probes=slice(at.squares, at.squares + probes))
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,7 @@ Array = NDArray[Any]
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
-NO_LABELS = NO_COUNTERS = np.zeros(1, np.int64)
-ZEROS = {np.dtype(kind): kind(0) for kind in (np.float32, np.float64)}
+NO_LABELS = np.zeros(1, np.int64)
 NO_LOSSES = np.zeros(1)  # for programs that write none
 
 
@@ -40,6 +40,7 @@ class Program:
     workspace: int
     threads: int
     activations: int = 0  # elements
+    probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
 
     @classmethod
     def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
@@ -71,7 +72,6 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
-_addresses: dict[np.dtype[Any], NDArray[np.uintp]] = {}
 
 
 def round_up(elements: int, dtype: DTypeLike) -> int:
@@ -123,30 +123,27 @@ def run(
 ) -> None:
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
     dtype = parameters.dtype
+    address, zero = _compiled(dtype)
     team = program.threads if program.threads > 1 and threads.layer() is not None else 1
     arguments = (
-        _address(dtype), program.table, program.strands, program.phases, team,
-        NO_COUNTERS if team == 1 else _counters(program.strands.size - 1), repeats, input_step, label_step,
-        target_step, inputs, parameters, activations, gradient, parameters if targets is None else targets,
-        NO_LABELS if labels is None else labels, NO_LOSSES if losses is None else losses,
-        _scalar(dtype, learning_rate), _scalar(dtype, l2), _scalar(dtype, scale),
+        address, program.table, repeats, input_step, label_step, target_step, inputs, parameters, activations,
+        gradient, parameters if targets is None else targets, NO_LABELS if labels is None else labels,
+        NO_LOSSES if losses is None else losses,
+        dtype.type(learning_rate) if learning_rate else zero,  # to make one takes 0.2 us
+        dtype.type(l2) if l2 else zero, dtype.type(scale) if scale else zero,
         _scratch.workspace(dtype, team, program.workspace),
     )  # fmt: skip
     if team == 1:
         steps.run_serial(*arguments)
     else:
         with threads.entered(team):
-            steps.run_parallel(*arguments)
+            steps.run_parallel(team, program.strands, program.phases, _counters(program.strands.size - 1), *arguments)
 
 
-def _scalar(dtype: np.dtype[Any], value: float) -> Any:
-    return dtype.type(value) if value else ZEROS[dtype]  # to make one takes 0.2 us
-
-
-def _address(dtype: np.dtype[Any]) -> NDArray[np.uintp]:
-    if dtype not in _addresses:
-        _addresses[dtype] = np.array([steps.perform.address(from_dtype(dtype))], np.uintp)
-    return _addresses[dtype]
+@functools.lru_cache
+def _compiled(dtype: np.dtype[Any]) -> tuple[NDArray[np.uintp], Any]:
+    """The address of the compiled operations in an array, and the dtype's zero."""
+    return np.array([steps.perform.address(from_dtype(dtype))], np.uintp), dtype.type(0)
 
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:

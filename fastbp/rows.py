@@ -54,9 +54,9 @@ class Rows:
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
                  scale: Array | None):  # fmt: skip
         self.name, self.dtype, self.features = name, dtype, features
-        self.source = matrix_of_rows(name, X, features)
-        self.count = self.source.shape[0]
-        self._in_place = shift is None and scale is None and self.source.dtype == dtype and self.source.flags.carray
+        self.source = source = matrix_of_rows(name, X, features)
+        self.count = source.shape[0]
+        self._in_place = shift is None and scale is None and source.dtype == dtype and source.flags.carray
         self._shift, self._scale = shift, scale
         self._stage: Array | None = None
 

@@ -40,6 +40,7 @@ PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, 
 # More threads only where they promise this gain: 64-100-10 would go from 31 us to 23 at best, and to 61 where the
 # machine's cores are far apart or busy, for its arrays change cores at each phase.
 WORTHWHILE = 1.5
+SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
@@ -83,7 +84,11 @@ def forced(choice: Tuning) -> Iterator[None]:
 def threads_for(operations: float) -> int:
     """How many threads so much work may use: one, until as much was done as a pool takes to start."""
     global _done_alone
-    if tuning().parallel is None and not threads.started():
+    if tuning().parallel is not None:
+        return threads.count()
+    if operations < SHORT:
+        return 1
+    if not threads.started():
         _done_alone += operations
         if _done_alone < POOL_START:
             return 1

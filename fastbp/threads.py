@@ -128,9 +128,11 @@ def limit(threads: int | None) -> Iterator[None]:
 def entered(threads: int) -> Iterator[None]:
     """Numba's own settings for one parallel call, put back after it: they belong to this Python thread alone."""
     before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, before))
+    if threads >= before:  # to set and put back takes 3 us
+        yield
+        return
+    numba.set_num_threads(threads)
     try:
-        with numba.parallel_chunksize(1):  # else a sleeping thread leaves two strands to another
-            yield
+        yield
     finally:
         numba.set_num_threads(before)

@@ -20,12 +20,16 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
     """`value` as an array of numbers, of any real dtype and layout; nothing is copied that is an array."""
-    if isinstance(value, np.ma.MaskedArray):
+    if type(value) is np.ndarray:
+        array = value
+    elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, expected a plain one: fill its gaps first, with .filled(...)")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{name}: got {type(value).__name__} that is not rectangular, expected an array") from error
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # ragged nested lists
+            kind = type(value).__name__
+            raise ValueError(f"{name}: got {kind} that is not rectangular, expected an array") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
     if ndim is not None and array.ndim != ndim:
@@ -145,10 +149,11 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
 
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
     array = real_array(name, value)
-    if array.ndim != 2 or array.shape[1] != features:
-        raise ValueError(f"{name}: got shape {array.shape}, expected (n_samples, {features})")
-    if array.shape[0] == 0:
-        raise ValueError(f"{name}: got no rows, shape {array.shape}, expected at least one")
+    shape = array.shape
+    if len(shape) != 2 or shape[1] != features:
+        raise ValueError(f"{name}: got shape {shape}, expected (n_samples, {features})")
+    if shape[0] == 0:
+        raise ValueError(f"{name}: got no rows, shape {shape}, expected at least one")
     return array
 
 

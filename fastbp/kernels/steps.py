@@ -104,16 +104,19 @@ def perform_all(begin, end, step, address, table, input_step, label_step, target
         ))  # fmt: skip
 
 
-def _run(address, table, strands, phases, team, counters, steps, input_step, label_step, target_step, inputs,
-         parameters, activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
-         workspace):  # fmt: skip
-    """Carry the table out `steps` times, by a team of as many threads; each works in its own row of the workspace."""
-    if team == 1:
-        for step in range(steps):
-            perform_all(0, table.shape[0], step, address, table, input_step, label_step, target_step, inputs,
-                        parameters, activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
-                        pointer(workspace))  # fmt: skip
-        return
+def _serially(address, table, steps, input_step, label_step, target_step, inputs, parameters, activations, gradient,
+              targets, labels, step_losses, learning_rate, l2, scale, workspace):  # fmt: skip
+    """Carry the table out `steps` times."""
+    for step in range(steps):
+        perform_all(0, table.shape[0], step, address, table, input_step, label_step, target_step, inputs, parameters,
+                    activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
+                    pointer(workspace))  # fmt: skip
+
+
+def _by_a_team(team, strands, phases, counters, address, table, steps, input_step, label_step, target_step, inputs,
+               parameters, activations, gradient, targets, labels, step_losses, learning_rate, l2, scale,
+               workspace):  # fmt: skip
+    """The same by a team of so many threads; each works in its own row of the workspace."""
     total, last = strands.size - 1, phases.size - 2
     for member in prange(team):
         step, phase = 0, 0
@@ -136,5 +139,5 @@ def _run(address, table, strands, phases, team, counters, steps, input_step, lab
                 step, phase = done // total, 0
 
 
-run_serial = serial_entry(_run)
-run_parallel = parallel_entry(_run)
+run_serial = serial_entry(_serially)
+run_parallel = parallel_entry(_by_a_team)
