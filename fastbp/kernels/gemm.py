@@ -21,7 +21,7 @@ from .packing import copy_rows, copy_strips, transpose
 from .simd import advance, lanes
 from .tile import HALF, MAIN, NARROW, ROW
 
-MR, HALF_ROWS = MAIN.rows, HALF.rows
+MR, HALF_ROWS, NARROW_ROWS = MAIN.rows, HALF.rows, NARROW.rows
 
 # How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
 # with only a last strip of fewer columns packed.
@@ -75,58 +75,65 @@ def block_of_rows(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, b, ld
 
 
 @inlined
-def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, narrow,
+def rows_of_a(a_transposed, a_in_place, i, rows, height, k0, depth, a, lda, panel):
+    """How a tile reads its rows of A: (pointer, distance of two k, distance of two rows); packed where it must be."""
+    left, left_step, left_row = panel, height, 1
+    if rows == height and a_transposed:  # a row of a transposed A already holds the tile's values side by side
+        left, left_step = advance(a, k0 * lda + i), lda
+    elif rows == height and a_in_place:
+        left, left_step, left_row = advance(a, i * lda + k0), 1, lda
+    elif a_transposed:
+        copy_rows(panel, height, advance(a, k0 * lda + i), lda, depth, rows)
+    else:
+        transpose(panel, height, advance(a, i * lda + k0), lda, rows, depth)
+    return left, left_step, left_row
+
+
+@inlined
+def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, last,
                     epilogue, partial, ldp, c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
     """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B.
 
-    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `narrow` is the
+    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `last` is the
     packed last one of fewer columns, if there is one. `partial` lies under (i0, j0).
     """
     vl = lanes(c)
-    halves = 0 if j1 - j0 <= vl else half_tiles(i1 - i0)
+    left_over = (j1 - j0) % (2 * vl)
+    narrow = j1 - left_over if 0 < left_over <= vl else j1  # from here on, columns that one vector holds
+    halves = half_tiles(i1 - i0)
     i = i0
-    while i < i1:
+    while i < i1 and j0 < narrow:
         height = MR
         if halves > 0:
             height = HALF_ROWS
             halves -= 1
         rows = min(height, i1 - i)
-        if rows == height and (a_transposed or a_in_place):
-            # A row of a transposed A already holds the tile's values side by side.
-            left, left_step, left_row = advance(a, k0 * lda + i), lda, 1
-            if not a_transposed:
-                left, left_step, left_row = advance(a, i * lda + k0), 1, lda
-        else:
-            left, left_step, left_row = panel, height, 1
-            if a_transposed:
-                copy_rows(panel, height, advance(a, k0 * lda + i), lda, depth, rows)
-            else:
-                transpose(panel, height, advance(a, i * lda + k0), lda, rows, depth)
+        left, left_step, left_row = rows_of_a(a_transposed, a_in_place, i, rows, height, k0, depth, a, lda, panel)
         right, right_step = wide, wide_step
-        for j in range(j0, j1, 2 * vl):
+        for j in range(j0, narrow, 2 * vl):
             columns = min(2 * vl, j1 - j)
             if columns < 2 * vl:
-                right, right_step = narrow, vl if columns <= vl else 2 * vl
+                right, right_step = last, 2 * vl
             under = advance(partial, (i - i0) * ldp + (j - j0))
             at = i * ldc + j
             if height == HALF_ROWS:
                 tile_of_panels(HALF, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
                                advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
                                learning_rate, l2)  # fmt: skip
-            elif columns > vl:
+            else:
                 tile_of_panels(MAIN, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
                                advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
                                learning_rate, l2)  # fmt: skip
-            elif left_row == 1:  # as a constant: 14 addresses to compute would be 14 % of a narrow tile's time
-                tile_of_panels(NARROW, depth, left, left_step, 1, right, right_step, resume, under, ldp, epilogue,
-                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
-                               learning_rate, l2)  # fmt: skip
-            else:
-                tile_of_panels(NARROW, depth, left, left_step, left_row, right, right_step, resume, under, ldp,
-                               epilogue, advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
-                               learning_rate, l2)  # fmt: skip
             right = advance(right, strip)
         i += height
+    for i in range(i0, i1 if narrow < j1 else i0, NARROW_ROWS):
+        rows, j = min(NARROW_ROWS, i1 - i), narrow
+        left, left_step, left_row = rows_of_a(a_transposed, a_in_place, i, rows, NARROW_ROWS, k0, depth, a, lda, panel)
+        under = advance(partial, (i - i0) * ldp + (j - j0))
+        at = i * ldc + j
+        tile_of_panels(NARROW, depth, left, left_step, left_row, last, vl, resume, under, ldp, epilogue,
+                       advance(c, at), ldc, advance(bias, j), advance(y, at), rows, j1 - j,
+                       learning_rate, l2)  # fmt: skip
 
 
 @inlined
@@ -154,9 +161,9 @@ def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, 
                               learning_rate, l2)  # fmt: skip
                 continue
             strip = (stretch + vl - 1) // vl * vl * 2 * vl
-            wide, wide_step, narrow, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
+            wide, wide_step, last_strip, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
             if access == IN_PLACE:
-                wide, wide_step, narrow, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
+                wide, wide_step, last_strip, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
             pack_strips(b_transposed, b, ldb, k0, stretch, packed, je, strips, strip)
             if access == IN_PLACE:
                 strip = 2 * vl
@@ -167,7 +174,7 @@ def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, 
                 if not last:
                     target, ldt = advance(partial, -(i0 * nc + jc)), nc
             block_of_panels(a_transposed, a_in_place, i0, i1, jc, je, k0, stretch, again, a, lda, wide, wide_step,
-                            strip, narrow, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
+                            strip, last_strip, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
 
 
 def panel_size(kc: int) -> int:

@@ -73,7 +73,7 @@ MAIN = Shape((TARGET.registers - 4) // 2, 2)
 HALF = Shape(
     MAIN.rows // 2 + 1, 2
 )  # for what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12
-NARROW = Shape(MAIN.rows, 1)  # for columns that fit one vector
+NARROW = Shape(8, 1)  # for columns that fit one vector: as many sums as two multiply-adds of 4 cycles keep busy
 ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies, and for sums of columns
 HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
 
