@@ -44,7 +44,6 @@ SHORT = 16 * REGION  # multiplications and additions that end before a region wo
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
-LONGEST_UPDATE = 4096  # batch rows up to which the fused update needs no partial sums aside
 SQUARES = 16384  # weights summed to one partial of the L2 penalty
 
 
@@ -116,11 +115,10 @@ class Machine:
         """Time of so many equal strands."""
         return -(-strands // self.threads) * cost
 
-    def blocking(self, depth: int, columns: int, epilogue: int) -> tuple[int, int]:
+    def blocking(self, depth: int, columns: int) -> tuple[int, int]:
         """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
         strip = 2 * self.lanes
-        longest = max(LONGEST_UPDATE, self.longest_stretch) if epilogue & SGD else self.longest_stretch
-        kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // longest)))
+        kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // self.longest_stretch)))
         budget = min(2 * caches().l2, MOST_STRIPS) // (kc * self.dtype.itemsize) // strip * strip
         nc = self.forced.nc or max(strip, budget)
         return kc, min(-(-nc // strip) * strip, -(-columns // strip) * strip)
@@ -147,7 +145,7 @@ class Product:
     resume: bool = False
 
     def part(self, machine: Machine, i0: int, i1: int, j0: int, j1: int) -> Operation:
-        kc, nc = machine.blocking(self.depth, j1 - j0, self.epilogue)
+        kc, nc = machine.blocking(self.depth, j1 - j0)
         strips, access = panel_size(kc), self.access(machine, i1 - i0, j1 - j0)
         if access == BY_ROWS and self.epilogue & SGD and self.depth > kc:  # it keeps no partial sums aside
             access = IN_PLACE
