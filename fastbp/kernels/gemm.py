@@ -90,11 +90,11 @@ def rows_of_a(a_transposed, a_in_place, i, rows, height, k0, depth, a, lda, pane
 
 
 @inlined
-def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, last,
+def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, rest,
                     epilogue, partial, ldp, c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
     """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B.
 
-    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `last` is the
+    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `rest` is the
     packed last one of fewer columns, if there is one. `partial` lies under (i0, j0).
     """
     vl = lanes(c)
@@ -113,7 +113,7 @@ def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume,
         for j in range(j0, narrow, 2 * vl):
             columns = min(2 * vl, j1 - j)
             if columns < 2 * vl:
-                right, right_step = last, 2 * vl
+                right, right_step = rest, 2 * vl
             under = advance(partial, (i - i0) * ldp + (j - j0))
             at = i * ldc + j
             if height == HALF_ROWS:
@@ -131,7 +131,7 @@ def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume,
         left, left_step, left_row = rows_of_a(a_transposed, a_in_place, i, rows, NARROW_ROWS, k0, depth, a, lda, panel)
         under = advance(partial, (i - i0) * ldp + (j - j0))
         at = i * ldc + j
-        tile_of_panels(NARROW, depth, left, left_step, left_row, last, vl, resume, under, ldp, epilogue,
+        tile_of_panels(NARROW, depth, left, left_step, left_row, rest, vl, resume, under, ldp, epilogue,
                        advance(c, at), ldc, advance(bias, j), advance(y, at), rows, j1 - j,
                        learning_rate, l2)  # fmt: skip
 
@@ -161,9 +161,9 @@ def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, 
                               learning_rate, l2)  # fmt: skip
                 continue
             strip = (stretch + vl - 1) // vl * vl * 2 * vl
-            wide, wide_step, last_strip, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
+            wide, wide_step, rest, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
             if access == IN_PLACE:
-                wide, wide_step, last_strip, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
+                wide, wide_step, rest, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
             pack_strips(b_transposed, b, ldb, k0, stretch, packed, je, strips, strip)
             if access == IN_PLACE:
                 strip = 2 * vl
@@ -174,7 +174,7 @@ def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, 
                 if not last:
                     target, ldt = advance(partial, -(i0 * nc + jc)), nc
             block_of_panels(a_transposed, a_in_place, i0, i1, jc, je, k0, stretch, again, a, lda, wide, wide_step,
-                            strip, last_strip, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
+                            strip, rest, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
 
 
 def panel_size(kc: int) -> int:
