@@ -39,7 +39,7 @@ def half_tiles(rows):
         over = (MR - left % MR) % MR if left > 0 else -left
         if over < surplus:
             best, surplus = halves, over
-        if left <= 0:
+        if left <= 0 or surplus == 0:
             break
     return best
 
@@ -100,7 +100,7 @@ def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume,
     vl = lanes(c)
     left_over = (j1 - j0) % (2 * vl)
     narrow = j1 - left_over if 0 < left_over <= vl else j1  # from here on, columns that one vector holds
-    halves = half_tiles(i1 - i0)
+    halves = half_tiles(i1 - i0) if j0 < narrow else 0
     i = i0
     while i < i1 and j0 < narrow:
         height = MR
