@@ -604,7 +604,7 @@ def test_random_graph_has_the_numeric_gradient(seed: int) -> None:
         # Half the step has a quarter of the truncation error, so that this is known of the function alone; to it comes
         # the rounding of a sum of up to 60 means.
         h = math.cbrt(EPS)
-        numeric, finer = numeric_gradient(of_leaf, values[k], h), numeric_gradient(of_leaf, values[k], h / 2)
+        numeric, finer = numeric_gradient(of_leaf, values[k], eps=h), numeric_gradient(of_leaf, values[k], eps=h / 2)
         truncation = np.abs(numeric - finer).max()
         allowed = 2 * truncation + 60 * EPS / h
         assert allowed < 1e-6 * max(1.0, np.abs(numeric).max())

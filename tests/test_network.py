@@ -376,11 +376,11 @@ def check_every_gradient(net: MLP, X: Any, y: Any, l2: float, function: Any = No
             tensor[...] = value
             return loss(X)
 
-        result = gradcheck(of_tensor, gradient, kept, tolerance=1e-7)
+        result = gradcheck(of_tensor, gradient, kept, rtol=1e-7)
         tensor[...] = kept
         assert result, str(result)
         skipped, entries = skipped + result.skipped, entries + kept.size
-    result = gradcheck(loss, g.inputs, X, tolerance=1e-7)
+    result = gradcheck(loss, g.inputs, X, rtol=1e-7)
     assert result, str(result)
     return skipped + result.skipped, entries + g.inputs.size
 
