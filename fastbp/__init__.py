@@ -21,7 +21,7 @@ from .functional import (
 )
 from .gradients import gradcheck
 from .network import MLP, Gradient, load
-from .training import DivergenceError, History
+from .training import DivergenceError, History, warmup
 from .version import __version__
 
 __all__ = [
@@ -44,4 +44,5 @@ __all__ = [
     "sgd_update",
     "softmax_cross_entropy",
     "threads",
+    "warmup",
 ]

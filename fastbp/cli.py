@@ -1,4 +1,4 @@
-"""The command ``fastbp``: train a network, predict with it, learn how it learns, tell what this machine compiles to.
+"""The command ``fastbp``: train, predict, learn how networks learn, compile ahead, tell what this machine compiles to.
 
 Whatever goes wrong that the user can put right ends in one line on standard error and exit status 2.
 """
@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import datasets, readers, threads
+from . import datasets, readers, threads, training
 from .kernels import tile
 from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
@@ -276,6 +276,23 @@ def learn(args: argparse.Namespace) -> None:
         print(f"picture saved as {args.lesson}.svg")
 
 
+# ---- warmup ----
+
+
+def warmup(args: argparse.Namespace) -> None:
+    """``fastbp warmup``"""
+    seconds = training.warmup(args.dtype)
+    _print_rows("Seconds to compile, or to load from the cache", [
+        *((part, f"{took:.2f}") for part, took in seconds.items()),
+        ("all", f"{sum(seconds.values()):.2f}"),
+        ("cache folder", _folder_row()),
+    ])  # fmt: skip
+
+
+def _folder_row() -> str:
+    return cache_folder() or "none can be written: each process compiles anew"
+
+
 # ---- info ----
 
 
@@ -295,7 +312,7 @@ def info(args: argparse.Namespace) -> None:
         ("caches of a core", f"{caches().l1 // 1024} KiB first level, {caches().l2 // 1024} KiB second level"),
         ("threading layer", layer or "none: all runs on one thread"),
         ("threads", str(threads.count() if layer else 1)),
-        ("cache folder", cache_folder() or "none can be written: each process compiles anew"),
+        ("cache folder", _folder_row()),
         ("python", f"{platform.python_version()}, {sys.executable}"),
         *((name, found.get(name, "not installed")) for name in ("numba", "llvmlite", "numpy", "tbb", "tqdm")),
     ])  # fmt: skip
@@ -359,4 +376,4 @@ def _message(error: BaseException) -> str:
     return str(error) or "out of memory"
 
 
-COMMANDS = {"train": train, "predict": predict, "learn": learn, "info": info}
+COMMANDS = {"train": train, "predict": predict, "learn": learn, "warmup": warmup, "info": info}

@@ -72,6 +72,19 @@ examples:
 examples:
   fastbp learn                                 which lessons there are
   fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""))  # fmt: skip
+    _add_warmup(
+        _command(
+            commands,
+            "warmup",
+            "compile ahead all that training and prediction run on",
+            """
+examples:
+  fastbp warmup                                both dtypes, some 20 seconds the first time
+  fastbp warmup --dtype float32                what fastbp train uses
+
+What is compiled is kept in the cache folder that fastbp info names: the next process loads it.""",
+        )
+    )
     _command(commands, "info", "show what this machine compiles to: processor, tiles, threads, cache, versions")
     return parser
 
@@ -122,6 +135,11 @@ def _add_predict(parser: Parser) -> None:
 
 def _add_learn(parser: Parser) -> None:
     parser.add_argument("lesson", nargs="?", choices=LESSONS, metavar="LESSON", help=f"one of: {', '.join(LESSONS)}")
+
+
+def _add_warmup(parser: Parser) -> None:
+    parser.add_argument("--dtype", choices=("float32", "float64"),
+                        help="compile what computes in 32 bits or in 64 (default: both)")
 
 
 def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> None:

@@ -397,9 +397,22 @@ def test_info(run: Run) -> None:
     assert rows["tbb"]
 
 
+def test_warmup(run: Run) -> None:
+    done = run("warmup", "--dtype", "float32")
+    assert (done.status, done.err) == (0, "")
+    rows = table(done.out)
+    parts = {name: float(seconds) for name, seconds in rows.items() if name.startswith("float")}
+    assert {"float32 kernels", "float32 gathering"} <= set(parts)
+    assert ("float32 parallel" in parts) is (fastbp.threads.layer() is not None and fastbp.threads.count() > 1)
+    assert float(rows["all"]) == pytest.approx(sum(parts.values()), abs=0.02)
+    assert rows["cache folder"]
+    assert {name.split()[0] for name in table(run("warmup").out)} == {"float32", "float64", "all", "cache"}
+    refused(run("warmup", "--dtype", "float16"), "--dtype", "float16")
+
+
 def test_version_and_help(run: Run) -> None:
     assert run("--version") == (0, f"fastbp {fastbp.__version__}\n", "")
-    for words in (["--help"], ["train", "--help"], ["predict", "-h"], ["info", "-h"]):
+    for words in (["--help"], ["train", "--help"], ["predict", "-h"], ["info", "-h"], ["warmup", "-h"]):
         done = run(*words)
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("usage: fastbp")
