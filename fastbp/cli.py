@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import datasets, readers, threads, training
+from . import datasets, diagnosis, readers, threads, training
 from .kernels import tile
 from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
@@ -316,6 +316,10 @@ def info(args: argparse.Namespace) -> None:
         ("python", f"{platform.python_version()}, {sys.executable}"),
         *((name, found.get(name, "not installed")) for name in ("numba", "llvmlite", "numpy", "tbb", "tqdm")),
     ])  # fmt: skip
+    troubles = diagnosis.findings()
+    print("\nSlow or unsafe here" if troubles else "\nNothing is slow or unsafe here", flush=True)
+    for trouble in troubles:
+        print(f"- {trouble}", flush=True)
 
 
 # ---- output ----

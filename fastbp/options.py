@@ -85,7 +85,7 @@ examples:
 What is compiled is kept in the cache folder that fastbp info names: the next process loads it.""",
         )
     )
-    _command(commands, "info", "show what this machine compiles to: processor, tiles, threads, cache, versions")
+    _command(commands, "info", "show what this machine compiles to, and what is slow or unsafe on it")
     return parser
 
 

@@ -1,0 +1,164 @@
+"""What makes fastbp slow or unsafe on this machine, and what to do about it: one line each, for `fastbp info`."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from llvmlite import binding
+from numba.core import config
+
+from . import threads
+from .kernels.jit import cache_folder
+from .kernels.simd import TARGET
+
+MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
+
+# Numba's name of a setting, that of its environment variable, whether a value harms, and how.
+SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
+    ("DISABLE_JIT", "NUMBA_DISABLE_JIT", bool, "nothing is compiled, and no network can be trained or used"),
+    ("OPT", "NUMBA_OPT", lambda level: int(level) < 3, "compiled code is not optimised as far as it could be"),
+    ("BOUNDSCHECK", "NUMBA_BOUNDSCHECK", bool, "compiled code checks every index, which slows it down"),
+    ("DEBUGINFO_DEFAULT", "NUMBA_DEBUGINFO", bool, "code is compiled for a debugger, which slows it down"),
+    ("LOOP_VECTORIZE", "NUMBA_LOOP_VECTORIZE", lambda on: not on, "rows are gathered number by number, not in vectors"),
+)
+
+
+def findings() -> list[str]:
+    """What is slow or unsafe, each with its remedy; empty where all is well. Starts Numba's threads."""
+    return [*_settings(), *_target(), *_layer(), *_processors(), *_cache()]
+
+
+def _settings() -> Iterator[str]:
+    for name, variable, harms, effect in SETTINGS:
+        value = getattr(config, name, None)
+        if value is not None and harms(value):
+            yield f"{variable}={int(value)} is set: {effect}; unset it"
+
+
+# ---- what is compiled for ----
+
+
+def _target() -> Iterator[str]:
+    bits, x86 = 8 * TARGET.vector_bytes, TARGET.triple.startswith(("x86_64", "i686"))
+    host = 512 if _host_has("avx512f") else 256 if _host_has("avx") else 128
+    lacks = []
+    if TARGET.cpu == "generic":
+        lacks.append("for no processor in particular")
+    if x86 and bits < max(256, host):
+        lacks.append(f"in vectors of {bits} bits" + (f" where the processor has {host}" if host > bits else ""))
+    if not TARGET.has_fma:
+        lacks.append("without fused multiply-add")
+    if lacks:
+        times = max(256, host) // bits * (1 if TARGET.has_fma else 2) if x86 else 1  # of arithmetic that fills a core
+        slower = f"products take up to {times} times as long" if times > 1 else "it is a little slower"
+        yield f"code is compiled {', '.join(lacks)}: {slower}; {_better_target()}"
+
+
+def _host_has(feature: str) -> bool:
+    return bool(binding.get_host_cpu_features().get(feature, False))
+
+
+def _better_target() -> str:
+    given = [f"NUMBA_{name}={value}" for name in ("CPU_NAME", "CPU_FEATURES") if (value := getattr(config, name))]
+    given += ["NUMBA_CPU_FEATURES="] if config.CPU_FEATURES == "" else []
+    given += ["NUMBA_ENABLE_AVX=0"] if not config.ENABLE_AVX and _host_has("avx") else []
+    if given:
+        return f"unset {' and '.join(given)}"
+    return "choose a machine with AVX2 and FMA, or let the virtual machine see its host's processor"
+
+
+# ---- threads ----
+
+
+def _layer() -> Iterator[str]:
+    if config.NUMBA_NUM_THREADS == 1:  # then no layer is missed
+        return
+    layer, asked = threads.layer(), config.THREADING_LAYER
+    if layer is None and asked != "default":
+        yield (
+            f"NUMBA_THREADING_LAYER={asked} cannot be loaded, or is not safe where several Python threads train: all "
+            "runs on one thread; unset it"
+        )
+    elif layer is None:
+        yield (
+            "neither TBB nor OpenMP can be loaded, and Numba's workqueue aborts a process whose Python threads meet in "
+            f"it: all runs on one thread; {GET_TBB}"
+        )
+    elif layer == "omp" and asked == "default":
+        yield (
+            "no TBB library can be loaded: threads are OpenMP's, and a child that is forked once they run is killed if "
+            f"it runs other code of Numba's in parallel; {GET_TBB}"
+        )
+
+
+def _processors() -> Iterator[str]:
+    used, configured = threads.count(), int(config.NUMBA_NUM_THREADS)
+    most, limit = _affinity(), "this process is bound to"
+    quota = cpu_quota()
+    if quota is not None and math.ceil(quota) < most:
+        most, limit = max(1, math.ceil(quota)), f"its container's quota of {quota:g} allows"
+    named = f"{most} processor{'s' if most > 1 else ''}"
+    if used > most and threads.layer() is not None:
+        yield (
+            f"{used} threads share the {named} that {limit}: they wait for one another, many times slower at worst; "
+            f"set NUMBA_NUM_THREADS={most}"
+        )
+    if configured < most:
+        yield f"NUMBA_NUM_THREADS={configured} uses less than the {named} that {limit}; unset it"
+
+
+def _affinity() -> int:
+    """Processors that the scheduler lets this process run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota() -> float | None:
+    """Processors' worth of time that the container may use: the least of its cgroup's and those around it.
+
+    Of Linux's cgroups, version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``); None where there is no limit.
+    """
+    quotas = []
+    for line in _text(MEMBERSHIP).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # What is mounted may be the container's own cgroup while the path is the host's: each folder that is there.
+        names = [name for name in path.split("/") if name not in ("", "..")]
+        for root in (CGROUPS / controllers, CGROUPS / "cpu") if controllers else (CGROUPS,):
+            quotas += [_quota(root.joinpath(*names[:depth])) for depth in range(len(names) + 1)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    words = _text(folder / "cpu.max").split() or [
+        *_text(folder / "cpu.cfs_quota_us").split(),
+        *_text(folder / "cpu.cfs_period_us").split(),
+    ]
+    try:
+        quota, period = map(int, words)
+    except ValueError:  # "max", or no files
+        return None
+    return quota / period if quota > 0 and period > 0 else None  # version 1 says -1 where there is no limit
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+# ---- the cache of compiled code ----
+
+
+def _cache() -> Iterator[str]:
+    if cache_folder() is None:
+        yield (
+            "no folder for compiled code can be written: every process compiles anew, some 10 s for each dtype; set "
+            "NUMBA_CACHE_DIR to a folder that can be written"
+        )

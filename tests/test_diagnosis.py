@@ -1,0 +1,267 @@
+"""What `fastbp info` calls slow or unsafe: each condition made true, in a process of its own or by planted files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import copied, run_python
+
+from fastbp import cli, diagnosis, threads
+from fastbp.kernels.simd import TARGET
+
+PROCESSORS = diagnosis._affinity()
+FINDINGS = "import json; from fastbp import diagnosis; print(json.dumps(diagnosis.findings()))"
+# Nothing that this machine or the tests' own environment does may hide or add a finding.
+CLEAN = {"NUMBA_NUM_THREADS": str(PROCESSORS), "NUMBA_THREADING_LAYER": "default"}
+
+
+def found(code: str = FINDINGS, **environment: str) -> list[str]:
+    result: list[str] = json.loads(run_python(code, {**CLEAN, **environment}).splitlines()[-1])
+    assert all("\n" not in line and len(line) < 400 for line in result)
+    return result
+
+
+def only(lines: list[str], *words: str) -> str:
+    """The one line that says the first words; it says the others too."""
+    (line,) = [line for line in lines if words[0] in line]
+    for word in words:
+        assert word in line, line
+    return line
+
+
+# ---- settings ----
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("DISABLE_JIT", "1"),
+        ("OPT", "0"),
+        ("OPT", "2"),
+        ("BOUNDSCHECK", "1"),
+        ("DEBUGINFO", "1"),
+        ("LOOP_VECTORIZE", "0"),
+    ],
+)
+def test_settings_that_slow_down(setting: str, value: str) -> None:
+    lines = found(**{f"NUMBA_{setting}": value})
+    only(lines, f"NUMBA_{setting}={value} is set: ", "; unset it")
+    assert len([line for line in lines if " is set: " in line]) == 1
+
+
+def test_settings_that_do_no_harm() -> None:
+    harmless = {"NUMBA_OPT": "max", "NUMBA_BOUNDSCHECK": "0", "NUMBA_LOOP_VECTORIZE": "1", "NUMBA_DEBUGINFO": "0"}
+    assert [line for line in found(**harmless) if " is set: " in line] == []
+
+
+# ---- compile target ----
+
+
+def host(monkeypatch: pytest.MonkeyPatch, *features: str) -> None:
+    binding = SimpleNamespace(get_host_cpu_features=lambda: dict.fromkeys(features, True))
+    monkeypatch.setattr(diagnosis, "binding", binding)
+
+
+def compiled_for(monkeypatch: pytest.MonkeyPatch, cpu: str, vector_bytes: int, has_fma: bool, triple: str) -> list[str]:
+    target = TARGET._replace(cpu=cpu, vector_bytes=vector_bytes, has_fma=has_fma, triple=triple)
+    monkeypatch.setattr(diagnosis, "TARGET", target)
+    return list(diagnosis._target())
+
+
+INTEL, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
+
+
+@pytest.mark.skipif(not TARGET.triple.startswith("x86_64"), reason="names features of x86-64")
+def test_a_target_that_the_user_has_set() -> None:
+    line = only(found(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""), "for no processor in particular")
+    assert "vectors of 128 bits" in line
+    assert "without fused multiply-add" in line
+    assert line.endswith("unset NUMBA_CPU_NAME=generic and NUMBA_CPU_FEATURES=")
+    if TARGET.vector_bytes > 16:
+        assert only(found(NUMBA_ENABLE_AVX="0"), "vectors of 128 bits where the processor has").endswith(
+            "unset NUMBA_ENABLE_AVX=0"
+        )
+
+
+def test_targets_of_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "config", SimpleNamespace(CPU_NAME=None, CPU_FEATURES=None, ENABLE_AVX=1))
+    host(monkeypatch, "avx", "avx2", "fma", "avx512f")
+    assert compiled_for(monkeypatch, "znver4", 64, True, INTEL) == []
+    only(
+        compiled_for(monkeypatch, "haswell", 32, True, INTEL), "vectors of 256 bits where the processor has 512", " 2 t"
+    )
+    assert only(compiled_for(monkeypatch, "generic", 64, True, INTEL), "for no processor").count("vectors") == 0
+    host(monkeypatch, "avx", "avx2", "fma")
+    assert compiled_for(monkeypatch, "haswell", 32, True, INTEL) == []
+    only(compiled_for(monkeypatch, "sandybridge", 32, False, INTEL), "without fused multiply-add", "choose a machine")
+    host(monkeypatch)  # an old virtual machine: nobody has set anything
+    line = only(compiled_for(monkeypatch, "nehalem", 16, False, INTEL), "in vectors of 128 bits,", "choose a machine")
+    assert "4 times" in line
+    assert compiled_for(monkeypatch, "neoverse-n1", 16, True, ARM) == []
+    only(compiled_for(monkeypatch, "generic", 16, True, ARM), "for no processor in particular", "a little slower")
+
+
+# ---- threads ----
+
+
+def without(*modules: str) -> str:
+    """The findings where Numba's parts for these threading layers cannot be loaded."""
+    hide = "".join(f"sys.modules['numba.np.ufunc.{module}'] = None; " for module in modules)
+    return f"import sys; {hide}{FINDINGS}"
+
+
+def test_only_workqueue() -> None:
+    lines = found(without("tbbpool", "omppool"), NUMBA_NUM_THREADS="2")
+    only(lines, "neither TBB nor OpenMP can be loaded", "one thread", "pip install tbb")
+    assert found(without("tbbpool", "omppool"), NUMBA_NUM_THREADS="1") == [
+        line for line in found(NUMBA_NUM_THREADS="1") if "TBB" not in line
+    ]  # nothing is missed
+
+
+@pytest.mark.parametrize("asked", ["workqueue", "nonsense"])
+def test_a_layer_that_the_user_asks_for_and_that_gives_no_threads(asked: str) -> None:
+    only(
+        found(NUMBA_THREADING_LAYER=asked, NUMBA_NUM_THREADS="2"),
+        f"NUMBA_THREADING_LAYER={asked}",
+        "one thread",
+        "unset",
+    )
+
+
+def test_no_tbb() -> None:
+    lines = found(without("tbbpool"), NUMBA_NUM_THREADS="2")
+    if "neither TBB nor OpenMP" in " ".join(lines):
+        pytest.skip("no OpenMP here")
+    only(lines, "no TBB library can be loaded", "forked", "pip install tbb")
+
+
+def test_openmp_that_the_user_asks_for_is_no_finding() -> None:
+    assert not [line for line in found(NUMBA_THREADING_LAYER="omp") if "TBB library" in line]
+
+
+# ---- processors ----
+
+
+def quota_of(monkeypatch: pytest.MonkeyPatch, folder: Path, membership: str, **files: str) -> float | None:
+    """The quota where these files are in the folder of control groups; `__` in a name stands for `/`."""
+    monkeypatch.setattr(diagnosis, "MEMBERSHIP", folder / "membership")
+    monkeypatch.setattr(diagnosis, "CGROUPS", folder / "groups")
+    (folder / "membership").write_text(membership)
+    for name, text in files.items():
+        path = folder / "groups" / name.replace("__", "/").replace("cpu_", "cpu.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return diagnosis.cpu_quota()
+
+
+V1 = "5:cpuset:/\n4:memory:/a\n2:cpu,cpuacct:/docker/1f\n1:name=systemd:/\n"
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "quota"),
+    [
+        ("0::/\n", {"cpu_max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu_max": "max 100000\n"}, None),
+        ("0::/\n", {}, None),
+        ("0::/\n", {"cpu_max": "what?\n"}, None),
+        ("", {"cpu_max": "150000 100000\n"}, None),
+        ("0::/a/b\n", {"a__cpu_max": "300000 100000", "a__b__cpu_max": "max 100000"}, 3.0),
+        ("0::/a/b\n", {"a__cpu_max": "300000 100000", "a__b__cpu_max": "200000 100000"}, 2.0),
+        ("0::/a/b\n", {"a__c__cpu_max": "100000 100000"}, None),  # another group's
+        ("0::/../../a\n", {"cpu_max": "50000 100000"}, 0.5),
+        (V1, {"cpu,cpuacct__cpu_cfs_quota_us": "250000\n", "cpu,cpuacct__cpu_cfs_period_us": "100000\n"}, 2.5),
+        (V1, {"cpu__docker__1f__cpu_cfs_quota_us": "100000\n", "cpu__docker__1f__cpu_cfs_period_us": "50000\n"}, 2.0),
+        (V1, {"cpu__cpu_cfs_quota_us": "-1\n", "cpu__cpu_cfs_period_us": "100000\n"}, None),
+        (V1, {"cpu__cpu_cfs_quota_us": "100000\n"}, None),
+        ("3:cpuset:/\n", {"cpu__cpu_cfs_quota_us": "100000\n", "cpu__cpu_cfs_period_us": "100000\n"}, None),
+    ],
+)
+def test_quota_of_a_container(
+    membership: str, files: dict[str, str], quota: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert quota_of(monkeypatch, tmp_path, membership, **files) == quota
+
+
+def test_quota_where_there_are_no_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "MEMBERSHIP", tmp_path / "none")
+    assert diagnosis.cpu_quota() is None
+
+
+@pytest.fixture
+def processors(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    def findings(used: int, affinity: int, quota: float | None, layer: Any = "tbb") -> list[str]:
+        monkeypatch.setattr(threads, "count", lambda: used)
+        monkeypatch.setattr(threads, "layer", lambda: layer)
+        monkeypatch.setattr(diagnosis, "config", SimpleNamespace(NUMBA_NUM_THREADS=used))
+        monkeypatch.setattr(diagnosis, "_affinity", lambda: affinity)
+        monkeypatch.setattr(diagnosis, "cpu_quota", lambda: quota)
+        return list(diagnosis._processors())
+
+    return findings
+
+
+def test_more_threads_than_processors(processors: Callable[..., list[str]]) -> None:
+    assert processors(8, 8, None) == processors(8, 8, 8.0) == processors(8, 8, 7.5) == processors(8, 8, 64.0) == []
+    only(processors(8, 8, 2.0), "8 threads", "2 processors", "quota of 2 ", "set NUMBA_NUM_THREADS=2")
+    only(processors(8, 8, 2.5), "3 processors", "quota of 2.5 ", "set NUMBA_NUM_THREADS=3")
+    only(processors(8, 8, 0.1), "the 1 processor that", "set NUMBA_NUM_THREADS=1")
+    only(processors(8, 4, None), "4 processors that this process is bound to", "set NUMBA_NUM_THREADS=4")
+    only(processors(8, 4, 2.0), "quota of 2 ", "set NUMBA_NUM_THREADS=2")
+    only(processors(8, 2, 4.0), "this process is bound to", "set NUMBA_NUM_THREADS=2")
+    assert processors(8, 8, 2.0, layer=None) == []  # all runs on one thread
+
+
+def test_fewer_threads_than_processors(processors: Callable[..., list[str]]) -> None:
+    only(processors(2, 8, None), "NUMBA_NUM_THREADS=2", "less than the 8 processors", "unset it")
+    only(processors(2, 8, 4.0), "NUMBA_NUM_THREADS=2", "less than the 4 processors")
+    assert processors(2, 8, 2.0) == processors(2, 2, None) == []
+
+
+def test_more_threads_than_this_machine_has() -> None:
+    line = only(found(NUMBA_NUM_THREADS=str(PROCESSORS + 1)), f"{PROCESSORS + 1} threads", "set NUMBA_NUM_THREADS=")
+    assert int(line.rsplit("=", 1)[1]) <= PROCESSORS
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to bind a process here")
+def test_a_process_bound_to_one_processor() -> None:
+    bound = f"import os, fastbp; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {FINDINGS}"
+    only(found(bound, NUMBA_NUM_THREADS="2"), "the 1 processor that this process is bound to", "NUMBA_NUM_THREADS=1")
+
+
+# ---- cache ----
+
+
+def test_no_folder_for_compiled_code(tmp_path: Path) -> None:
+    """Neither the user's folder nor the package's nor the one at home can be made: a file is in their place."""
+    environment = copied(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "fastbp" / "kernels" / "__pycache__").write_text("")
+    blocked = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), str(tmp_path / "file" / "cache"))
+    code = f"import fastbp; assert fastbp.__file__.startswith({str(tmp_path)!r}); {FINDINGS}"
+    # PYTHONDONTWRITEBYTECODE: the interpreter would like to write where the file is
+    lines = found(code, **{**environment, **blocked, "PYTHONDONTWRITEBYTECODE": "1"})
+    only(lines, "no folder for compiled code can be written", "every process compiles anew", "set NUMBA_CACHE_DIR")
+    assert not [line for line in found(code, **environment) if "compiled code can be" in line]
+
+
+# ---- the command ----
+
+
+def test_info_shows_the_findings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "findings", lambda: ["one; do this", "two; do that"])
+    assert cli.main(["info"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nSlow or unsafe here\n- one; do this\n- two; do that\n")
+    monkeypatch.setattr(diagnosis, "findings", list)
+    assert cli.main(["info"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nNothing is slow or unsafe here\n")
+
+
+def test_all_is_well_here_but_for_what_the_machine_lacks() -> None:
+    allowed = ("TBB", "quota", "processor")  # of the machine, and none of Numba's settings or folders
+    assert [line for line in found() if not any(word in line for word in allowed)] == []
