@@ -1,4 +1,5 @@
-"""The command ``fastbp``: train, predict, learn how networks learn, compile ahead, tell what this machine compiles to.
+"""The command ``fastbp``: train, predict, learn how networks learn, compile ahead, tell what this machine compiles to
+and verify it.
 
 Whatever goes wrong that the user can put right ends in one line on standard error and exit status 2.
 """
@@ -9,6 +10,8 @@ import argparse
 import contextlib
 import csv
 import importlib.metadata
+import json
+import math
 import os
 import platform
 import secrets
@@ -16,8 +19,9 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import datasets, diagnosis, readers, threads, training
+from . import verify as verification
 from .kernels import tile
 from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
@@ -51,7 +56,9 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status. As with argparse, --help and misspelt options raise SystemExit.
+    """Run the command line; returns the exit status, 1 where `fastbp verify` finds a fault.
+
+    As with argparse, --help and misspelt options raise SystemExit.
 
     Parameters
     ----------
@@ -66,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = f"fastbp {args.command}"
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is refused by the network, in words of its own
-            COMMANDS[args.command](args)
+            status = COMMANDS[args.command](args)
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
@@ -79,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(error_line(program, _message(error)))
         _drop_output()
         return 2
-    return 0
+    return status or 0
 
 
 # ---- train ----
@@ -322,6 +329,36 @@ def info(args: argparse.Namespace) -> None:
         print(f"- {trouble}", flush=True)
 
 
+# ---- verify ----
+
+
+def verify(args: argparse.Namespace) -> int:
+    """``fastbp verify``"""
+    layer = threads.layer()
+    machine = {"processor": TARGET.cpu, "vector_bits": 8 * TARGET.vector_bytes, "fused_multiply_add": TARGET.has_fma,
+               "threads": threads.count() if layer else 1, "threading_layer": layer}  # fmt: skip
+    if not args.json:
+        print(f"fastbp {__version__} verifies its kernels: {TARGET.cpu}, vectors of {machine['vector_bits']} bits, "
+              f"{machine['threads']} threads", flush=True)  # fmt: skip
+    start = time.perf_counter()
+    checks = verification.verify(None if args.json else lambda check: print(f"  {check}", flush=True))
+    seconds, cases = time.perf_counter() - start, sum(check.cases for check in checks)
+    failed = sum(not check for check in checks)
+    if args.json:
+        print(json.dumps({"fastbp": __version__, "ok": failed == 0, "seconds": round(seconds, 3), "machine": machine,
+                          "checks": [_as_json(check) for check in checks]}, allow_nan=False))  # fmt: skip
+    else:
+        verdict = f"{failed} of {len(checks)} checks FAILED" if failed else f"all {len(checks)} checks passed"
+        print(f"{verdict}: {cases:,} cases in {seconds:.1f} s")
+    return 1 if failed else 0
+
+
+def _as_json(check: verification.Check) -> dict[str, Any]:
+    """JSON knows no infinity: null, with ``ok`` false."""
+    worst = check.worst if check.worst is None or math.isfinite(check.worst) else None
+    return {**asdict(check), "worst": worst, "seconds": round(check.seconds, 3), "ok": check.ok}
+
+
 # ---- output ----
 
 
@@ -380,4 +417,6 @@ def _message(error: BaseException) -> str:
     return str(error) or "out of memory"
 
 
-COMMANDS = {"train": train, "predict": predict, "learn": learn, "warmup": warmup, "info": info}
+COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "train": train, "predict": predict, "learn": learn, "warmup": warmup, "info": info, "verify": verify,
+}  # fmt: skip

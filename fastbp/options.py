@@ -85,6 +85,10 @@ examples:
 What is compiled is kept in the cache folder that fastbp info names: the next process loads it.""",
         )
     )
+    _add_verify(_command(
+        commands, "verify", "check the kernels, as compiled here, against plain NumPy and numeric gradients",
+        "\nThe exit status is 1 if anything is wrong.",
+    ))  # fmt: skip
     _command(commands, "info", "show what this machine compiles to, and what is slow or unsafe on it")
     return parser
 
@@ -135,6 +139,10 @@ def _add_predict(parser: Parser) -> None:
 
 def _add_learn(parser: Parser) -> None:
     parser.add_argument("lesson", nargs="?", choices=LESSONS, metavar="LESSON", help=f"one of: {', '.join(LESSONS)}")
+
+
+def _add_verify(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
 
 
 def _add_warmup(parser: Parser) -> None:
