@@ -127,7 +127,8 @@ class _Tally:
             self.fail(f"{what}: got shape {actual.shape}, expected {expected.shape}")
             return
         error = np.abs(actual - expected)
-        share = np.nan_to_num(np.where(error == 0, 0.0, error / bound), nan=math.inf)
+        share = np.where(error == 0, 0.0, error / bound)
+        share[np.isnan(share)] = math.inf
         largest = float(share.max(initial=0.0))
         self.worst = max(self.worst or 0.0, largest)
         if largest > 1:
