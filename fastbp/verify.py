@@ -210,6 +210,10 @@ def _carried_out(name: str, dtype: str) -> Check:
     return Check(name, dtype, tally.cases, tally.worst, tally.failures, tally.left_out, seconds, detail)
 
 
+def _told(way: Tuning) -> str:
+    return ", ".join(f"{name} {value}" for name, value in vars(way).items() if value is not None) or "nothing forced"
+
+
 # ---- the functions, at the edges of vectors and tiles ----
 
 
@@ -247,7 +251,7 @@ def check_affine(tally: _Tally, dtype: np.dtype[Any]) -> None:
         expected = reference.affine_backward(dH, X, W)
         bounds = (_product_bound(dH, W.T), _product_bound(X.T, dH), _product_bound(np.ones((1, n), dtype), dH)[0])
         for way in ways:
-            what = f"{n} x {fan_in} by {fan_in} x {fan_out}, {way}"
+            what = f"{n} x {fan_in} by {fan_in} x {fan_out}, {_told(way)}"
             with forced(way):
                 _check_forward(tally, what, X, W, b, H, H_bound)
                 found = functional.affine_backward(dH, X, W)
@@ -569,7 +573,7 @@ def _same_under(tally: _Tally, dtype: np.dtype[Any], ways: Iterable[tuple[Tuning
         for (what, results), wanted in zip(cases, expected, strict=True):
             with forced(way), threads.limit(limit):
                 for (name, actual), (_, value) in zip(results(), wanted, strict=True):
-                    tally.same(f"{name}, {what}, at most {limit or 'all'} threads, {way}", actual, value)
+                    tally.same(f"{name}, {what}, {_told(way)}, threads: {limit or 'all'}", actual, value)
 
 
 def check_blockings(tally: _Tally, dtype: np.dtype[Any]) -> None:
@@ -614,7 +618,7 @@ def check_fused(tally: _Tally, dtype: np.dtype[Any]) -> None:
             with forced(way):
                 net.fit(X, y, epochs=1, batch_size=case.n, learning_rate=0.1, l2=case.l2, shuffle=False, progress=False)
             for actual, value in zip((*net.weights, *net.biases), expected, strict=True):
-                tally.same(f"{case}, {way}", actual, value)
+                tally.same(f"{case}, {_told(way)}", actual, value)
 
 
 def check_one_hot(tally: _Tally, dtype: np.dtype[Any]) -> None:

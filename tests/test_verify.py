@@ -143,7 +143,7 @@ def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1
         path.write_text(text.replace(old, new), encoding="utf-8")
-    done = python(COMMAND, env=environment, timeout=300.0)
+    done = python(COMMAND, env=environment, timeout=600.0)
     print(done.stdout)
     assert (done.returncode, done.stderr) == (1, "")
     failed = re.findall(r"^  (\S.*?)  +float\d\d .* FAILED", done.stdout, re.MULTILINE)
