@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,7 @@ class MLP:
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
+        self._fits = _OneThreadAtATime()
         self._network = passes.network(self.sizes, self.activation == "relu")
         self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self._parameters = aligned(self._network.layout.total, self.dtype)
@@ -319,6 +321,14 @@ class MLP:
             A loss or a parameter became infinite or NaN; the parameters from before the epoch are kept.
         KeyboardInterrupt
             At the first step boundary after 50 ms; the network is as it was after that step.
+        RuntimeError
+            Another thread trains this network already; that one goes on unharmed.
+
+        Notes
+        -----
+        One thread at a time may train a network; different networks, and copies by `copy.deepcopy`, may be trained side
+        by side. Other threads may predict with a network while it is trained: safe, but the parameters they see are
+        those of some step or, in part, of the one after it. A callback may call `fit` of its own network.
         """
         validation.choice("optimizer", optimizer, OPTIMIZERS)
         rows = self._rows("X", X)
@@ -344,7 +354,7 @@ class MLP:
             answers = [callback(self, history) for callback in calls]  # all are called, whatever the first says
             return any(answer is True for answer in answers)
 
-        return training.run(after_epoch, progress)
+        return self._fits.call(lambda: training.run(after_epoch, progress))
 
     def _validation_data(self, pair: Any) -> tuple[Array, Array]:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
@@ -403,6 +413,32 @@ class MLP:
 
 
 SCALING = ("input_shift", "input_scale")
+
+
+class _OneThreadAtATime:
+    """Keeps a second thread out of a network's `fit`: two would write the same parameters, each over the other's.
+
+    A pickled or deeply copied network gets a free one of its own; `copy.copy`, which shares the parameters, shares it.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.RLock] = {}  # by process: one that a fork left held has no thread to free it
+
+    def __reduce__(self) -> tuple[type[_OneThreadAtATime], tuple[()]]:
+        return _OneThreadAtATime, ()
+
+    def call(self, train: Callable[[], History]) -> History:
+        lock = self._locks.setdefault(os.getpid(), threading.RLock())
+        try:  # taken within it, for Ctrl-C may come as soon as the lock is taken
+            if not lock.acquire(blocking=False):
+                raise RuntimeError("fit: got a second call while another thread trains this network, expected one at "
+                                   "a time; wait for the first, or train a copy (copy.deepcopy)")  # fmt: skip
+            return train()
+        finally:
+            try:  # noqa: SIM105 (suppress() would be a call before the release, and Ctrl-C comes at calls)
+                lock.release()
+            except RuntimeError:  # another thread's
+                pass
 
 
 def _labels_of(labels: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
