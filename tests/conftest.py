@@ -28,6 +28,14 @@ def _pool() -> None:
     fastbp.threads.layer()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take minutes run where they are asked for."""
+    if os.environ.get("FASTBP_LONG") != "1":
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: set FASTBP_LONG=1"))
+
+
 # ---- memory ----
 
 

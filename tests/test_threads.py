@@ -1,4 +1,7 @@
-"""Threads, forks and what the user has set, each in a process of its own: what goes wrong there aborts or hangs."""
+"""Layers, limits and what the user has set, each in a process of its own: what goes wrong there aborts or hangs.
+
+Many threads and processes at once are the matter of `test_processes`.
+"""
 
 from __future__ import annotations
 
@@ -109,103 +112,31 @@ def test_a_parallel_region_is_entered_where_a_layer_is_safe() -> None:
     assert result == {"layer": None, "parallel": 0}
 
 
-@pytest.mark.parametrize("environment", LAYERS)
-def test_two_python_threads_train_as_one_after_the_other(environment: dict[str, str], serial: list[str]) -> None:
-    result = run(
-        """
-        hashes = {}
-        start = threading.Barrier(2)
-
-        def work(seed):
-            start.wait()
-            for round in range(5):
-                hashes[seed, round] = fit(seed)
-
-        workers = [threading.Thread(target=work, args=(seed,)) for seed in (0, 1)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        answer(first=[hashes[0, round] for round in range(5)], second=[hashes[1, round] for round in range(5)])
-        """,
-        **environment,
-    )
-    assert result == {"first": [serial[0]] * 5, "second": [serial[1]] * 5}
-
-
-def test_two_python_threads_compute_with_one_network(serial: list[str]) -> None:
-    result = run(
-        """
-        net = fastbp.MLP(SIZES, seed=0)
-        X = np.random.default_rng(0).normal(size=(700, SIZES[0])).astype("f4")
-        expected = net.predict_proba(X)
-        wrong = []
-
-        def work(begin):
-            for _ in range(30):
-                wrong.append(bool((net.predict_proba(X[begin:]) != expected[begin:]).any()))
-
-        workers = [threading.Thread(target=work, args=(begin,)) for begin in (0, 100, 200)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        answer(wrong=sum(wrong), calls=len(wrong))
-        """
-    )
-    assert result == {"wrong": 0, "calls": 90}
-
-
 # ---- forks ----
-
-FORK = """
-    before = fit(0)
-    assert is_parallel()
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            with os.fdopen(write, "w") as pipe:
-                json.dump({"hashes": [fit(0), fit(1)], "threads": fastbp.threads.count()}, pipe)
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        inside = json.loads(pipe.read() or "null")
-    status = os.waitpid(child, 0)[1]
-    answer(before=before, inside=inside, status=status, after=fit(1), parallel=is_parallel())
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("environment", LAYERS[:3])
-def test_a_forked_child_trains(environment: dict[str, str], serial: list[str]) -> None:
-    result = run(FORK, **environment)
-    assert result["status"] == 0
-    assert result["inside"] == {"hashes": serial[:2], "threads": 1}
-    assert [result["before"], result["after"]] == serial[:2]
-    assert result["parallel"] is True  # the parent stays as it was
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_forked_before_anything_ran_trains(serial: list[str]) -> None:
-    result = run(FORK.replace("before = fit(0)", "before = None"))
-    assert result["inside"] == {"hashes": serial[:2], "threads": 1}
-    assert result["after"] == serial[1]
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_multiprocessing_by_fork(serial: list[str]) -> None:
     result = run(
         """
-        import multiprocessing
-        before = fit(0)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            inside = pool.map(fit, [0, 1, 2])
-        answer(before=before, inside=inside, after=fit(2))
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                with os.fdopen(write, "w") as pipe:
+                    json.dump({"hashes": [fit(0), fit(1)], "threads": fastbp.threads.count()}, pipe)
+            finally:
+                os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            inside = json.loads(pipe.read() or "null")
+        status = os.waitpid(child, 0)[1]
+        answer(inside=inside, status=status, after=fit(1), parallel=is_parallel())
         """
     )
-    assert result == {"before": serial[0], "inside": serial, "after": serial[2]}
+    assert result["status"] == 0
+    assert result["inside"] == {"hashes": serial[:2], "threads": 1}
+    assert result["after"] == serial[1]
 
 
 # ---- what the user has set ----
