@@ -128,6 +128,32 @@ def threads_with_one(rounds: int) -> list[Any]:
     return answers
 
 
+def threads_beside_a_fit(rounds: int) -> list[Any]:
+    """One thread trains a network with which three others predict: of the parameters as they are at that moment."""
+    answers = []
+    for turn in range(rounds):
+        net, X, y = network(turn % THREADS)
+        trained = threading.Event()
+
+        def work(number: int, net: Any = net, X: Any = X, y: Any = y, trained: Any = trained) -> None:
+            with forced(Tuning(parallel=True)):
+                if number == 0:
+                    try:
+                        net.fit(X, y, epochs=2, batch_size=BATCH, l2=0.01, callbacks=[lambda *_: time.sleep(0.005)])
+                    finally:
+                        trained.set()
+                while not trained.is_set():
+                    probabilities = net.predict_proba(X[number:])
+                    assert probabilities.shape == (ROWS - number, net.classes)
+                    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+                    assert np.isfinite(net.gradient(X, y).loss)
+
+        together(4, work)
+        with forced(Tuning(parallel=True)):
+            answers.append({"seed": turn % THREADS, "fit": digest(net.parameters, net.predict_proba(X))})
+    return answers
+
+
 # ---- forks ----
 
 
@@ -268,8 +294,8 @@ def alone(rounds: int) -> list[Any]:
 
 WAYS = {
     way.__name__: way
-    for way in (threads_apart, threads_with_one, fork_predict, fork_fit, grandchild, fork_among_threads,
-                fork_from_a_thread, spawn, forkserver, pool, loky, alone)
+    for way in (threads_apart, threads_with_one, threads_beside_a_fit, fork_predict, fork_fit, grandchild,
+                fork_among_threads, fork_from_a_thread, spawn, forkserver, pool, loky, alone)
 }  # fmt: skip
 
 
