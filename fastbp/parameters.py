@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .kept import kept
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ class Layout:
 
     sizes: tuple[int, ...]
 
-    @functools.cached_property
+    @kept
     def weight_starts(self) -> tuple[int, ...]:
         starts, at = [], 0
         for fan_in, fan_out in self.fans:

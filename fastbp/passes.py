@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .kept import kept
 from .kernels import operations as op
 from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU, RELU_MASK, SGD
@@ -31,7 +32,7 @@ class Network:
     sizes: tuple[int, ...]
     rectified: bool
 
-    @functools.cached_property
+    @kept
     def layout(self) -> Layout:
         return Layout(self.sizes)
 
@@ -51,7 +52,7 @@ class Activations:
     rows: int
     dtype: np.dtype[Any]
 
-    @functools.cached_property
+    @kept
     def _starts(self) -> list[int]:
         sizes = self.network.sizes
         outputs = [self.rows * size for size in sizes[1:]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
+from .kept import kept
 from .kernels import operations as op
 from .kernels.affine import FEW_ROWS
 from .kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
@@ -106,7 +106,7 @@ class Machine:
     def lanes(self) -> int:
         return TARGET.vector_bytes // self.dtype.itemsize
 
-    @functools.cached_property
+    @kept
     def longest_stretch(self) -> int:
         """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1

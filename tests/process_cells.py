@@ -244,6 +244,32 @@ def fork_from_a_thread(rounds: int) -> list[Any]:
     return answers
 
 
+def fork_among_short_fits(rounds: int) -> list[Any]:
+    """Forks while two threads prepare one small training after the other: nothing a child needs may be locked then."""
+    X, y = np.ones((8, 2), "f4"), np.arange(8) % 4
+    answers, done = [both(0)], threading.Event()
+
+    def train(*_: Any) -> int:
+        fastbp.MLP((2, 50, 4), seed=0).fit(X, y, epochs=1)
+        return fastbp.threads.count()
+
+    def work(number: int) -> None:
+        while not done.is_set():
+            train()
+
+    train()  # a fork while another thread compiles or loads leaves Numba's own lock held in the child, for ever
+    others = threading.Thread(target=together, args=(2, work))
+    others.start()
+    try:
+        for _ in range(15 * rounds):
+            time.sleep(0.001)
+            assert in_fork(train) == 1
+    finally:
+        done.set()
+        others.join()
+    return [*answers, both(1)]
+
+
 # ---- processes ----
 
 
@@ -295,7 +321,7 @@ def alone(rounds: int) -> list[Any]:
 WAYS = {
     way.__name__: way
     for way in (threads_apart, threads_with_one, threads_beside_a_fit, fork_predict, fork_fit, grandchild,
-                fork_among_threads, fork_from_a_thread, spawn, forkserver, pool, loky, alone)
+                fork_among_threads, fork_from_a_thread, fork_among_short_fits, spawn, forkserver, pool, loky, alone)
 }  # fmt: skip
 
 

@@ -40,7 +40,8 @@ MORE_LAYERS = {  # what Numba chooses by itself where libraries are missing: Ope
 }
 SAFE = {"tbb": "tbb", "omp": "omp", "omp by default": "omp"}
 
-FORKS = ("fork_predict", "fork_fit", "grandchild", "fork_among_threads", "fork_from_a_thread", "pool")
+FORKS = ("fork_predict", "fork_fit", "grandchild", "fork_among_threads", "fork_from_a_thread", "fork_among_short_fits",
+         "pool")  # fmt: skip
 WAYS = tuple(way for way in process_cells.WAYS if way != "alone")
 
 
