@@ -20,6 +20,15 @@ import fastbp
 PACKAGE = Path(fastbp.__file__).parent
 CANARY = 0x7FC5A5A5, 0x7FF8A5A5A5A5A5A5  # quiet NaNs with a payload that no computation makes
 MARGIN = 64  # canaries on each side of an array
+LONG = os.environ.get("FASTBP_LONG") == "1"
+
+
+def forms(short: int, long: int) -> Any:
+    """Parameters of a test in two forms: how many cases it tries; the long form runs where FASTBP_LONG=1."""
+    marks = [pytest.mark.long, pytest.mark.skipif(not LONG, reason="minutes of work: set FASTBP_LONG=1")]
+    return pytest.mark.parametrize(
+        "cases", [pytest.param(short, id="short"), pytest.param(long, id="long", marks=marks)]
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,158 @@
+"""Every array that compiled code is handed, at pages that may not be touched: behind its end and before its beginning.
+
+    python tests/attack_pages.py [rounds]
+
+A process of its own, for a touch kills it: faulthandler then says where. Not only operands are so placed but what
+fastbp takes for itself too, by functions put in the place of `np.empty`, `np.zeros` and `aligned` within its modules:
+results, activations, workspace, staged rows, parameters. Every result must have the bits that it has without pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from conftest import bits_of, guarded
+from numba import from_dtype
+
+import fastbp
+from fastbp import MLP, functional, network, program, rows, training
+from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.simd import TARGET
+from fastbp.schedule import Tuning, forced
+
+SIDES = ("end", "start")
+TUNINGS = (Tuning(), Tuning(kc=5, access=PACKED, a_in_place=False), Tuning(kc=7, access=BY_ROWS),
+           Tuning(access=IN_PLACE, a_in_place=True),
+           Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
+placed = 0
+
+
+class Guarding:
+    """NumPy, with `empty` and `zeros` at a protected page."""
+
+    def __init__(self, side: str):
+        self._side = side
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: Any, dtype: Any = np.float64) -> Any:
+        return place(np.full(shape, 77, dtype), self._side)
+
+    def zeros(self, shape: Any, dtype: Any = np.float64) -> Any:
+        return place(np.zeros(shape, dtype), self._side)
+
+    def empty_like(self, array: Any) -> Any:
+        return self.empty(array.shape, array.dtype)
+
+
+def place(array: Any, side: str) -> Any:
+    global placed
+    placed += 1
+    return guarded(array, side) if np.size(array) else array
+
+
+@contextlib.contextmanager
+def own_memory_guarded(side: str) -> Iterator[None]:
+    modules = (functional, network, rows, training)
+    before = [(module, "np", np) for module in modules]
+    before += [(module, "aligned", program.aligned) for module in (network, program, rows, training)]
+    numpy = Guarding(side)
+    for module, name, _ in before:
+        setattr(module, name, numpy if name == "np" else numpy.empty)
+    program._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
+    program._scratch.activations.clear()
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+        program._scratch.workspaces.clear()
+        program._scratch.activations.clear()
+
+
+def functions(operands: dict[str, Any]) -> list[Any]:
+    """Results of every function; those that write take an operand each."""
+    X, W, b, dH, y, t, out, updated = (operands[name] for name in ("X", "W", "b", "dH", "y", "t", "out", "updated"))
+    results = [fastbp.affine_forward(X, W, b, out=out).copy(), fastbp.affine_relu_forward(X, W, b, out=out)]
+    results += [fastbp.affine_forward(X, W, b), *fastbp.affine_backward(dH, X, W), fastbp.relu_forward(dH)]
+    results += [fastbp.relu_backward(dH, out), *fastbp.softmax_cross_entropy(dH, y)]
+    results += fastbp.softmax_cross_entropy(dH, t)
+    fastbp.sgd_update(updated, dH, 0.5, 0.25)
+    return [*results, updated]
+
+
+def mlp(operands: dict[str, Any], scaled: bool, activation: str) -> list[Any]:
+    """Results of every pass of a network; X in place, or gathered where it is scaled or of another dtype."""
+    X, y, t, dtype = operands["X"], operands["y"], operands["t"], operands["W"].dtype
+    scaling = {"input_shift": operands["shift"], "input_scale": operands["scale"]} if scaled else {}
+    net = MLP((X.shape[1], 9, t.shape[1]), activation, dtype=dtype, seed=0, **scaling)
+    if scaled:  # vectors of its own otherwise: at the page as they were given
+        net._input_shift, net._input_scale = operands["shift"], operands["scale"]
+    results: list[Any] = [net.logits(X), net.predict_proba(X), net.predict(X)]
+    for labels in (y, t):
+        g = net.gradient(X, labels, l2=0.5)
+        results += [net.loss(X, labels, l2=0.5), net.score(X, labels), g.loss, *g.weights, *g.biases, g.inputs]
+        for shuffle, batch in ((False, 4), (True, len(X))):
+            history = net.fit(X, labels, epochs=2, batch_size=batch, learning_rate=0.05, l2=0.1, shuffle=shuffle,
+                              validation_data=(X, labels), progress=False)  # fmt: skip
+            results += [history.loss, history.validation_loss, net.parameters.copy()]
+    return results
+
+
+def same(what: str, actual: list[Any], expected: list[Any]) -> None:
+    for number, (one, other) in enumerate(zip(actual, expected, strict=True)):
+        if not np.array_equal(bits_of(one), bits_of(other)):
+            raise AssertionError(f"{what}: result {number} has other bits at a protected page")
+
+
+def check(rng: np.random.Generator, dtype: Any, n: int, f: int, c: int, tuning: Tuning) -> int:
+    plain = {
+        "X": rng.normal(size=(n, f)).astype(dtype), "W": rng.normal(size=(f, c)).astype(dtype),
+        "b": rng.normal(size=c).astype(dtype), "dH": rng.normal(size=(n, c)).astype(dtype),
+        "y": rng.integers(0, c, n), "t": rng.dirichlet(np.ones(c), n).astype(np.float64),
+        "out": np.zeros((n, c), dtype), "updated": rng.normal(size=(n, c)).astype(dtype),
+        "shift": rng.normal(size=f).astype(dtype), "scale": rng.normal(size=f).astype(dtype),
+    }  # fmt: skip
+    plain["t"] = plain["t"].astype(dtype)
+    calls = 0
+    with forced(tuning):
+        kinds = [dtype, np.uint8, np.float32, np.float64, np.int16, np.float16]
+        kind = kinds[int(rng.integers(len(kinds)))]
+        other = {**plain, "X": rng.integers(0, 9, (n, f)).astype(kind)}  # dtypes with and without a gather of their own
+        runs = [(functions, plain, ()), (mlp, plain, (False, "relu")), (mlp, plain, (True, "identity")),
+                (mlp, other, (False, "identity")), (mlp, other, (True, "relu"))]  # fmt: skip
+        for function, operands, more in runs:
+            expected = function({name: value.copy() for name, value in operands.items()}, *more)
+            for side in SIDES:
+                at_page = {name: place(value, side) for name, value in operands.items()}
+                with own_memory_guarded(side):
+                    actual = function(at_page, *more)
+                same(f"{function.__name__}{more} of {n} x {f} x {c} in {np.dtype(dtype)}, {side}", actual, expected)
+                calls += 1
+    return calls
+
+
+def main(rounds: int) -> None:
+    faulthandler.enable()
+    fastbp.threads.layer()
+    rng = np.random.default_rng(5)
+    calls = 0
+    for round_, dtype in itertools.product(range(rounds), (np.float32, np.float64)):
+        vl = TARGET.lanes(from_dtype(np.dtype(dtype)))
+        around = [1, 2, 3, NARROW_ROWS + 1, HALF_ROWS - 1, MR - 1, MR, MR + 1, vl - 1, vl, vl + 1, 2 * vl + 1, 3 * MR]
+        for number in range(len(around)):
+            n, f, c = around[number], *(int(size) for size in rng.choice(around, 2))
+            calls += check(rng, dtype, n, f, c, TUNINGS[(number + round_) % len(TUNINGS)])
+    print(f"{calls} sets of calls, {placed} arrays at protected pages")
+    print("ok")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
