@@ -105,7 +105,7 @@ class Case:
             return self.choice(*odd)
         special = np.array(array, np.float64)
         special.flat[int(self.rng.integers(special.size))] = self.choice(
-            math.nan, math.inf, -math.inf, -1.0, 0.5, 1e300, 2.0**63
+            math.nan, math.inf, -math.inf, -1.0, 0.5, 1e9, 1e300, 2.0**63
         )
         return self.choice(array[None], array[..., None], array[..., :-1], array[:-1], array.T, special, special,
                            np.ma.array(array), array.astype("U9"), array.astype(complex), array.astype(object),
