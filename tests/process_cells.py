@@ -261,7 +261,7 @@ def fork_among_short_fits(rounds: int) -> list[Any]:
     others = threading.Thread(target=together, args=(2, work))
     others.start()
     try:
-        for _ in range(15 * rounds):
+        for _ in range(20 * rounds):
             time.sleep(0.001)
             assert in_fork(train) == 1
     finally:
@@ -276,7 +276,7 @@ def fork_among_short_fits(rounds: int) -> list[Any]:
 def by_executor(method: str, rounds: int) -> list[Any]:
     answers = [both(0)]
     context = multiprocessing.get_context(method)
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+    with concurrent.futures.ProcessPoolExecutor(min(2, rounds), mp_context=context) as executor:
         answers += executor.map(both, [seed % THREADS for seed in range(2 * rounds)])
     return [*answers, both(1)]
 

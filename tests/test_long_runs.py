@@ -129,7 +129,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="m
 
 @needs_proc
 def test_memory_stays_flat() -> None:
-    soak(6, warm_up=48, row_counts=4)
+    soak(6, warm_up=24, row_counts=2)
 
 
 @needs_proc

@@ -88,7 +88,7 @@ def short(layer: str) -> dict[str, Any]:
     results: dict[str, Any] = {}
     left = [way for way in WAYS if not why_not(layer, way)]
     while left:
-        done, trouble = run(left, 2, LAYERS[layer])
+        done, trouble = run(left, 1, LAYERS[layer])
         results |= done
         left = [way for way in left if way not in done]
         if left:
