@@ -172,6 +172,8 @@ def _filename(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(name, str):
         raise TypeError(f"path: got {type(path).__name__}, expected str or os.PathLike of str")
+    if "\0" in name:
+        raise ValueError(f"path: got {name!r}, expected one without the character NUL")
     return name
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .readers import Dataset, load
+from .validation import MOST
 
 __all__ = ["Dataset", "load", "load_digits", "quadrants", "stratified_split"]
 
@@ -67,6 +68,8 @@ def quadrants(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
     ('float32', (4, 2), [0, 1, 2, 3])
     """
     _check_int("n", n, least=1)
+    if n > MOST:
+        raise ValueError(f"n: expected a number of points that memory can hold, got {n}")
     _check_int("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     X = np.empty((n, 2), np.float32)
@@ -117,7 +120,10 @@ def stratified_split(y: ArrayLike, fraction: float, seed: int) -> tuple[NDArray[
     if not 0 < fraction < 1:
         raise ValueError(f"fraction: expected a number above 0 and below 1, got {fraction!r}")
     _check_int("seed", seed, least=0)
-    labels = np.asarray(y)
+    try:
+        labels = np.asarray(y)
+    except ValueError as error:  # ragged
+        raise ValueError("y: expected one class a row, shape (n,), got lists of different lengths") from error
     if labels.ndim != 1:
         raise ValueError(f"y: expected one class a row, shape (n,), got shape {labels.shape}")
     if labels.size and labels.dtype.kind not in "iubU":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,8 @@ class MLP:
     def parameters(self, values: ArrayLike) -> None:
         array = validation.real_array("parameters", values)
         validation.shape("parameters", array, self._parameters.shape)
-        self._parameters[...] = array
+        with np.errstate(over="ignore"):  # to infinity, which every step's loss then shows
+            self._parameters[...] = array
 
     @property
     def input_shift(self) -> Array | None:
@@ -275,7 +276,8 @@ class MLP:
 
     def _objective(self, losses: Array, l2: float) -> float:
         penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
-        return float(losses.mean(dtype=np.float64)) + 0.5 * l2 * penalty
+        with np.errstate(over="ignore"):
+            return float(losses.mean(dtype=np.float64)) + 0.5 * l2 * penalty
 
     # ---- training ----
 
@@ -333,8 +335,8 @@ class MLP:
         validation.choice("optimizer", optimizer, OPTIMIZERS)
         rows = self._rows("X", X)
         labels = self._labels("y", y, rows.count)
-        calls = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-        if not isinstance(callbacks, Iterable) or not all(callable(callback) for callback in calls):
+        calls = validation.as_list(callbacks)
+        if calls is None or not all(callable(callback) for callback in calls):
             raise TypeError(f"callbacks: got {callbacks!r}, expected a sequence of callables")
         held_out = None
         if validation_data is not None:
@@ -344,7 +346,7 @@ class MLP:
             epochs=validation.whole_number("epochs", epochs),
             batch_size=validation.whole_number("batch_size", batch_size),
             learning_rate=validation.rate("learning_rate", learning_rate, self.dtype),
-            l2=validation.rate("l2", l2, self.dtype), shuffle=bool(shuffle),
+            l2=validation.rate("l2", l2, self.dtype), shuffle=validation.truth("shuffle", shuffle),
         )  # fmt: skip
 
         def after_epoch(history: History) -> bool:

@@ -6,6 +6,7 @@ into a neighbour's memory. Every error names the argument, what came and what wa
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+MOST = np.iinfo(np.intp).max // 16  # numbers that can be addressed, and counted in bytes with room to spare
 
 
 def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
@@ -41,7 +43,8 @@ def kernel_array(array: Array, dtype: np.dtype[Any]) -> Array:
     """The same numbers as kernels take them: C-contiguous, aligned, native and writable; itself where it is so."""
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array
-    return np.require(array, dtype, ["C", "A", "W"])
+    with np.errstate(over="ignore"):  # to infinity, as any result of the kernels that is too large
+        return np.require(array, dtype, ["C", "A", "W"])
 
 
 def compute_dtype(*arrays: Array) -> np.dtype[Any]:
@@ -105,6 +108,21 @@ def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
     return number
 
 
+def truth(name: str, value: Any) -> bool:
+    try:
+        return bool(value)
+    except (TypeError, ValueError):  # of an array it is ambiguous
+        raise TypeError(f"{name}: got {type(value).__name__}, expected True or False") from None
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """The items of a sequence or other iterable; None of anything else, such as an array without a dimension."""
+    try:
+        return list(value)
+    except TypeError:
+        return None
+
+
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}")
@@ -112,11 +130,14 @@ def choice(name: str, value: Any, options: Sequence[str]) -> str:
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+    values = None if isinstance(value, (str, bytes)) else as_list(value)
+    if values is None:
         raise TypeError(f"sizes: got {value!r}, expected the features of the input and of every layer's output")
-    sizes = tuple(whole_number(f"sizes[{i}]", size) for i, size in enumerate(value))
+    sizes = tuple(whole_number(f"sizes[{i}]", size) for i, size in enumerate(values))
     if len(sizes) < 2:
         raise ValueError(f"sizes: got {sizes}, expected at least two: the input's features and the classes")
+    if sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes)) > MOST:
+        raise ValueError(f"sizes: got {sizes}, expected a network that memory can hold")
     return sizes
 
 

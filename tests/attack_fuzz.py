@@ -14,6 +14,7 @@ Prints its counts, and "ok" last; what it finds, with the number of the call, be
 from __future__ import annotations
 
 import collections
+import contextlib
 import faulthandler
 import math
 import re
@@ -435,7 +436,7 @@ def square_sum(x: Any) -> float:
 def gradcheck(case: Case) -> Call:
     x = case.rng.integers(1, 9, case.size()) / 4
     a = case.spoil_some({"function": square_sum, "gradient": case.choice(2 * x, lambda x: 2 * x),
-                         "point": x, "tolerance": case.choice(None, 1e-6)})  # fmt: skip
+                         "point": x, "rtol": case.choice(None, 1e-6)})  # fmt: skip
 
     def check(result: Any) -> None:
         near(result.numeric, 2 * x, 1e-6)
@@ -447,17 +448,6 @@ def gradcheck(case: Case) -> Call:
 
 # ---- all of it ----
 
-# Faults found and not yet mended, each with a test in test_attack_random.py that expects it to fail: counted apart.
-TOO_BIG = "names no argument: ValueError: (array is too big|Maximum allowed dimension exceeded)"
-KNOWN = (
-    f"network: {TOO_BIG}",  # MLP((2**62, 3))
-    f"datasets: {TOO_BIG}",  # quadrants(10**40, 0)
-    "datasets: names no argument: ValueError: setting an array element",  # stratified_split([[1], [1, 2]], 0.5, 0)
-    "network: names no argument: ValueError: The truth value of an",  # fit(shuffle=np.zeros(2))
-    "network: names no argument: TypeError: iteration over a 0-d",  # fit(callbacks=np.array(3)), MLP(np.array(3))
-    "(network|update|affine|backward|relu): RuntimeWarning: overflow encountered in cast",  # sgd_update(f4, [1e300])
-    "network: RuntimeWarning: overflow encountered in (reduce|square)",  # loss in float64 of which the sum overflows
-)
 FACE = {"affine": affine, "backward": backward, "relu": relu, "update": update, "softmax": softmax, "network": network,
         "datasets": datasets, "data files": data_files, "gradcheck": gradcheck}  # fmt: skip
 SHARES = np.array([3, 2, 2, 2, 3, 8, 1, 1, 1]) / 23
@@ -513,12 +503,10 @@ def main(calls: int, seed: int, first: int = 0) -> int:
     fastbp.threads.layer()
     counts: collections.Counter[str] = collections.Counter()
     found: dict[str, list[str]] = {}
-    with tempfile.TemporaryDirectory() as FOLDER:
+    with tempfile.TemporaryDirectory() as FOLDER, contextlib.chdir(FOLDER):  # an odd path is a file's name to save
         for number in range(first, first + calls):
             wrong = one(seed, number, counts)
-            if wrong is not None and any(re.match(known, wrong) for known in KNOWN):
-                counts["known faults"] += 1
-            elif wrong is not None:
+            if wrong is not None:
                 found.setdefault(wrong[:60], []).append(f"{seed}:{number} {wrong[:300]}")
     for places in found.values():
         print(f"{len(places)} times, first {places[0]}")
