@@ -80,7 +80,7 @@ class Check:
     Examples
     --------
     >>> print(Check("affine layers", "float64", 120, 0.25, 0, 0, 1.5, ""))
-    affine layers           float64     120 cases   worst error 0.25 of its bound   ok
+    affine layers           float64     120 cases   worst error 0.25 of its bound    ok
     """
 
     name: str
@@ -102,7 +102,7 @@ class Check:
     def __str__(self) -> str:
         found = "same bits" if self.worst is None else f"worst error {self.worst:.2g} of its bound"
         found = found if self.ok else f"{self.failures:,} wrong"
-        line = f"{self.name:<22}  {self.dtype}  {self.cases:>6,} cases   {found:<30}  {'ok' if self.ok else 'FAILED'}"
+        line = f"{self.name:<22}  {self.dtype}  {self.cases:>6,} cases   {found:<31}  {'ok' if self.ok else 'FAILED'}"
         line += f" ({self.left_out:,} left out at kinks)" if self.left_out else ""
         return line if self.ok else f"{line}\n    {self.detail}"
 
