@@ -275,8 +275,8 @@ class MLP:
         return Gradient(self._objective(losses, l2), layout.weights(flat), layout.biases(flat), inputs)
 
     def _objective(self, losses: Array, l2: float) -> float:
-        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # to infinity
+            penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
             return float(losses.mean(dtype=np.float64)) + 0.5 * l2 * penalty
 
     # ---- training ----
@@ -394,7 +394,11 @@ class MLP:
         })  # fmt: skip
 
     def _check_class_names(self) -> None:
-        if self.class_names is not None and len(self.class_names) != self.classes:
+        if self.class_names is None:
+            return
+        if not isinstance(self.class_names, (tuple, list)):
+            raise TypeError(f"class_names: got {type(self.class_names).__name__}, expected a tuple of str")
+        if len(self.class_names) != self.classes:
             raise ValueError(f"class_names: got {len(self.class_names)} names, expected {self.classes}, one a class")
 
     # ---- parts ----

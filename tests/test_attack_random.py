@@ -181,10 +181,22 @@ def small() -> MLP:
     return MLP((2, 2), seed=0, dtype="float64")
 
 
+def unnamed() -> None:
+    net = small()
+    net.class_names = 5  # type: ignore[assignment]
+    net.save("never-written.npz")
+
+
 def overflowing() -> object:
     net = small()
     net.parameters = [1, 0, 0, 1, 0, 0]
     return net.loss([[0.0, 1e308]] * 2, [0, 0])
+
+
+def large_weights() -> object:
+    net = small()
+    net.parameters[...] = 1e200
+    return net.loss([[0.0, 0.0]], [0], l2=1.0)
 
 
 REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
@@ -194,6 +206,8 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     "callbacks without a dimension": ("callbacks", lambda: small().fit([[1, 2]], [0], callbacks=np.array(3))),
     "points beyond any memory": ("n", lambda: fastbp.datasets.quadrants(2**62, 0)),
     "ragged y": ("y", lambda: fastbp.datasets.stratified_split([[1], [1, 2]], 0.5, 0)),
+    "sizes beyond any memory, before their scaling": ("sizes", lambda: MLP((2**31, 2**31), input_shift=1.0)),
+    "class names that are none": ("class_names", unnamed),
     "NUL in a path": ("path", lambda: fastbp.load("a\0b")),
 }
 SILENT: dict[str, Callable[[], object]] = {  # a NumPy warning, an error under -W error, where a kernel gives infinity
@@ -201,6 +215,7 @@ SILENT: dict[str, Callable[[], object]] = {  # a NumPy warning, an error under -
     "X beyond float64": lambda: fastbp.relu_forward(np.array([np.longdouble("1e4000")])),
     "parameters beyond float32": lambda: setattr(MLP((1, 1), seed=0), "parameters", [1e300, 0.0]),
     "losses whose sum overflows": overflowing,
+    "weights whose squares overflow": large_weights,
 }
 
 
