@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numba
 from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel
 
 from .validation import whole_number
@@ -34,10 +35,14 @@ _forked = False
 def _after_fork() -> None:
     global _forked
     _forked = True
+    global_compiler_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A fork waits until no other thread compiles: the child would wait for ever for a thread that it does not have.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release, after_in_child=_after_fork
+    )
 
 
 def load_tbb() -> bool:

@@ -205,6 +205,38 @@ def test_limits_nest_and_end() -> None:
     assert result == {"counts": [2, 1, 2, 2, 1, 2, 2], "pool": False}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_while_another_thread_compiles(tmp_path: Path) -> None:
+    result = run(
+        """
+        import os, threading, time
+        from numba.core.compiler_lock import global_compiler_lock
+
+        def child():
+            fastbp.MLP((4, 3, 2), seed=0).predict_proba(np.ones((1, 4), np.float32))
+            os._exit(7)
+
+        compiling = threading.Thread(target=fit)
+        compiling.start()
+        while global_compiler_lock._lock.acquire(blocking=False):  # until the other thread has it
+            global_compiler_lock._lock.release()
+            time.sleep(0.01)
+        pid = os.fork()
+        if pid == 0:
+            child()
+        end = time.monotonic() + 60
+        while (done := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+            time.sleep(0.05)
+        if done == (0, 0):
+            os.kill(pid, 9)
+        compiling.join()
+        answer(status=os.waitstatus_to_exitcode(done[1]) if done[0] else "still there")
+        """,
+        NUMBA_CACHE_DIR=str(tmp_path),
+    )
+    assert result == {"status": 7}
+
+
 def test_what_fastbp_does_to_numba_is_nothing() -> None:
     result = run(
         """

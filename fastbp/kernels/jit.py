@@ -11,7 +11,6 @@ import functools
 import hashlib
 import os
 import pickle
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,12 +72,11 @@ class CompiledOnce:
     def __init__(self, function: Callable[..., Any], signature: Callable[[types.Type], Any]):
         self._function, self._signature = function, signature
         self._compiled: dict[types.Type, Any] = {}
-        self._lock = threading.Lock()
         self.__doc__ = function.__doc__
 
     def compiled(self, dtype: types.Type) -> Any:
         """The C function for a Numba float type, compiled or loaded from the disk cache the first time."""
-        with self._lock:
+        with global_compiler_lock:
             if dtype not in self._compiled:
                 callback: Any = CFunc(
                     self._function, normalize_signature(self._signature(dtype)), locals={}, options=dict(OPTIONS)
