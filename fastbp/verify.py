@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import functional, reference, threads
+from . import functional, reference, threads, validation
 from .gradients import GradcheckResult, gradcheck
 from .kernels import tile
 from .kernels.affine import FEW_ROWS
@@ -176,7 +176,7 @@ def verify(report: Callable[[Check], object] | None = None, names: Collection[st
     Raises
     ------
     TypeError, ValueError
-        `report` is no callable; `names` holds another name.
+        `report` is no callable; `names` is no collection, is empty, or holds anything but names of `CHECKS`.
 
     Examples
     --------
@@ -185,10 +185,7 @@ def verify(report: Callable[[Check], object] | None = None, names: Collection[st
     """
     if report is not None and not callable(report):
         raise TypeError(f"report: got {type(report).__name__}, expected a callable")
-    chosen = list(CHECKS) if names is None else [names] if isinstance(names, str) else list(names)
-    for name in chosen:
-        if name not in CHECKS:
-            raise ValueError(f"names: got {name!r}, expected any of {', '.join(CHECKS)}")
+    chosen = _chosen(names)
     threads.layer()  # starts the pool: until then short work stays on one thread
     checks = []
     for name, dtype in itertools.product(chosen, DTYPES):
@@ -196,6 +193,20 @@ def verify(report: Callable[[Check], object] | None = None, names: Collection[st
         if report is not None:
             report(checks[-1])
     return checks
+
+
+def _chosen(names: Collection[str] | None) -> list[str]:
+    if names is None:
+        return list(CHECKS)
+    chosen = [names] if isinstance(names, str) else validation.as_list(names)
+    if chosen is None:
+        raise TypeError(f"names: got {names!r}, expected a collection of names of checks")
+    if not chosen:  # no check at all would look like one that passed
+        raise ValueError(f"names: got none, expected at least one of {', '.join(CHECKS)}")
+    for name in chosen:
+        if not isinstance(name, str) or name not in CHECKS:
+            raise ValueError(f"names: got {name!r}, expected any of {', '.join(CHECKS)}")
+    return chosen
 
 
 def _carried_out(name: str, dtype: str) -> Check:

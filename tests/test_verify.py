@@ -245,6 +245,13 @@ def test_bad_arguments() -> None:
         verify.verify(1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="names: got 'affine', expected any of affine layers, ReLU"):
         verify.verify(names=["affine"])
+    with pytest.raises(ValueError, match="names: got none, expected at least one of affine layers, ReLU"):
+        verify.verify(names=[])
+    with pytest.raises(TypeError, match="names: got 3, expected a collection of names"):
+        verify.verify(names=3)  # type: ignore[arg-type]
+    for odd in ([["affine layers"]], b"affine layers"):
+        with pytest.raises(ValueError, match="names: got .*, expected any of affine layers, ReLU"):
+            verify.verify(names=odd)  # type: ignore[arg-type]
 
 
 # ---- the tally ----
