@@ -109,10 +109,12 @@ def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
 
 
 def truth(name: str, value: Any) -> bool:
-    try:
-        return bool(value)
-    except (TypeError, ValueError):  # of an array it is ambiguous
-        raise TypeError(f"{name}: got {type(value).__name__}, expected True or False") from None
+    """True or False, NumPy's too, or 1 or 0; nothing else, for "no" would pass for True."""
+    whole = isinstance(value, (int, np.bool_, np.integer)) and not isinstance(value, np.timedelta64)  # an np.integer
+    if not whole or value not in (0, 1):
+        got = repr(value) if np.isscalar(value) else type(value).__name__
+        raise TypeError(f"{name}: got {got}, expected True or False")
+    return bool(value)
 
 
 def as_list(value: Any) -> list[Any] | None:

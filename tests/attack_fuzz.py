@@ -298,7 +298,8 @@ def fit(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
     a: dict[str, Any] = {
         "X": case.numbers(n, net.sizes[0]), "y": labels, "epochs": 1, "batch_size": case.choice(1, n, n + 3, 4),
         "learning_rate": case.choice(0.125, 0.0, np.float32(0.25)), "l2": case.choice(0.0, 0.25), "optimizer": "sgd",
-        "shuffle": False, "progress": False, "callbacks": case.choice((), [lambda net, history: None]),
+        "shuffle": case.choice(False, np.False_, 0, np.int8(0)), "progress": False,
+        "callbacks": case.choice((), [lambda net, history: None]),
     }  # fmt: skip
     if case.rng.random() < 0.3:
         a["validation_data"] = (case.numbers(3, net.sizes[0]), case.labels(3, net.classes)[0])

@@ -203,6 +203,7 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     "sizes beyond any memory": ("sizes", lambda: MLP((2**62, 3))),
     "sizes without a dimension": ("sizes", lambda: MLP(np.array(3))),
     "shuffle that is no truth": ("shuffle", lambda: small().fit([[1, 2]], [0], shuffle=np.zeros(2))),
+    "shuffle that is a word": ("shuffle", lambda: small().fit([[1, 2]], [0], shuffle="no")),  # type: ignore[arg-type]
     "callbacks without a dimension": ("callbacks", lambda: small().fit([[1, 2]], [0], callbacks=np.array(3))),
     "points beyond any memory": ("n", lambda: fastbp.datasets.quadrants(2**62, 0)),
     "ragged y": ("y", lambda: fastbp.datasets.stratified_split([[1], [1, 2]], 0.5, 0)),

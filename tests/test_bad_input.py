@@ -260,6 +260,28 @@ def test_optimizer(value: Any) -> None:
     refuses_and_keeps("optimizer", lambda net: net.fit(X, y, optimizer=value))
 
 
+@cases({"word": "no", "empty": "", "None": None, "two": 2, "negative": -1, "float": 1.0, "NumPy float": np.float64(0),
+        "list": [], "array": np.zeros(2), "without a dimension": np.array(True), "duration": np.timedelta64(1),
+        "bytes": b"1", "object": object()})  # fmt: skip
+def test_shuffle(value: Any) -> None:
+    X, y = rows()
+    refuses_and_keeps("shuffle", lambda net: net.fit(X, y, epochs=1, shuffle=value))
+
+
+def test_truths_of_any_kind_are_taken() -> None:
+    X, y = rows()
+
+    def trained(shuffle: Any) -> Any:
+        net = network()
+        net.fit(X, y, epochs=2, batch_size=2, learning_rate=0.5, shuffle=shuffle)
+        return net.parameters
+
+    for truth in (True, False):
+        for value in (np.bool_(truth), int(truth), np.int8(truth), np.uint64(truth)):
+            np.testing.assert_array_equal(trained(value), trained(truth))
+    assert (trained(True) != trained(False)).any()
+
+
 @cases({"number": 3, "function": print, "not callable": [3], "None in it": [None], "text": "abc", "None": None})
 def test_callbacks(value: Any) -> None:
     X, y = rows()
