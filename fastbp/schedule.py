@@ -81,7 +81,10 @@ def forced(choice: Tuning) -> Iterator[None]:
 
 
 def threads_for(operations: float) -> int:
-    """How many threads so much work may use: one, until as much was done as a pool takes to start."""
+    """How many threads so much work may use.
+
+    One where it is short (`SHORT`); one for longer work too, until as much was done as a pool takes to start.
+    """
     global _done_alone
     if tuning().parallel is not None:
         return threads.count()
