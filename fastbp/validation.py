@@ -108,6 +108,30 @@ def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
     return number
 
 
+def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, *, below: bool = False) -> float:
+    """A finite number from `least` to `most`, or to below `most`."""
+    if most == math.inf:
+        expected = f"a finite number of at least {least:g}"
+    else:
+        expected = f"a number from {least:g} to {'below ' * below}{most:g}"
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
+        raise TypeError(f"{name}: got {value!r}, expected {expected}")
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number beyond float64
+        result = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: got {value!r}, expected {expected}") from None
+    if not least <= result <= most or result == math.inf or (below and result == most):
+        raise ValueError(f"{name}: got {result}, expected {expected}")
+    return result
+
+
+def number_field(owner: Any, name: str, least: float = 0.0, most: float = math.inf, *, below: bool = False) -> None:
+    """`number` for a field of a dataclass, frozen or not, which keeps the plain float."""
+    object.__setattr__(owner, name, number(name, getattr(owner, name), least, most, below=below))
+
+
 def truth(name: str, value: Any) -> bool:
     """True or False, NumPy's too, or 1 or 0; nothing else, for "no" would pass for True."""
     whole = isinstance(value, (int, np.bool_, np.integer)) and not isinstance(value, np.timedelta64)  # an np.integer

@@ -37,3 +37,14 @@ FIELDS = (
 
 # The buffers that operands lie in. INPUTS and TARGETS move on with every step.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS = range(5)
+
+# The numbers of one step, in the compute dtype: a row of the rates, the columns named here. The optimizer fills those
+# of its kernel (`fastbp.optimizers` has the formulas), training the others.
+RATES = (
+    "learning_rate", "l2", "scale", "share", "old_first", "new_first", "first_share", "gradient_share",
+    "old_second", "new_second", "epsilon", "keep", "max_norm", "slope", "delta",
+)  # fmt: skip
+(
+    LEARNING_RATE, L2, SCALE, SHARE, OLD_FIRST, NEW_FIRST, FIRST_SHARE, GRADIENT_SHARE,
+    OLD_SECOND, NEW_SECOND, EPSILON, KEEP, MAX_NORM, SLOPE, DELTA,
+) = range(len(RATES))  # fmt: skip
