@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -67,24 +68,30 @@ def network(rng: np.random.Generator, sizes: tuple[int, ...], n: int) -> tuple[l
     return weights, biases, rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
 
 
-def test_imports_numpy_and_nothing_of_fastbp() -> None:
+MODULES = sorted(Path(reference.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_numpy_and_nothing_else_of_fastbp(path: Path) -> None:
     imported = set()
-    for node in ast.walk(ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level > 0:
+            siblings = {module.stem for module in MODULES}
+            assert node.level == 1 and node.module in siblings, "a relative import reaches into the rest of fastbp"
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import reaches into fastbp"
             imported.add(str(node.module).split(".")[0])
         elif isinstance(node, ast.Name):
             assert node.id not in ("__import__", "importlib")
-    assert "numpy" in imported
     assert imported <= ALLOWED_IMPORTS
+    assert "numpy" in imported or path.stem == "__init__"
 
 
 def test_examples_in_the_docstrings() -> None:
-    result = doctest.testmod(reference)
-    assert result.attempted >= 10
-    assert result.failed == 0
+    results = [doctest.testmod(importlib.import_module(f"fastbp.reference.{path.stem}")) for path in MODULES]
+    assert sum(result.attempted for result in results) >= 10
+    assert sum(result.failed for result in results) == 0
 
 
 # Worked by hand
