@@ -15,7 +15,7 @@ import pytest
 
 from fastbp import reference
 
-ALLOWED_IMPORTS = {"__future__", "collections", "numpy"}
+ALLOWED_IMPORTS = {"__future__", "collections", "math", "numpy", "typing"}
 
 
 def slopes(function: Callable[[Any], float], point: Any, h: float = 1e-5) -> Any:
@@ -293,7 +293,7 @@ def test_arithmetic_is_float64_whatever_comes_in() -> None:
         (ValueError, "labels: got shape", lambda: reference.row_losses([[1, 2]], [0, 1])),
         (ValueError, "labels: got shape", lambda: reference.row_losses([[1, 2]], [[0.5, 0.25, 0.25]])),
         (TypeError, "labels: got dtype float64", lambda: reference.row_losses([[1, 2]], [0.0])),
-        (ValueError, "activation: got 'tanh'", lambda: reference.forward([[[1]]], [[1]], [[1]], "tanh")),
+        (ValueError, "activation: got 'ReLU'", lambda: reference.forward([[[1]]], [[1]], [[1]], "ReLU")),
         (ValueError, "biases: got 0", lambda: reference.forward([[[1]]], [], [[1]])),
         (ValueError, "batch_size: got 0", lambda: reference.train([[[1]]], [[1]], [[1]], [0], [0], 0, 0.1)),
         (ValueError, "order: got row numbers -1", lambda: reference.train([[[1]]], [[1]], [[1]], [0], [-1], 1, 0.1)),

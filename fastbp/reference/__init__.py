@@ -8,26 +8,68 @@ and infinity go through without a warning, as they do in a kernel.
 
 from __future__ import annotations
 
-from .activations import relu_backward, relu_forward
+from .activations import (
+    ACTIVATIONS,
+    activation_backward,
+    activation_forward,
+    logistic,
+    normal_share,
+    relu_backward,
+    relu_forward,
+)
 from .arrays import Array
+from .dropout import dropout_mask, dropout_masks, step_key
 from .layers import affine_backward, affine_forward, scale_inputs
-from .losses import row_losses, softmax, softmax_cross_entropy
-from .network import forward, gradient, loss, train
-from .optimizers import sgd_update
+from .losses import LOSSES, loss_of, losses_of, outputs_of, row_losses, softmax, softmax_cross_entropy
+from .network import forward, gradient, loss
+from .optimizers import (
+    adagrad_step,
+    adam_step,
+    adamw_step,
+    clip_gradients,
+    momentum_step,
+    nesterov_step,
+    optimizer_step,
+    rmsprop_step,
+    sgd_step,
+    sgd_update,
+)
+from .training import train
 
 __all__ = [
+    "ACTIVATIONS",
     "Array",
+    "LOSSES",
+    "activation_backward",
+    "activation_forward",
+    "adagrad_step",
+    "adam_step",
+    "adamw_step",
     "affine_backward",
     "affine_forward",
+    "clip_gradients",
+    "dropout_mask",
+    "dropout_masks",
     "forward",
     "gradient",
+    "logistic",
     "loss",
+    "loss_of",
+    "losses_of",
+    "momentum_step",
+    "nesterov_step",
+    "normal_share",
+    "optimizer_step",
+    "outputs_of",
     "relu_backward",
     "relu_forward",
+    "rmsprop_step",
     "row_losses",
     "scale_inputs",
+    "sgd_step",
     "sgd_update",
     "softmax",
     "softmax_cross_entropy",
+    "step_key",
     "train",
 ]

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .activations import logistic
 from .arrays import Array, float64
+
+LOSSES = (
+    "softmax_cross_entropy",
+    "binary_cross_entropy",
+    "binary_cross_entropy_sum",
+    "mean_squared_error",
+    "half_squared_error",
+    "mean_absolute_error",
+    "huber",
+    "poisson_deviance",
+    "half_poisson_deviance_sum",
+)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -120,3 +133,176 @@ def probability_rows(labels: ArrayLike, n: int, classes: int) -> Array:
         raise ValueError(f"labels: got class indices from {t.min()} to {t.max()}, expected 0 to {classes - 1}")
     one_hot: Array = np.eye(classes)[t]
     return one_hot
+
+
+def outputs_of(name: str, logits: ArrayLike) -> Array:
+    """What a network with that loss predicts: softmax, logistic function, exp or identity of the logits.
+
+    Parameters
+    ----------
+    name : str
+        One of `LOSSES`.
+    logits : array_like, (n, outputs)
+
+    Returns
+    -------
+    outputs : ndarray of float64, (n, outputs)
+
+    Raises
+    ------
+    ValueError
+        If the name is not known or ``logits`` is not 2-D.
+
+    Examples
+    --------
+    >>> outputs_of("binary_cross_entropy", [[0.0, 1000.0]]), outputs_of("huber", [[7.0]])
+    (array([[0.5, 1. ]]), array([[7.]]))
+    """
+    _check_name(name)
+    logits = float64("logits", logits, (None, None))
+    if name == "softmax_cross_entropy":
+        return softmax(logits)
+    if name.startswith("binary"):
+        return logistic(logits)
+    with np.errstate(over="ignore"):
+        return np.exp(logits) if "poisson" in name else logits
+
+
+def losses_of(name: str, logits: ArrayLike, targets: ArrayLike, delta: float = 1.0) -> Array:
+    """Any loss of each row, by name.
+
+    With a row's logits z and targets t, the mean over outputs (the sum where the name ends in "_sum") of
+
+    ===================================================  ==================================================
+    binary_cross_entropy, binary_cross_entropy_sum       ``−t log s(z) − (1 − t) log s(−z)``, s logistic
+    mean_squared_error, half_squared_error               ``(z − t)²``, half of it
+    mean_absolute_error                                  ``|z − t|``
+    huber                                                ``(z − t)² / 2`` where ``|z − t| <= delta``, else
+                                                         ``delta (|z − t| − delta / 2)``
+    poisson_deviance, half_poisson_deviance_sum          ``2 (t log(t / μ) − t + μ)`` with ``μ = exp z``,
+                                                         half of it
+    ===================================================  ==================================================
+
+    and `row_losses` for softmax_cross_entropy.
+
+    Parameters
+    ----------
+    name : str
+    logits : array_like, (n, outputs)
+    targets : array_like, (n, outputs), or (n,) where there is one output
+        For softmax_cross_entropy labels as in `row_losses`.
+    delta : float
+        Of huber.
+
+    Returns
+    -------
+    losses : ndarray of float64, (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name is not known, a shape does not fit, or targets lie outside the loss's range.
+
+    Examples
+    --------
+    >>> losses_of("huber", [[1.0, 5.0]], [[0.0, 0.0]], delta=2.0)  # (1/2 + 2 * (5 - 1)) / 2
+    array([4.25])
+    """
+    return _rows(name, logits, targets, delta)[0]
+
+
+def loss_of(
+    name: str, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None, delta: float = 1.0
+) -> tuple[float, Array]:
+    """The mean over rows of `losses_of`, and its gradient with respect to the logits.
+
+    Parameters
+    ----------
+    name, logits, targets, delta
+        As in `losses_of`; at least one row.
+    sample_weight : array_like, (n,), optional
+        The mean is then ``Σ w r / Σ w``.
+
+    Returns
+    -------
+    loss : float
+    dlogits : ndarray of float64, (n, outputs)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `losses_of`; and if there is no row, or the weights do not add up to more than 0.
+
+    Examples
+    --------
+    >>> loss_of("mean_squared_error", [[2.0], [0.0]], [1.0, 3.0])
+    (5.0, array([[ 1.],
+           [-3.]]))
+    >>> loss_of("mean_squared_error", [[2.0], [0.0]], [1.0, 3.0], sample_weight=[3.0, 1.0])
+    (3.0, array([[ 1.5],
+           [-1.5]]))
+    """
+    losses, slopes = _rows(name, logits, targets, delta)
+    if len(losses) == 0:
+        raise ValueError(f"logits: got shape {slopes.shape}, expected at least one row to take the mean over")
+    if sample_weight is None:
+        return float(losses.mean()), slopes / len(losses)
+    weight = float64("sample_weight", sample_weight, losses.shape)
+    total = float(weight.sum())
+    if not total > 0:
+        raise ValueError(f"sample_weight: got weights that add up to {total}, expected more than 0")
+    return float(np.sum(weight * losses)) / total, slopes * weight[:, np.newaxis] / total
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _rows(name: str, logits: ArrayLike, targets: ArrayLike, delta: float) -> tuple[Array, Array]:
+    """The loss of each row and its slopes in the row's logits."""
+    _check_name(name)
+    z = float64("logits", logits, (None, None))
+    if name == "softmax_cross_entropy":
+        return row_losses(z, targets), softmax(z) - probability_rows(targets, *z.shape)
+    one_column = z.shape[1] == 1 and np.ndim(targets) == 1
+    t = float64("targets", targets, z.shape[:1] if one_column else z.shape).reshape(z.shape)
+    if name.startswith("binary"):
+        losses, slopes = _binary_cross_entropy(z, t)
+    elif "poisson" in name:
+        losses, slopes = _half_poisson_deviance(z, t)
+    else:
+        losses, slopes = _of_differences(name, z - t, float(delta))
+    if name == "poisson_deviance":
+        losses, slopes = 2.0 * losses, 2.0 * slopes
+    outputs = 1 if name.endswith("_sum") else z.shape[1]
+    return losses.sum(axis=1) / outputs, slopes / outputs
+
+
+def _binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError("targets: got numbers below 0 or above 1, expected probabilities")
+    # −log s(z) = log(1 + exp(−z)). What has probability 0 costs nothing, also where its logarithm is infinite.
+    of_yes = np.multiply(t, np.logaddexp(0.0, -z), out=np.zeros_like(z), where=t != 0)
+    of_no = np.multiply(1.0 - t, np.logaddexp(0.0, z), out=np.zeros_like(z), where=t != 1)
+    return of_yes + of_no, (1.0 - t) * logistic(z) - t * logistic(-z)  # s(z) − t, without its cancellation
+
+
+def _half_poisson_deviance(z: Array, t: Array) -> tuple[Array, Array]:
+    if not (t >= 0).all():
+        raise ValueError("targets: got numbers below 0, expected none")
+    mu = np.exp(z)
+    part = np.multiply(t, np.log(t, out=np.zeros_like(t), where=t > 0) - z, out=np.zeros_like(z), where=t != 0)
+    return part - t + mu, mu - t
+
+
+def _of_differences(name: str, d: Array, delta: float) -> tuple[Array, Array]:
+    if name == "mean_squared_error":
+        return d**2, 2.0 * d
+    if name == "half_squared_error":
+        return d**2 / 2.0, d
+    if name == "mean_absolute_error":
+        return np.abs(d), np.sign(d)
+    inside = np.abs(d) <= delta
+    return np.where(inside, d**2 / 2.0, delta * (np.abs(d) - delta / 2.0)), np.clip(d, -delta, delta)
+
+
+def _check_name(name: str) -> None:
+    if name not in LOSSES:
+        raise ValueError(f"loss: got {name!r}, expected one of {', '.join(map(repr, LOSSES))}")

@@ -1,4 +1,4 @@
-"""A whole network: forward, loss, gradient by back-propagation, training."""
+"""A whole network: forward, loss, gradient by back-propagation."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .activations import relu_backward, relu_forward
+from .activations import ACTIVATIONS, activation_backward, activation_forward
 from .arrays import Array, float64
 from .layers import affine_backward, affine_forward, scale_inputs
-from .losses import softmax_cross_entropy
-from .optimizers import sgd_update
+from .losses import loss_of
 
 
 def forward(
-    weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], X: ArrayLike, activation: str = "relu"
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    activation: str | Sequence[str] = "relu",
+    *,
+    leaky_slope: float = 0.01,
+    masks: Sequence[ArrayLike] | None = None,
 ) -> list[Array]:
     """All activations of a multilayer perceptron; the last layer is linear.
 
@@ -25,8 +30,11 @@ def forward(
     biases : sequence of array_like, (fan_out,) each
     X : array_like, (n, n_features)
         Inputs as the first layer takes them: `scale_inputs` comes before.
-    activation : {"relu", "identity"}
-        Of the hidden layers.
+    activation : str or sequence of str
+        Of all hidden layers, or of each: see `activation_forward`.
+    leaky_slope : float
+    masks : sequence of array_like, (n, fan_out) each, optional
+        Factors of each hidden layer's activations: see `dropout_masks`.
 
     Returns
     -------
@@ -43,16 +51,48 @@ def forward(
     >>> forward([[[1, -1]], [[2], [3]]], [[0, 0], [1]], [[4]])
     [array([[4.]]), array([[4., 0.]]), array([[9.]])]
     """
-    if activation not in ("relu", "identity"):
-        raise ValueError(f"activation: got {activation!r}, expected 'relu' or 'identity'")
+    return _forward(weights, biases, X, activation, leaky_slope, masks)[0]
+
+
+def _forward(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    activation: str | Sequence[str],
+    leaky_slope: float,
+    masks: Sequence[ArrayLike] | None,
+) -> tuple[list[Array], list[Array]]:
+    """All activations, and what each affine layer made of its own."""
+    names = _names(activation, len(weights) - 1)
     if len(weights) != len(biases):
         raise ValueError(f"biases: got {len(biases)}, expected one for each of the {len(weights)} weights")
-    activations = [float64("X", X, (None, None))]
+    if masks is not None and len(masks) != len(names):
+        raise ValueError(f"masks: got {len(masks)}, expected one for each of the {len(names)} hidden layers")
+    activations, sums = [float64("X", X, (None, None))], []
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
         H = affine_forward(activations[-1], W, b)
-        hidden = layer < len(weights) - 1
-        activations.append(relu_forward(H) if hidden and activation == "relu" else H)
-    return activations
+        sums.append(H)
+        if layer < len(names):
+            H = activation_forward(names[layer], H, leaky_slope)
+            H = H if masks is None else _masked(H, masks[layer])
+        activations.append(H)
+    return activations, sums
+
+
+def _names(activation: str | Sequence[str], hidden: int) -> list[str]:
+    names = [activation] * hidden if isinstance(activation, str) else list(activation)
+    if len(names) != hidden:
+        raise ValueError(f"activation: got {len(names)}, expected one for each of the {hidden} hidden layers")
+    for name in [activation] if isinstance(activation, str) else names:  # also where there is no hidden layer
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation: got {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+    return names
+
+
+def _masked(H: Array, mask: ArrayLike) -> Array:
+    """Dropped units are 0 whatever they were, infinite ones too."""
+    mask = float64("masks", mask, H.shape)
+    return np.multiply(H, mask, out=np.zeros_like(H), where=mask != 0)
 
 
 def penalty(weights: Sequence[ArrayLike], l2: float) -> float:
@@ -66,11 +106,17 @@ def loss(
     X: ArrayLike,
     labels: ArrayLike,
     l2: float = 0.0,
-    activation: str = "relu",
+    activation: str | Sequence[str] = "relu",
     input_shift: ArrayLike | None = None,
     input_scale: ArrayLike | None = None,
+    *,
+    loss_name: str = "softmax_cross_entropy",
+    sample_weight: ArrayLike | None = None,
+    masks: Sequence[ArrayLike] | None = None,
+    leaky_slope: float = 0.01,
+    huber_delta: float = 1.0,
 ) -> float:
-    """The objective, mean cross-entropy ``+ (l2/2) Σ‖W‖²``.
+    """The objective, the mean loss of the rows ``+ (l2/2) Σ‖W‖²``.
 
     Parameters
     ----------
@@ -79,9 +125,14 @@ def loss(
     X : array_like, (n, n_features)
         Raw inputs: `scale_inputs` is applied here.
     labels : array_like, (n,) of class indices or (n, classes) of probabilities
+        What the loss takes as targets: see `losses_of`.
     l2 : float
         Biases are not penalised, and the term is not divided by n.
     input_shift, input_scale : array_like, () or (n_features,), optional
+    loss_name, sample_weight, huber_delta
+        As in `loss_of`, there named name, sample_weight and delta.
+    masks, leaky_slope
+        As in `forward`.
 
     Returns
     -------
@@ -90,7 +141,7 @@ def loss(
     Raises
     ------
     TypeError, ValueError
-        As `forward` and `softmax_cross_entropy`.
+        As `forward` and `loss_of`.
 
     Examples
     --------
@@ -99,8 +150,9 @@ def loss(
     >>> round(loss([[[3, 3]]], [[0, 0]], [[7]], [1], l2=0.5), 6)  # + 0.5 / 2 * (9 + 9)
     5.193147
     """
-    logits = forward(weights, biases, scale_inputs(X, input_shift, input_scale), activation)[-1]
-    return softmax_cross_entropy(logits, labels)[0] + penalty(weights, l2)
+    inputs = scale_inputs(X, input_shift, input_scale)
+    logits = forward(weights, biases, inputs, activation, leaky_slope=leaky_slope, masks=masks)[-1]
+    return loss_of(loss_name, logits, labels, sample_weight, huber_delta)[0] + penalty(weights, l2)
 
 
 def gradient(
@@ -109,15 +161,21 @@ def gradient(
     X: ArrayLike,
     labels: ArrayLike,
     l2: float = 0.0,
-    activation: str = "relu",
+    activation: str | Sequence[str] = "relu",
     input_shift: ArrayLike | None = None,
     input_scale: ArrayLike | None = None,
+    *,
+    loss_name: str = "softmax_cross_entropy",
+    sample_weight: ArrayLike | None = None,
+    masks: Sequence[ArrayLike] | None = None,
+    leaky_slope: float = 0.01,
+    huber_delta: float = 1.0,
 ) -> tuple[float, list[Array], list[Array], Array]:
     """`loss` and its gradient by back-propagation.
 
     Parameters
     ----------
-    weights, biases, X, labels, l2, activation, input_shift, input_scale
+    weights, biases, X, labels, l2, activation, input_shift, input_scale, ...
         As in `loss`.
 
     Returns
@@ -141,78 +199,18 @@ def gradient(
     >>> dWs, dbs
     ([array([[ 1.5, -1.5]])], [array([ 0.5, -0.5])])
     """
-    activations = forward(weights, biases, scale_inputs(X, input_shift, input_scale), activation)
-    value, dH = softmax_cross_entropy(activations[-1], labels)
+    names = _names(activation, len(weights) - 1)
+    inputs = scale_inputs(X, input_shift, input_scale)
+    activations, sums = _forward(weights, biases, inputs, names, leaky_slope, masks)
+    value, dH = loss_of(loss_name, activations[-1], labels, sample_weight, huber_delta)
     dWs: list[Array] = []
     dbs: list[Array] = []
     for layer in reversed(range(len(weights))):
+        if layer < len(names):
+            dH = dH if masks is None else _masked(dH, masks[layer])
+            dH = activation_backward(names[layer], dH, sums[layer], leaky_slope)
         dH, dW, db = affine_backward(dH, activations[layer], weights[layer])
-        if layer > 0 and activation == "relu":
-            dH = relu_backward(dH, activations[layer])
         dWs.insert(0, dW + float(l2) * float64("weights", weights[layer]))
         dbs.insert(0, db)
     dX = dH * float64("input_scale", 1.0 if input_scale is None else input_scale)
     return value + penalty(weights, l2), dWs, dbs, dX
-
-
-def train(
-    weights: Sequence[ArrayLike],
-    biases: Sequence[ArrayLike],
-    X: ArrayLike,
-    labels: ArrayLike,
-    order: ArrayLike,
-    batch_size: int,
-    learning_rate: float,
-    l2: float = 0.0,
-    activation: str = "relu",
-    input_shift: ArrayLike | None = None,
-    input_scale: ArrayLike | None = None,
-) -> tuple[list[Array], list[Array], Array]:
-    """Minibatch gradient descent over the rows in a given order.
-
-    Parameters
-    ----------
-    weights, biases, X, labels, l2, activation, input_shift, input_scale
-        As in `loss`.
-    order : array_like of int, (n_rows,)
-        Row numbers of ``X``. They are cut into consecutive minibatches; the short last one is trained too, on the mean
-        over its own rows. An epoch's end inside ``order`` means nothing: where ``batch_size`` does not divide the
-        epoch, call once an epoch.
-    batch_size : int
-    learning_rate : float
-
-    Returns
-    -------
-    weights, biases : list of ndarray of float64
-        The trained ones; those given are left as they are.
-    losses : ndarray of float64, (n_minibatches,)
-        The loss of each minibatch before its update, l2 term included.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `loss`; and if ``order`` is not 1-D or names a row that ``X`` lacks, or ``batch_size`` is below 1.
-
-    Examples
-    --------
-    >>> weights, biases, losses = train([[[0, 0]]], [[0, 0]], [[1], [1]], [0, 1], [0, 1], 1, 2.0)
-    >>> weights[0].round(3), losses.round(3)
-    (array([[-0.964,  0.964]]), array([0.693, 4.018]))
-    """
-    rows, X, labels = np.asarray(order), np.asarray(X), np.asarray(labels)
-    if rows.ndim != 1 or (rows.size > 0 and rows.dtype.kind not in "iu"):
-        raise ValueError(f"order: got shape {rows.shape} of {rows.dtype}, expected row numbers, 1-D")
-    if rows.size > 0 and not (rows.min() >= 0 and rows.max() < len(X)):  # a negative number would count from the end
-        raise ValueError(f"order: got row numbers {rows.min()} to {rows.max()}, expected 0 to {len(X) - 1}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: got {batch_size!r}, expected at least 1")
-    Ws = [float64("weights", W) for W in weights]
-    bs = [float64("biases", b) for b in biases]
-    losses: list[float] = []
-    for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        value, dWs, dbs, _ = gradient(Ws, bs, X[batch], labels[batch], l2, activation, input_shift, input_scale)
-        Ws = [sgd_update(W, dW, learning_rate) for W, dW in zip(Ws, dWs, strict=True)]  # dW holds the l2 term already
-        bs = [sgd_update(b, db, learning_rate) for b, db in zip(bs, dbs, strict=True)]
-        losses.append(value)
-    return Ws, bs, np.array(losses, dtype=np.float64)

@@ -1,0 +1,120 @@
+"""Training: minibatch after minibatch, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .arrays import Array, float64
+from .dropout import dropout_masks, step_key
+from .network import gradient
+from .optimizers import clip_gradients, optimizer_step
+
+
+def train(
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    labels: ArrayLike,
+    order: ArrayLike,
+    batch_size: int,
+    learning_rate: float | Sequence[float],
+    l2: float = 0.0,
+    activation: str | Sequence[str] = "relu",
+    input_shift: ArrayLike | None = None,
+    input_scale: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    optimizer: str = "sgd",
+    optimizer_options: Mapping[str, float] | None = None,
+    l2_per_weight: bool = False,
+    max_grad_norm: float | None = None,
+    dropout: float = 0.0,
+    dropout_key: int = 0,
+    **options: Any,
+) -> tuple[list[Array], list[Array], Array]:
+    """Minibatches over the rows in a given order, a step of an optimizer after each.
+
+    Parameters
+    ----------
+    weights, biases, X, labels, l2, activation, input_shift, input_scale
+        As in `loss`.
+    order : array_like of int, (n_rows,) or (epochs, n_rows)
+        Row numbers of ``X``. Those of an epoch are cut into consecutive minibatches; the short last one is trained too,
+        on the mean over its own rows. An epoch's end inside one row of ``order`` means nothing.
+    batch_size : int
+    learning_rate : float or sequence of float
+        Of all steps, or of each.
+    sample_weight : array_like, (len(X),), optional
+    optimizer, optimizer_options
+        As name and options in `optimizer_step`; no weight decay for biases.
+    l2_per_weight : bool
+        The penalty of a minibatch is divided by its rows, or by the sum of their weights.
+    max_grad_norm : float, optional
+        As in `clip_gradients`.
+    dropout : float
+        Share p of hidden units to drop, by `dropout_masks` with `step_key` of ``dropout_key`` and the step, from 0.
+    dropout_key : int
+    **options
+        loss_name, leaky_slope and huber_delta, as in `loss`.
+
+    Returns
+    -------
+    weights, biases : list of ndarray of float64
+        The trained ones; those given are left as they are.
+    losses : ndarray of float64, (n_minibatches,)
+        The loss of each minibatch before its update, l2 term included.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `loss`; and if ``order`` is not 1-D or 2-D or names a row that ``X`` lacks, or ``batch_size`` is below 1.
+
+    Examples
+    --------
+    >>> weights, biases, losses = train([[[0, 0]]], [[0, 0]], [[1], [1]], [0, 1], [0, 1], 1, 2.0)
+    >>> weights[0].round(3), losses.round(3)
+    (array([[-0.964,  0.964]]), array([0.693, 4.018]))
+    """
+    X, labels = np.asarray(X), np.asarray(labels)
+    batches = _minibatches(order, len(X), batch_size)
+    rates = np.broadcast_to(float64("learning_rate", learning_rate), len(batches))
+    weight = np.ones(len(X)) if sample_weight is None else float64("sample_weight", sample_weight, (len(X),))
+    of_weights = dict(optimizer_options or {})
+    of_biases = {**of_weights, "weight_decay": 0.0} if optimizer == "adamw" else of_weights
+    p = [float64("weights", W) for W in weights] + [float64("biases", b) for b in biases]
+    layers = len(weights)
+    states: list[tuple[Array, ...]] = [()] * len(p)
+    losses: list[float] = []
+    for step, batch in enumerate(batches):
+        if sample_weight is not None:
+            options["sample_weight"] = weight[batch]
+        if dropout > 0:
+            hidden = [len(b) for b in p[layers:-1]]
+            options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
+        value, dWs, dbs, _ = gradient(
+            p[:layers], p[layers:], X[batch], labels[batch], l2 / weight[batch].sum() if l2_per_weight else l2,
+            activation, input_shift, input_scale, **options,
+        )  # fmt: skip
+        gradients = [*dWs, *dbs] if max_grad_norm is None else clip_gradients([*dWs, *dbs], max_grad_norm)[0]
+        for i, g in enumerate(gradients):
+            hyper = of_weights if i < layers else of_biases
+            p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, rates[step], **hyper)
+        losses.append(value)
+    return p[:layers], p[layers:], np.array(losses, dtype=np.float64)
+
+
+def _minibatches(order: ArrayLike, n: int, batch_size: int) -> list[NDArray[Any]]:
+    """Row numbers, a minibatch each."""
+    rows = np.asarray(order)
+    if rows.ndim not in (1, 2) or (rows.size > 0 and rows.dtype.kind not in "iu"):
+        raise ValueError(f"order: got shape {rows.shape} of {rows.dtype}, expected row numbers, 1-D or 2-D")
+    if rows.size > 0 and not (rows.min() >= 0 and rows.max() < n):  # a negative number would count from the end
+        raise ValueError(f"order: got row numbers {rows.min()} to {rows.max()}, expected 0 to {n - 1}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: got {batch_size!r}, expected at least 1")
+    epochs = np.atleast_2d(rows)
+    return [epoch[start : start + batch_size] for epoch in epochs for start in range(0, len(epoch), batch_size)]
