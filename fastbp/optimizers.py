@@ -25,7 +25,7 @@ from .kernels import operations as op
 
 # epsilon times Adam's sqrt(1 - beta_2^t), 1e-8 at the least, stays a normal number of float32 (1.2e-38): a parameter
 # whose gradient is always 0 would else become 0 / 0.
-LEAST_EPSILON = 1e-30
+LEAST_EPSILON = 1e-29
 
 
 class Optimizer(ABC):
@@ -174,7 +174,7 @@ class Adam(Optimizer):
     beta_1, beta_2 : float
         At least 0 and below 1: what the means of g and g² keep of the step before.
     epsilon : float
-        At least 1e-30.
+        At least 1e-29.
 
     Examples
     --------
@@ -258,7 +258,7 @@ class RMSprop(Optimizer):
     smoothing : float
         At least 0 and below 1: what the mean of g² keeps of the step before.
     epsilon : float
-        At least 1e-30.
+        At least 1e-29.
 
     Examples
     --------
@@ -294,7 +294,7 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     epsilon : float
-        At least 1e-30.
+        At least 1e-29.
 
     Examples
     --------
