@@ -213,6 +213,13 @@ def test_dropout_in_whole_numbers(key: int, p: float) -> None:
                 assert mask[row, column] == (1 / (1 - p) if u >= int(p * 2**53) else 0)
 
 
+def test_dropout_keeps_where_u_is_p() -> None:
+    u = finalized((finalized(0xD1342543DE82EF95) + 0x9E3779B97F4A7C15) % WORD) >> 11  # key, layer, row and column 0
+    kept, dropped = u / 2**53, (u + 1) / 2**53
+    assert reference.dropout_mask(0, 0, 1, 1, kept)[0, 0] == 1 / (1 - kept)
+    assert reference.dropout_mask(0, 0, 1, 1, dropped)[0, 0] == 0
+
+
 def test_dropout_drops_its_share() -> None:
     """Of 200 by 300 units p is dropped within five standard deviations, and in no pattern of rows or columns."""
     for p in (0.2, 0.5):
