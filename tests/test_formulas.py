@@ -1,121 +1,26 @@
-"""The scalar formulas over vectors and scalars, against wider arithmetic: exp and log to 2 ulp, the rest exactly."""
+"""The formulas over vectors and scalars against wider arithmetic: exp, log and theirs to 2 ulp, the rest exactly."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import assert_same_bits
+from formula_cases import DTYPES, WIDER, WITH_WIDER, any_bits, assert_ulps, fused, mapped, neighbours, table
 
 from fastbp.kernels import formulas
-from fastbp.kernels.jit import kernel
-from fastbp.kernels.simd import TARGET, advance, lanes, load, number, pointer, store
 
-DTYPES = [np.float32, np.float64]
-WIDER = {np.float32: np.float64, np.float64: np.longdouble}
 ULPS = 2
-
-needs_longdouble = pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double is no wider here")
-
-
-def mapped(formula: Any, operands: int) -> Any:
-    """Functions over flat arrays: with `formula` on vectors, and on one scalar after the other."""
-    if operands == 1:
-
-        @kernel
-        def on_vectors(x, out):
-            start, to = pointer(x), pointer(out)
-            zero = number(start, 0.0)
-            for i in range(0, x.size, lanes(start)):
-                store(formula(load(advance(start, i), x.size - i, zero)), advance(to, i), x.size - i)
-
-        @kernel
-        def on_scalars(x, out):
-            for i in range(x.size):
-                out[i] = formula(x[i])
-
-    else:
-
-        @kernel
-        def on_vectors(x, y, out):
-            first, second, to = pointer(x), pointer(y), pointer(out)
-            zero = number(first, 0.0)
-            for i in range(0, x.size, lanes(first)):
-                left = x.size - i
-                store(formula(load(advance(first, i), left, zero), load(advance(second, i), left, zero)),
-                      advance(to, i), left)  # fmt: skip
-
-        @kernel
-        def on_scalars(x, y, out):
-            for i in range(x.size):
-                out[i] = formula(x[i], y[i])
-
-    def both(*arrays: Any) -> Any:
-        results = [np.empty_like(arrays[0]) for _ in range(2)]
-        on_vectors(*arrays, results[0])
-        on_scalars(*arrays, results[1])
-        assert_same_bits(results[1], results[0])
-        return results[0]
-
-    return both
-
 
 exp = mapped(formulas.exp, 1)
 log = mapped(formulas.log, 1)
+expm1 = mapped(formulas.expm1, 1)
+log1p_of_small = mapped(formulas.log1p_of_small, 1)
 relu = mapped(formulas.relu, 1)
 relu_mask = mapped(formulas.relu_mask, 2)
 
-
-@kernel
-def sgd_on_vectors(w, dw, learning_rate, l2, out):
-    start, slopes, to = pointer(w), pointer(dw), pointer(out)
-    zero = number(start, 0.0)
-    for i in range(0, w.size, lanes(start)):
-        left = w.size - i
-        store(formulas_sgd(load(advance(start, i), left, zero), load(advance(slopes, i), left, zero),
-                           learning_rate, l2), advance(to, i), left)  # fmt: skip
-
-
-@kernel
-def sgd_on_scalars(w, dw, learning_rate, l2, out):
-    for i in range(w.size):
-        out[i] = formulas_sgd(w[i], dw[i], learning_rate, l2)
-
-
-formulas_sgd = formulas.sgd
-
-
-def sgd(w: Any, dw: Any, learning_rate: float, l2: float) -> Any:
-    """Whole vectors with rates as scalars, and scalars throughout: the same bits."""
-    number_ = w.dtype.type
-    results = [np.empty_like(w) for _ in range(2)]
-    sgd_on_vectors(w, dw, number_(learning_rate), number_(l2), results[0])
-    sgd_on_scalars(w, dw, number_(learning_rate), number_(l2), results[1])
-    assert_same_bits(results[1], results[0])
-    return results[0]
-
-
-def assert_ulps(actual: Any, exact: Any, dtype: Any) -> None:
-    """Finite results within ULPS units in the last place of the exact value, denormal ones included."""
-    ulp = np.spacing(np.abs(exact).astype(dtype)).astype(exact.dtype)
-    error = np.abs(actual.astype(exact.dtype) - exact) / ulp
-    worst = int(np.argmax(error))
-    assert error[worst] <= ULPS, f"{error[worst]:.3f} ulp at {worst}: {actual[worst]!r}, expected {exact[worst]!r}"
-
-
-def any_bits(dtype: Any, count: int, seed: int) -> Any:
-    """Random bit patterns: every exponent alike, denormals, NaN and infinity now and then."""
-    rng = np.random.default_rng(seed)
-    size = np.dtype(dtype).itemsize
-    return rng.integers(0, 2 ** (8 * size), count, dtype=f"u{size}", endpoint=False).view(dtype)
-
-
-def neighbours(centre: float, dtype: Any, count: int = 500) -> Any:
-    """The floats right around a positive number."""
-    bits = np.array(centre, dtype).view(f"i{np.dtype(dtype).itemsize}")
-    return (bits + np.arange(-count, count + 1, dtype=bits.dtype)).view(dtype)
+sgd = mapped(formulas.sgd, 2, scalars=2)
 
 
 # ---- exp ----
@@ -129,7 +34,7 @@ def exp_limits(dtype: Any) -> tuple[float, float, float]:
     return lowest, float(np.log(wide(limits.smallest_normal))), float(np.log(wide(limits.max)))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=needs_longdouble)])
+@pytest.mark.parametrize("dtype", WITH_WIDER)
 def test_exp_within_two_ulp(dtype: Any) -> None:
     lowest, _, highest = exp_limits(dtype)
     margin = 4 * float(np.finfo(dtype).eps)
@@ -142,7 +47,7 @@ def test_exp_within_two_ulp(dtype: Any) -> None:
     ])  # fmt: skip
     x = x[(x > lowest * (1 - margin)) & (x < highest * (1 - margin))]
     assert x.size > 300_000
-    assert_ulps(exp(x), np.exp(x.astype(WIDER[dtype])), dtype)
+    assert_ulps(exp(x), np.exp(x.astype(WIDER[dtype])), ULPS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -177,7 +82,7 @@ def test_exp_underflows_through_denormals(dtype: Any) -> None:
 # ---- log ----
 
 
-@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=needs_longdouble)])
+@pytest.mark.parametrize("dtype", WITH_WIDER)
 def test_log_within_two_ulp(dtype: Any) -> None:
     limits = np.finfo(dtype)
     tiny = limits.smallest_subnormal
@@ -193,7 +98,7 @@ def test_log_within_two_ulp(dtype: Any) -> None:
     x = x[(x > 0) & (x < np.inf) & (x != 1)]
     assert x.size > 150_000
     assert (x < limits.smallest_normal).sum() > 1000
-    assert_ulps(log(x), np.log(x.astype(WIDER[dtype])), dtype)
+    assert_ulps(log(x), np.log(x.astype(WIDER[dtype])), ULPS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -204,13 +109,46 @@ def test_log_at_its_limits(dtype: Any) -> None:
     assert np.isnan(log(np.array([np.nan, -1, -np.inf, -tiny, np.finfo(dtype).min], dtype))).all()
 
 
+# ---- expm1 and log1p ----
+
+
+@pytest.mark.parametrize("dtype", WITH_WIDER)
+def test_expm1_within_two_ulp(dtype: Any) -> None:
+    _, _, highest = exp_limits(dtype)
+    x = np.concatenate([
+        np.linspace(-45, highest * (1 - 4 * float(np.finfo(dtype).eps)), 200_003).astype(dtype),
+        np.linspace(-2, 2, 200_001).astype(dtype),
+        (np.arange(-60, 60) + 0.5).astype(dtype) * dtype(np.log(2)),  # where n changes
+        *(sign * neighbours(c, dtype) for c in (np.log(2) / 2, 40.0, 64.0, 1e-20) for sign in (1, -1)),
+        any_bits(dtype, 100_000, 4),
+    ])  # fmt: skip
+    x = x[x < highest]
+    assert (np.abs(x) < 1e-10).sum() > 10_000
+    assert_ulps(expm1(x), np.expm1(x.astype(WIDER[dtype])), ULPS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_expm1_at_its_limits(dtype: Any) -> None:
+    tiny, up = np.finfo(dtype).smallest_subnormal, dtype(np.inf)
+    x = np.array([0.0, -0.0, tiny, -tiny, 3 * tiny, np.inf, 1e30, -1e30, -np.inf, exp_limits(dtype)[2] * 1.001], dtype)
+    assert_same_bits(expm1(x), np.array([0.0, -0.0, tiny, -tiny, 3 * tiny, up, up, -1, -1, up], dtype))
+    assert np.isnan(expm1(np.array([np.nan], dtype))).all()
+
+
+@pytest.mark.parametrize("dtype", WITH_WIDER)
+def test_log1p_of_small_within_two_ulp(dtype: Any) -> None:
+    e = np.concatenate([np.linspace(0, 1, 200_001).astype(dtype), np.abs(any_bits(dtype, 200_000, 5))])
+    e = e[e <= 1]
+    assert ((e > 0) & (e < np.finfo(dtype).smallest_normal)).any()
+    assert_ulps(log1p_of_small(e), np.log1p(e.astype(WIDER[dtype])), ULPS)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log1p_of_small_at_its_ends(dtype: Any) -> None:
+    np.testing.assert_array_equal(log1p_of_small(np.array([0, np.nan], dtype)), np.array([0, np.nan], dtype))
+
+
 # ---- relu and its mask ----
-
-
-def table(dtype: Any) -> Any:
-    tiny = np.finfo(dtype).smallest_subnormal
-    return np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, tiny, -tiny, 1.5, -1.5, np.finfo(dtype).max,
-                     np.finfo(dtype).min], dtype)  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -231,23 +169,6 @@ def test_relu_mask(dtype: Any) -> None:
 
 
 # ---- sgd ----
-
-
-def nearest(exact: Fraction, dtype: Any) -> Any:
-    """The exact number rounded once to the dtype, to even on ties."""
-    guess = dtype(float(exact))  # for float32 perhaps rounded twice: so ask its neighbours
-    options = [np.nextafter(guess, dtype(-np.inf)), guess, np.nextafter(guess, dtype(np.inf))]
-    bits = f"u{np.dtype(dtype).itemsize}"
-    return min(options, key=lambda v: (abs(Fraction(float(v)) - exact), int(v.view(bits)) & 1))
-
-
-def fused(a: Any, b: Any, c: Any) -> Any:
-    """``a b + c`` rounded once, or the product first where the target has no fma."""
-    dtype = type(c)
-    a, b, c = (Fraction(float(value)) for value in (a, b, c))
-    if TARGET.has_fma:
-        return nearest(a * b + c, dtype)
-    return nearest(Fraction(float(nearest(a * b, dtype))) + c, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

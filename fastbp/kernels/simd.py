@@ -99,6 +99,12 @@ class Lanes:
     def __truediv__(self, other: Lanes | float) -> Lanes:
         return self._new(self.builder.fdiv(self.value, self._operand(other)))
 
+    def __rsub__(self, number: float) -> Lanes:
+        return self._new(self.builder.fsub(self.constant(number), self.value))
+
+    def __rtruediv__(self, number: float) -> Lanes:
+        return self._new(self.builder.fdiv(self.constant(number), self.value))
+
     def __neg__(self) -> Lanes:
         return self._new(self.builder.fneg(self.value))
 
@@ -151,10 +157,30 @@ def fma(a: Lanes, b: Lanes | float, c: Lanes | float) -> Lanes:
     """``a * b + c``, rounded once where the target can."""
     if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
         return a * b + c
-    vector = vector_ir(a.dtype)
-    name = f"llvm.fma.v{vector.count}f{a.dtype.bitwidth}"  # llvmlite's declare_intrinsic does not take vector types
-    function = cgutils.get_or_insert_function(a.builder.module, ir.FunctionType(vector, [vector] * 3), name)
-    return a._new(a.builder.call(function, [a.value, a._operand(b), a._operand(c)]))
+    return _intrinsic("fma", a, b, c)
+
+
+def absolute(x: Lanes) -> Lanes:
+    return _intrinsic("fabs", x)
+
+
+def sqrt(x: Lanes) -> Lanes:
+    """Correctly rounded; NaN below 0."""
+    return _intrinsic("sqrt", x)
+
+
+def copysign(size: Lanes, sign: Lanes) -> Lanes:
+    """The size of one with the sign of the other, that of a zero included."""
+    return _intrinsic("copysign", size, sign)
+
+
+def _intrinsic(operation: str, first: Lanes, *others: Lanes | float) -> Lanes:
+    """What every target has as one or two instructions for all lanes; llvmlite declares none for vectors."""
+    vector = vector_ir(first.dtype)
+    name = f"llvm.{operation}.v{vector.count}f{first.dtype.bitwidth}"
+    kind = ir.FunctionType(vector, [vector] * (1 + len(others)))
+    function = cgutils.get_or_insert_function(first.builder.module, kind, name)
+    return first._new(first.builder.call(function, [first.value, *(first._operand(other) for other in others)]))
 
 
 def select(condition: Lanes, yes: Lanes | float, no: Lanes | float) -> Lanes:
