@@ -209,7 +209,7 @@ def leaky_relu(x: Lanes, slope: Lanes) -> Lanes:
     return select(x <= 0.0, slope * x, x)
 
 
-def _exp_of_minus_magnitude(x: Lanes) -> tuple[Lanes, Lanes]:
+def exp_of_minus_magnitude(x: Lanes) -> tuple[Lanes, Lanes]:
     """z = |x|, bounded where its exponential has become 0, and exp(-z)."""
     z = _magnitude(x, -EXP_RANGE[x.dtype.bitwidth][0])
     return z, _exp(-z)
@@ -218,7 +218,7 @@ def _exp_of_minus_magnitude(x: Lanes) -> tuple[Lanes, Lanes]:
 @formula
 def logistic(x: Lanes) -> Lanes:
     """``1 / (1 + exp(-x))`` within 3 ulp, on the far left too."""
-    _, e = _exp_of_minus_magnitude(x)
+    _, e = exp_of_minus_magnitude(x)
     return select(x < 0.0, e, 1.0) / (e + 1.0)
 
 
@@ -264,7 +264,7 @@ def gelu(x: Lanes) -> Lanes:
 @formula
 def silu(x: Lanes) -> Lanes:
     """``x logistic(x)`` within 4 ulp, and where the logistic is denormal within |x| times its step; 0 at -infinity."""
-    z, e = _exp_of_minus_magnitude(x)
+    z, e = exp_of_minus_magnitude(x)
     return fma(-z, e / (e + 1.0), relu.write(x))  # as above
 
 
@@ -310,7 +310,7 @@ def gelu_backward(dy: Lanes, x: Lanes) -> Lanes:
 @formula
 def silu_backward(dy: Lanes, x: Lanes) -> Lanes:
     """``dy s (1 + x (1 - s))`` with s = logistic(x), of the input; 0 at -infinity, dy at infinity."""
-    z, e = _exp_of_minus_magnitude(x)
+    z, e = exp_of_minus_magnitude(x)
     larger_share = 1.0 / (e + 1.0)
     return _times_reflected(dy, x, e * larger_share * fma(z, larger_share, -1.0))
 
