@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .simd import Lanes, absolute, copysign, fma, formula, select
+from .simd import Lanes, absolute, copysign, fma, formula, select, sqrt
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the upper one has so few bits that a whole number times it is exact.
@@ -328,3 +328,34 @@ def l2_gradient(dw: Lanes, w: Lanes, l2: Lanes) -> Lanes:
 def sgd(w: Lanes, dw: Lanes, learning_rate: Lanes, l2: Lanes) -> Lanes:
     """``w - learning_rate (dw + l2 w)``, two roundings."""
     return fma(-learning_rate, fma(l2, w, dw), w)
+
+
+@formula
+def momentum_state(m: Lanes, g: Lanes, old: Lanes, new: Lanes) -> Lanes:
+    """``old m + new g``, the gradients' running sum or mean."""
+    return fma(old, m, new * g)
+
+
+@formula
+def second_state(v: Lanes, g: Lanes, old: Lanes, new: Lanes) -> Lanes:
+    """``old v + new g^2``."""
+    return fma(new * g, g, old * v)
+
+
+@formula
+def momentum(w: Lanes, m: Lanes, g: Lanes, first_share: Lanes, gradient_share: Lanes) -> Lanes:
+    """``w - (first_share m + gradient_share g)``; with a gradient_share that is not 0 Nesterov's."""
+    return w - fma(first_share, m, gradient_share * g)
+
+
+@formula
+def adaptive(w: Lanes, m: Lanes, v: Lanes, first_share: Lanes, epsilon: Lanes, keep: Lanes) -> Lanes:
+    """``keep w - first_share m / (sqrt(v) + epsilon)``, the division first."""
+    return fma(-first_share, m / (sqrt(v) + epsilon), keep * w)
+
+
+@formula
+def clip_factor(norm_squared: Lanes, max_norm: Lanes) -> Lanes:
+    """``min(1, max_norm / sqrt(norm_squared))`` for a max_norm above 0; 1 where the norm is 0, NaN goes through."""
+    factor = max_norm / sqrt(norm_squared)
+    return select(factor > 1.0, 1.0, factor)
