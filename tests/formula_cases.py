@@ -33,9 +33,10 @@ def on_scalars({names}, out):
 """
 
 
-def mapped(formula: Any, operands: int, scalars: int = 0) -> Any:
+def mapped(formula: Any, operands: int, scalars: int = 0, nan_bits: bool = False) -> Any:
     """A function over flat arrays, and numbers behind them: `formula` on vectors, with the numbers as scalars, and
-    on scalars throughout, which must give the same bits."""
+    on scalars throughout, which must give the same bits; those of a NaN only where `nan_bits` says so: arithmetic on
+    NaNs gives either operand's."""
     arrays, numbers = [f"a{k}" for k in range(operands)], [f"s{k}" for k in range(scalars)]
     text = TEXT.format(
         names=", ".join(arrays + numbers),
@@ -53,8 +54,10 @@ def mapped(formula: Any, operands: int, scalars: int = 0) -> Any:
         results = [np.empty_like(values[0]) for _ in forms]
         for form, result in zip(forms, results, strict=True):
             form(*given, result)
-        assert_same_bits(results[1], results[0])
-        return results[0]
+        vectors, elements = results
+        same_nan = np.isnan(vectors) & np.isnan(elements) & (not nan_bits)
+        assert_same_bits(elements[~same_nan], vectors[~same_nan])
+        return vectors
 
     return both
 

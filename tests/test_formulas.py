@@ -17,8 +17,8 @@ exp = mapped(formulas.exp, 1)
 log = mapped(formulas.log, 1)
 expm1 = mapped(formulas.expm1, 1)
 log1p_of_small = mapped(formulas.log1p_of_small, 1)
-relu = mapped(formulas.relu, 1)
-relu_mask = mapped(formulas.relu_mask, 2)
+relu = mapped(formulas.relu, 1, nan_bits=True)
+relu_mask = mapped(formulas.relu_mask, 2, nan_bits=True)
 
 sgd = mapped(formulas.sgd, 2, scalars=2)
 

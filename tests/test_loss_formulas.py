@@ -44,14 +44,14 @@ def exact_cross_entropy(z: Any, t: Any) -> Any:
 @pytest.mark.parametrize("dtype", WITH_WIDER)
 def test_binary_cross_entropy_within_four_ulp(dtype: Any) -> None:
     """A sum of terms that are never negative, each within 4 ulp, hard labels or soft."""
-    z, t = grid(np.linspace(-80, 80, 10_001), [0.0, 1e-3, 0.25, 0.5, 0.9, 1.0], dtype)
+    z, t = grid(np.linspace(-80, 80, 10_001), [0.0, 1e-3, 0.25, 0.5, 0.9, 0.999, 1.0], dtype)
     assert_ulps(binary_cross_entropy(z, t), exact_cross_entropy(z, t), 4)
 
 
 @pytest.mark.parametrize("dtype", WITH_WIDER)
 def test_binary_cross_entropy_gradient(dtype: Any) -> None:
     """To an eps of the largest term, which is at most 1; with a hard label to 4 ulp, however small the result."""
-    z, t = grid(np.linspace(-80, 80, 10_001), [0.0, 1e-3, 0.25, 0.5, 0.9, 1.0], dtype)
+    z, t = grid(np.linspace(-80, 80, 10_001), [0.0, 1e-3, 0.25, 0.5, 0.9, 0.999, 1.0], dtype)
     actual, wide = binary_cross_entropy_gradient(z, t), z.astype(WIDE)
     exact = np.where(z < 0, np.exp(wide) / (1 + np.exp(wide)) - t, (1 - t.astype(WIDE)) - 1 / (1 + np.exp(wide)))
     assert (np.abs(actual - exact) <= 1.5 * eps(dtype)).all()

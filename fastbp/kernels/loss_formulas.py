@@ -5,24 +5,31 @@ A loss and its derivative in one loop share their exponential: both write the sa
 
 from __future__ import annotations
 
-from .formulas import exp, exp_of_minus_magnitude, log, log1p_of_small, relu
+from .formulas import exp, exp_of_minus_magnitude, log, log1p_of_small
 from .simd import Lanes, absolute, fma, formula, select
+
+
+def _share_against(z: Lanes, t: Lanes) -> Lanes:
+    """The target's share of the class that z speaks against; 1 - t is exact from 1/2 on, where it can be small."""
+    return select(z > 0.0, 1.0 - t, t)
 
 
 @formula
 def binary_cross_entropy(z: Lanes, t: Lanes) -> Lanes:
-    """``max(z, 0) - t z + log(1 + exp(-|z|))``, t in [0, 1], within 4 ulp; not finite where z is not."""
+    """``max(z, 0) - t z + log(1 + exp(-|z|))`` within 4 ulp, t in [0, 1]; infinity or NaN where z is infinite.
+
+    As ``|z| (1 - t or t) + log(1 + exp(-|z|))``: neither term is negative, so nothing cancels.
+    """
     _, e = exp_of_minus_magnitude(z)
-    rest: Lanes = log1p_of_small.write(e)
-    return fma(-t, z, relu.write(z)) + rest
+    return fma(absolute(z), _share_against(z, t), log1p_of_small.write(e))
 
 
 @formula
 def binary_cross_entropy_gradient(z: Lanes, t: Lanes) -> Lanes:
-    """``logistic(z) - t``, right of 0 by way of logistic(-z): where t is 1 the small difference is then exact too."""
+    """``logistic(z) - t``; within 4 ulp where t is 0 or 1, however small the difference: logistic(-|z|) is not."""
     _, e = exp_of_minus_magnitude(z)
-    smaller_share = e / (e + 1.0)
-    return select(z > 0.0, (1.0 - t) - smaller_share, smaller_share - t)
+    difference = _share_against(z, t) - e / (e + 1.0)
+    return select(z > 0.0, difference, -difference)
 
 
 @formula
