@@ -4,11 +4,12 @@
     history = net.fit(X, y, epochs=10, batch_size=128, learning_rate=0.1, l2=1e-4)
     net.score(X_test, y_test)
 
-`fastbp.kernels` offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the
-same mathematics in plain NumPy, `fastbp.threads` the number of threads.
+`fastbp.optimizers` and `fastbp.learning_rates` hold what `MLP.fit` takes beside names and numbers. `fastbp.kernels`
+offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the same mathematics in
+plain NumPy, `fastbp.threads` the number of threads.
 """
 
-from . import datasets, kernels, reference, threads
+from . import datasets, kernels, learning_rates, optimizers, reference, threads
 from .checkpoint import CheckpointError
 from .functional import (
     affine_backward,
@@ -20,7 +21,7 @@ from .functional import (
     softmax_cross_entropy,
 )
 from .gradients import gradcheck
-from .network import MLP, Gradient, load
+from .network import MLP, Gradient, SampleGradients, load
 from .training import DivergenceError, History, warmup
 from .version import __version__
 
@@ -30,6 +31,7 @@ __all__ = [
     "DivergenceError",
     "Gradient",
     "History",
+    "SampleGradients",
     "__version__",
     "affine_backward",
     "affine_forward",
@@ -37,7 +39,9 @@ __all__ = [
     "datasets",
     "gradcheck",
     "kernels",
+    "learning_rates",
     "load",
+    "optimizers",
     "reference",
     "relu_backward",
     "relu_forward",

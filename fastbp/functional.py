@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import threads, validation
+from .kernels import activations
 from .kernels import operations as op
 from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU
-from .passes import EXP_COST, LOSS_OPERATION
-from .program import Program, Strand, run
+from .kernels.optimizers import PENALTY, SGD
+from .program import Program, Strand, rates_of, run
 from .schedule import Machine, Product, RowWise, chain, cheapest, side_by_side, tuning
+from .writer import CROSS_ENTROPY, EXP_COST
 
 Array = NDArray[Any]
 LEAST_WORTH_SPLITTING = 1 << 18  # entries of an element-wise operation: below, memory is faster than waking a thread
@@ -181,7 +183,7 @@ def relu_forward(x: ArrayLike) -> Array:
     array = validation.real_array("x", x)
     dtype = validation.compute_dtype(array)
     y = np.empty(array.shape, dtype)
-    _elementwise(op.RELU_FORWARD, dtype, a=validation.kernel_array(array, dtype), c=y)
+    _elementwise(op.ACTIVATE, dtype, a=validation.kernel_array(array, dtype), c=y)
     return y
 
 
@@ -216,7 +218,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     dtype = validation.compute_dtype(gradient, output)
     dx = np.empty(gradient.shape, dtype)
     gradient, output = (validation.kernel_array(array, dtype) for array in (gradient, output))
-    _elementwise(op.RELU_BACKWARD, dtype, a=gradient, b=output, c=dx)
+    _elementwise(op.ACTIVATE_BACKWARD, dtype, a=gradient, b=output, c=dx)
     return dx
 
 
@@ -260,26 +262,29 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
     learning_rate = validation.rate("learning_rate", learning_rate, native)
     l2 = validation.rate("l2", l2, native)
     target = validation.kernel_array(W, native)
-    _elementwise(op.SGD_FLAT, native, a=validation.kernel_array(gradient, native), c=target,
-                 learning_rate=learning_rate, l2=l2)  # fmt: skip
+    _elementwise(op.UPDATE, native, a=validation.kernel_array(gradient, native), c=target,
+                 rates=rates_of(native, learning_rate=learning_rate, l2=l2))  # fmt: skip
     if target is not W:
         W[...] = target
 
 
 def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None,
-                 learning_rate: float = 0.0, l2: float = 0.0) -> None:  # fmt: skip
+                 rates: Array | None = None) -> None:  # fmt: skip
     if c.size:
         program = _elementwise_program(code, c.size, dtype, threads.count())
         flat = a.reshape(-1)
         run(program, inputs=flat, parameters=flat if b is None else b.reshape(-1), activations=c.reshape(-1),
-            gradient=flat, learning_rate=learning_rate, l2=l2)  # fmt: skip
+            gradient=flat, rates=rates)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=256)
 def _elementwise_program(code: int, count: int, dtype: np.dtype[Any], number: int) -> Program:
+    """Rows of one entry each, cut among threads."""
     parts = 1 if count < LEAST_WORTH_SPLITTING else number
     step = -(-count // parts)
-    fields = {"code": code, "a_buffer": op.INPUTS, "b_buffer": op.PARAMETERS, "c_buffer": op.ACTIVATIONS}
+    fields = {"code": code, "kind": SGD if code == op.UPDATE else activations.RELU, "lda": 1, "ldc": 1, "column_end": 1,
+              "penalised": PENALTY,
+              "a_buffer": op.INPUTS, "b_buffer": op.PARAMETERS, "c_buffer": op.ACTIVATIONS}  # fmt: skip
     phase = [[{**fields, "row_begin": at, "row_end": min(at + step, count)}] for at in range(0, count, step)]
     return Program.of([phase], 1, parts)
 
@@ -321,26 +326,26 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
     dtype = validation.compute_dtype(z)
     t = validation.labels("labels", labels, n, classes, dtype)
     z, dlogits = validation.kernel_array(z, dtype), np.empty((n, classes), dtype)
-    losses, mean = np.empty(n, dtype), np.empty(1)
-    form = "labels" if t.ndim == 1 else "probabilities"
+    losses, sums = np.empty(n, dtype), np.empty(2)
+    form = "labels" if t.ndim == 1 else "targets"
     program = _loss_program(n, classes, dtype, threads.count(), form, tuning())
     run(program, inputs=z.reshape(-1), parameters=losses, activations=dlogits.reshape(-1), gradient=losses,
-        targets=t.reshape(-1) if t.ndim == 2 else None, labels=t if t.ndim == 1 else None, losses=mean,
-        scale=1.0 / n)  # fmt: skip
-    return float(mean[0]), dlogits
+        targets=t.reshape(-1) if t.ndim == 2 else None, labels=t if t.ndim == 1 else None, sums=sums,
+        rates=rates_of(dtype, scale=1.0 / n))  # fmt: skip
+    return float(sums[0] / n), dlogits
 
 
 @functools.lru_cache(maxsize=256)
 def _loss_program(n: int, classes: int, dtype: np.dtype[Any], count: int, form: str, forced: Any) -> Program:
     fields = (
-        ("code", LOSS_OPERATION[form]), ("lda", classes), ("a_buffer", op.INPUTS), ("b_buffer", op.TARGETS),
+        ("code", CROSS_ENTROPY[form]), ("lda", classes), ("a_buffer", op.INPUTS), ("b_buffer", op.TARGETS),
         ("c_buffer", op.ACTIVATIONS), ("y_buffer", op.PARAMETERS),
     )  # fmt: skip
     rows = RowWise(n, fields, EXP_COST * (1 + classes / Machine(dtype, 1).lanes))
-    mean = {"code": op.MEAN_LOSS, "depth": n, "a_buffer": op.PARAMETERS}
+    total = {"code": op.SUM_UP, "depth": n, "a_buffer": op.PARAMETERS}
 
     def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
         time, phases = chain([rows], machine)
-        return time, [*phases, [[mean]]]
+        return time, [*phases, [[total]]]
 
     return cheapest(write, dtype, count, n + SCRATCH)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import checkpoint, passes, validation
-from .parameters import Layout, initialise
-from .program import aligned, run, scratch
+from . import fitting, passes, saving, validation
+from .activations import ACTIVATIONS
+from .kernels.dropout import STREAM, UNITS
+from .learning_rates import LearningRate
+from .losses import LOSSES
+from .optimizers import Optimizer
+from .parameters import initialise
+from .program import aligned, rates_of, run, scratch
 from .rows import Rows, most_rows
 from .schedule import threads_for, tuning
-from .training import History, Training
+from .training import History, Memory, Plan, Training
+from .writer import Activations, StepForm
 
 Array = NDArray[Any]
-ACTIVATIONS = ("relu", "identity")
-LOSSES = ("softmax_cross_entropy",)
-OPTIMIZERS = ("sgd",)
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,50 @@ class Gradient:
     inputs: Array
 
 
+@dataclass(frozen=True)
+class SampleGradients:
+    """Loss of each row and its derivatives, without penalty.
+
+    Attributes
+    ----------
+    losses : array (n,)
+    weights : list of array (n, fan_in, fan_out)
+    biases : list of array (n, fan_out)
+    inputs : array (n, features)
+    """
+
+    losses: Array
+    weights: list[Array]
+    biases: list[Array]
+    inputs: Array
+
+
 class MLP:
-    """Multilayer perceptron: affine layers with an activation between them, softmax with cross-entropy behind.
+    """Multilayer perceptron: affine layers with activations between them, and a loss behind.
 
     Parameters
     ----------
     sizes : sequence of int
-        Features of the input, of every hidden layer, and the number of classes.
-    activation : {"relu", "identity"}
-        Behind every layer but the last.
-    loss : {"softmax_cross_entropy"}
+        Features of the input, of every hidden layer, and the number of outputs: of classes, or of targets.
+    activation : str or sequence of str
+        Behind every layer but the last, one for all or one for each: "relu", "identity", "logistic", "tanh",
+        "leaky_relu", "gelu" (by the error function) or "silu".
+    loss : str
+        Of the logits, the last layer's sums, and the targets; see Notes.
     dtype : {"float32", "float64"}
         Of the parameters and all arithmetic.
     seed : int, numpy.random.Generator or None
-        Initial weights and the row order of every epoch come from it.
+        Initial weights, the row order of every epoch and dropout come from it.
     input_shift, input_scale : float or array_like (features,), optional
         Inputs become ``(x - input_shift) * input_scale``; saved with the model.
+    initializer : str or sequence of array_like, optional
+        "he", "glorot" (normal), "he_uniform" or "glorot_uniform" for all weights, biases 0; or the arrays themselves:
+        ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ for layers of the ReLU kind ("relu", "leaky_relu", "gelu",
+        "silu"), else Glorot normal [2]_.
+    leaky_slope : float, default 0.01
+        Of "leaky_relu" below 0.
+    huber_delta : float, default 1
+        Where "huber" goes from a parabola to straight lines.
 
     Attributes
     ----------
@@ -79,7 +109,19 @@ class MLP:
 
     Notes
     -----
-    Weights start as He normal [1]_ (Glorot normal [2]_ for "identity"), biases as 0.
+    With logits z and targets t, a row's loss is
+
+    - "softmax_cross_entropy": ``log sum exp(z) - sum t z``; t a class index, or a row of probabilities
+    - "binary_cross_entropy": the mean over outputs of ``log(1 + exp(z)) - t z``, t from 0 to 1;
+      "binary_cross_entropy_sum": their sum
+    - "mean_squared_error": the mean of ``(z - t)^2``; "half_squared_error": half of it
+    - "mean_absolute_error": the mean of ``|z - t|``
+    - "huber": the mean of ``(z - t)^2 / 2`` up to a distance of delta, then ``delta (|z - t| - delta / 2)``
+    - "poisson_deviance": the mean of ``2 (t log(t / m) - t + m)``, m = exp(z), t at least 0;
+      "half_poisson_deviance_sum": half their sum
+
+    and the loss is the mean over rows, or ``sum w loss / sum w`` with weights w. Sums over outputs and halves are
+    scikit-learn's.
 
     .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
     .. [2] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward networks", AISTATS 2010.
@@ -94,22 +136,35 @@ class MLP:
     True
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str = "relu", loss: str = "softmax_cross_entropy",
-                 dtype: DTypeLike = "float32", seed: int | np.random.Generator | None = None,
-                 input_shift: ArrayLike | None = None, input_scale: ArrayLike | None = None):  # fmt: skip
+    def __init__(self, sizes: Sequence[int], activation: str | Sequence[str] = "relu",
+                 loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
+                 seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
+                 input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
+                 leaky_slope: float = 0.01, huber_delta: float = 1.0):  # fmt: skip
         self.sizes = validation.layer_sizes(sizes)
-        self.activation = validation.choice("activation", activation, ACTIVATIONS)
-        self.loss_name = validation.choice("loss", loss, LOSSES)
+        self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
+        self.loss_name = validation.choice("loss", loss, tuple(LOSSES))
         self.dtype = validation.float_dtype(dtype)
+        self.leaky_slope = validation.number("leaky_slope", leaky_slope)
+        self.huber_delta = validation.number("huber_delta", huber_delta, float(np.finfo(self.dtype).tiny))
         self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
-        self._fits = _OneThreadAtATime()
-        self._network = passes.network(self.sizes, self.activation == "relu")
+        self._fits = fitting.OneThreadAtATime()
+        self._memory = Memory()  # of partial_fit
+        hidden = len(self.sizes) - 2
+        names = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
+        self._loss = LOSSES[self.loss_name]
+        self._network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in names), self._loss)
+        self._constants = {"share": self._loss.share_of(self.sizes[-1]), "slope": self.leaky_slope,
+                           "delta": self.huber_delta}  # fmt: skip
+        self._rates = rates_of(self.dtype, **self._constants)
         self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self._parameters = aligned(self._network.layout.total, self.dtype)
-        initialise(self._network.layout, self._parameters, self.rng, self._network.rectified)
+        last = self.activation if isinstance(self.activation, str) else (*names, "identity")[max(0, hidden - 1)]
+        of_layers = ["he" if ACTIVATIONS[name].he else "glorot" for name in (*names, last)]
+        initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
 
     def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
@@ -144,7 +199,7 @@ class MLP:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, or of other outputs."""
         return self.sizes[-1]
 
     # ---- forward ----
@@ -167,41 +222,77 @@ class MLP:
         ValueError, TypeError
             A wrong shape or dtype, no rows, NaN or infinity.
         """
-        return self._forward(X, probabilities=False)
+        return self._forward(X, outputs=False)
+
+    def outputs(self, X: ArrayLike) -> Array:
+        """What the logits stand for, (n, outputs): their softmax for "softmax_cross_entropy", the logistic function of
+        them for "binary_cross_entropy", their exponential for "poisson_deviance", else themselves; errors as for
+        `logits`."""
+        return self._forward(X, outputs=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Softmax of the logits, (n, classes); parameters and errors as for `logits`."""
-        return self._forward(X, probabilities=True)
+        """Probabilities, (n, outputs): `outputs` of a network that tells classes apart; another raises ValueError."""
+        if not self._loss.classifies:
+            raise ValueError(f"predict_proba: got a network whose loss is {self.loss_name}, expected one of classes")
+        return self._forward(X, outputs=True)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """Index of the largest logit of each row, the lowest on ties, (n,) int64; errors as for `logits`."""
-        predictions: NDArray[np.int64] = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
-        return predictions
+    def predict(self, X: ArrayLike) -> Array:
+        """The answer for each row; errors as for `logits`.
+
+        Returns
+        -------
+        array
+            "softmax_cross_entropy": the index of the largest logit, the lowest on ties, (n,) int64.
+            "binary_cross_entropy": 1 where the probability is above one half, else 0, (n, outputs) int64.
+            Else `outputs`, (n, outputs). With one output (n,).
+        """
+        if self._loss.targets == "classes":
+            labels: Array = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
+            return labels
+        found: Array = (self.logits(X) > 0).astype(np.int64) if self._loss.classifies else self.outputs(X)
+        return found[:, 0] if found.shape[1] == 1 else found
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Share of the rows whose prediction is right; y holds class indices, or probabilities by their argmax."""
-        rows = self._rows("X", X)
-        labels = self._labels("y", y, rows.count)
-        wanted = labels if labels.ndim == 1 else labels.argmax(axis=1)
-        return float(np.mean(self.predict(X) == wanted))
+        """How well the predictions agree with y: the share of rows that are right, in all outputs; of a network for
+        numbers the coefficient of determination R^2, the mean over outputs.
 
-    def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0) -> float:
-        """Mean cross-entropy over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
+        For softmax y holds class indices, or probabilities by their argmax; for binary outputs what is above one half
+        counts as 1. R^2 is ``1 - sum (y - prediction)^2 / sum (y - mean)^2``; where all y are the same it is 1 if the
+        predictions are right, else 0.
+        """
         rows = self._rows("X", X)
-        labels = self._labels("y", y, rows.count)
+        targets = self._targets("y", y, rows.count)
+        found = self.predict(X)
+        if self._loss.targets == "classes":
+            return float(np.mean(found == (targets if targets.ndim == 1 else targets.argmax(axis=1))))
+        found = found.reshape(targets.shape)
+        if self._loss.classifies:
+            return float(np.mean((found == (targets > 0.5)).all(axis=1)))
+        wanted = targets.astype(np.float64)
+        missed, spread = np.square(wanted - found).sum(axis=0), np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.where(spread > 0, 1 - missed / spread, missed == 0).mean())
+
+    def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
+        """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
+        rows = self._rows("X", X)
+        targets = self._targets("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
+        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
         losses = np.empty(rows.count, self.dtype)
         number = threads_for(2.0 * rows.count * self._parameters.size)
 
         def call(begin: int, end: int, **operands: Any) -> None:
-            form, chosen = _labels_of(labels, begin, end)
+            form, chosen = _targets_of(targets, begin, end)
             program = passes.losses(self._network, end - begin, self.dtype, number, form, tuning())
-            run(program, gradient=losses[begin:end], **operands, **chosen)
+            run(program, gradient=losses[begin:end], rates=self._rates, **operands, **chosen)
 
         self._over_parts(rows, call)
-        return self._objective(losses, l2)
+        if weights is not None:
+            losses *= weights
+        return self._objective(losses, weights, l2)
 
-    def _forward(self, X: ArrayLike, probabilities: bool) -> Array:
+    def _forward(self, X: ArrayLike, outputs: bool) -> Array:
         rows = self._rows("X", X)
         count, classes, dtype, most = rows.count, self.sizes[-1], self.dtype, self._rows_at_once
         out, forced = np.empty((count, classes), dtype), tuning()
@@ -209,26 +300,33 @@ class MLP:
         number = threads_for(2.0 * count * self._parameters.size)
         for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
             end = min(count, begin + most)
-            program = passes.forward(self._network, end - begin, dtype, number, probabilities, forced)
+            program = passes.forward(self._network, end - begin, dtype, number, outputs, forced)
             activations = scratch(program.activations, dtype)
             run(program, inputs=rows.between(begin, end, checked=False), parameters=self._parameters,
-                activations=activations, gradient=flat[begin * classes : end * classes])  # fmt: skip
+                activations=activations, gradient=flat[begin * classes : end * classes], rates=self._rates)  # fmt: skip
             if not math.isfinite(sum(activations[program.probes].tolist())):
                 rows.between(begin, end)  # NaN and infinity are refused; only large are well
         return out
 
     # ---- backward ----
 
-    def gradient(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0) -> Gradient:
+    def gradient(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None,
+                 dropout: float = 0.0, dropout_key: int = 0) -> Gradient:  # fmt: skip
         """Loss and its gradient by back-propagation, of the weights, the biases and the inputs.
 
         Parameters
         ----------
         X : array_like (n, features)
-        y : array_like (n,) or (n, classes)
-            Class indices, or rows of probabilities.
+        y : array_like (n,) or (n, outputs)
+            Class indices, or rows of probabilities; for other losses the targets, (n,) if there is one output.
         l2 : float, default 0
             Weight of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
+        sample_weight : array_like (n,), optional
+            At least 0. The loss is then ``sum w loss / sum w``; of rows that all weigh 0 it is 0.
+        dropout : float, default 0
+            Share of the hidden outputs that are 0, the others divided by ``1 - dropout``.
+        dropout_key : int, default 0
+            Which of them follows from this number and from row, layer and unit: to verify the gradient by.
 
         Returns
         -------
@@ -249,59 +347,114 @@ class MLP:
         ([(2, 3), (3, 2)], (2, 2))
         """
         rows = self._rows("X", X)
-        labels = self._labels("y", y, rows.count)
+        targets = self._targets("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
+        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        dropout = validation.number("dropout", dropout, 0.0, 1.0, below=True)
+        key = validation.whole_number("dropout_key", dropout_key, 0)
         flat = np.empty(self.parameters.size, self.dtype)
         losses = np.empty(rows.count, self.dtype)
         inputs = np.empty((rows.count, self.sizes[0]), self.dtype)
         number = threads_for(6.0 * rows.count * self._parameters.size)
+        rates = rates_of(self.dtype, **self._constants, scale=1.0 / _total(weights, rows.count))
 
         def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
-            form, chosen = _labels_of(labels, begin, end)
+            kind, chosen = _targets_of(targets, begin, end)
+            form = StepForm(kind, weights is not None, threshold=int(dropout * UNITS))
             program = passes.gradient(self._network, end - begin, self.dtype, number, form, begin > 0, tuning())
-            run(program, activations=activations, gradient=flat, scale=1.0 / rows.count, **operands, **chosen)
-            at = passes.Activations(self._network, end - begin, self.dtype)
+            run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
+                weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
+            at = Activations(self._network, end - begin, self.dtype, dropout > 0)
             losses[begin:end] = activations[at.losses : at.losses + end - begin]
             part = inputs[begin:end]
             part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
 
-        self._over_parts(rows, call)
+        self._over_parts(rows, call, dropout > 0)
         if self.input_scale is not None:
             inputs *= self.input_scale
         if l2:
             run(passes.add_l2(self._network), inputs=self.parameters, parameters=self.parameters, activations=flat,
-                gradient=flat, l2=l2)  # fmt: skip
+                gradient=flat, rates=rates_of(self.dtype, l2=l2))  # fmt: skip
         layout = self._network.layout
-        return Gradient(self._objective(losses, l2), layout.weights(flat), layout.biases(flat), inputs)
+        return Gradient(self._objective(losses, weights, l2), layout.weights(flat), layout.biases(flat), inputs)
 
-    def _objective(self, losses: Array, l2: float) -> float:
+    def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
+        """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
+
+        Takes n times the memory of the parameters. Parameters and errors as for `gradient`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 3, 2), seed=0, dtype="float64")
+        >>> g = net.sample_gradients([[0.5, -1.0], [2.0, 0.25]], [0, 1])
+        >>> [dW.shape for dW in g.weights], g.losses.shape
+        ([(2, 2, 3), (2, 3, 2)], (2,))
+        """
+        rows = self._rows("X", X)
+        targets = self._targets("y", y, rows.count)
+        n, fans = rows.count, self._network.layout.fans
+        weights = [np.empty((n, fan_in, fan_out), self.dtype) for fan_in, fan_out in fans]
+        biases = [np.empty((n, fan_out), self.dtype) for _, fan_out in fans]
+        losses, inputs = np.empty(n, self.dtype), np.empty((n, self.sizes[0]), self.dtype)
+        rates, number = rates_of(self.dtype, **self._constants, scale=1.0), threads_for(6.0 * n * self._parameters.size)
+        flat = np.empty(self.parameters.size, self.dtype)
+
+        def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
+            form, chosen = _targets_of(targets, begin, end)
+            program = passes.gradient(self._network, end - begin, self.dtype, number, StepForm(form), False,
+                                      tuning())  # fmt: skip
+            run(program, activations=activations, gradient=flat, rates=rates, **operands, **chosen)
+            at, count = Activations(self._network, end - begin, self.dtype), end - begin
+
+            def matrix(start: int, width: int) -> Array:
+                return activations[start : start + count * width].reshape(count, width)
+
+            losses[begin:end] = matrix(at.losses, 1)[:, 0]
+            inputs[begin:end] = matrix(at.gradient(-1), self.sizes[0])
+            for layer, (fan_in, fan_out) in enumerate(fans):
+                into = matrix(at.output(layer - 1), fan_in) if layer else operands["inputs"].reshape(count, fan_in)
+                biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
+                np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
+
+        self._over_parts(rows, call)
+        if self.input_scale is not None:
+            inputs *= self.input_scale
+        return SampleGradients(losses, weights, biases, inputs)
+
+    def _objective(self, losses: Array, weights: Array | None, l2: float) -> float:
+        """Of weighted row losses."""
         with np.errstate(over="ignore"):  # to infinity
             penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
-            return float(losses.mean(dtype=np.float64)) + 0.5 * l2 * penalty
+            return float(losses.sum(dtype=np.float64) / _total(weights, len(losses))) + 0.5 * l2 * penalty
 
     # ---- training ----
 
-    def fit(self, X: ArrayLike, y: ArrayLike, epochs: int = 10, batch_size: int = 128, learning_rate: float = 0.1,
-            l2: float = 0.0, optimizer: str = "sgd", shuffle: bool = True,
-            validation_data: tuple[ArrayLike, ArrayLike] | None = None, progress: bool | None = None,
-            callbacks: Sequence[Callable[[MLP, History], object]] = ()) -> History:  # fmt: skip
-        """Train by minibatch stochastic gradient descent, from the parameters as they are.
+    def fit(self, X: ArrayLike, y: ArrayLike, epochs: int = 10, batch_size: int = 128,
+            learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
+            shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+            progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
+            sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
+            early_stopping: int | None = None, tol: float = 1e-4,
+            time_budget: float | None = None) -> History:  # fmt: skip
+        """Train by minibatches, from the parameters as they are.
 
         Parameters
         ----------
-        X : array_like (n, features)
+        X : array_like or sparse matrix (n, features)
             Used as it is: rows are converted, shifted and scaled as they are gathered, X is never copied whole.
-        y : array_like (n,) or (n, classes)
-            Class indices, or rows of probabilities.
+        y : array_like (n,) or (n, outputs)
+            As for `gradient`.
         epochs : int
             Passes over all rows.
         batch_size : int
             Rows a step; a short last minibatch is trained too, its mean taken over its own rows.
-        learning_rate : float
-            ``W -= learning_rate (dW + l2 W)``, ``b -= learning_rate db``.
+        learning_rate : float or fastbp.learning_rates.LearningRate, optional
+            By default the optimizer's: 0.1 for "sgd", "momentum" and "nesterov", 0.01 for "adagrad", else 0.001.
         l2 : float
             Weight of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
-        optimizer : {"sgd"}
+        optimizer : str or fastbp.optimizers.Optimizer
+            "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop" or "adagrad"; starts anew in each call.
         shuffle : bool
             Draw a new row order for each epoch.
         validation_data : (X, y), optional
@@ -310,6 +463,20 @@ class MLP:
             A progress bar; None: on a terminal only.
         callbacks : sequence of callable
             Called as ``callback(network, history)`` after each epoch; one that returns True ends the training.
+        sample_weight : array_like (n,), optional
+            At least 0; a minibatch's loss is ``sum w loss / sum w``.
+        dropout : float, default 0
+            Share of each hidden layer's outputs that are 0 in a step, drawn anew for each; the others are divided by
+            ``1 - dropout``, so that predictions need nothing of it.
+        max_grad_norm : float, optional
+            A gradient of all parameters, penalty included, that is longer is shortened to this norm.
+        early_stopping : int, optional
+            End after so many epochs in which the validation loss (the training loss, without validation data) did not
+            fall by `tol`. The parameters of the epoch with the lowest are kept, also where all epochs were needed.
+        tol : float
+            See `early_stopping`.
+        time_budget : float, optional
+            Seconds after which training ends, within an epoch too; checked about every 50 ms.
 
         Returns
         -------
@@ -332,40 +499,92 @@ class MLP:
         by side. Other threads may predict with a network while it is trained: safe, but the parameters they see are
         those of some step or, in part, of the one after it. A callback may call `fit` of its own network.
         """
-        validation.choice("optimizer", optimizer, OPTIMIZERS)
-        rows = self._rows("X", X)
-        labels = self._labels("y", y, rows.count)
-        calls = validation.as_list(callbacks)
-        if calls is None or not all(callable(callback) for callback in calls):
-            raise TypeError(f"callbacks: got {callbacks!r}, expected a sequence of callables")
-        held_out = None
-        if validation_data is not None:
-            held_out = self._validation_data(validation_data)
-        training = Training(
-            network=self._network, parameters=self.parameters, rows=rows, labels=labels, rng=self.rng,
-            epochs=validation.whole_number("epochs", epochs),
-            batch_size=validation.whole_number("batch_size", batch_size),
-            learning_rate=validation.rate("learning_rate", learning_rate, self.dtype),
-            l2=validation.rate("l2", l2, self.dtype), shuffle=validation.truth("shuffle", shuffle),
+        plan = fitting.plan(
+            self, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
+            shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
         )  # fmt: skip
+        calls = fitting.callbacks(callbacks)
+        held_out = None if validation_data is None else self._validation_data(validation_data)
+        stop = fitting.early_stopping(self, early_stopping, tol)
 
         def after_epoch(history: History) -> bool:
             if held_out is not None:
                 history.validation_loss.append(self.loss(*held_out))
                 history.validation_score.append(self.score(*held_out))
             answers = [callback(self, history) for callback in calls]  # all are called, whatever the first says
-            return any(answer is True for answer in answers)
+            return stop.after_epoch(history) or any(answer is True for answer in answers)
 
-        return self._fits.call(lambda: training.run(after_epoch, progress))
+        history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress)
+        stop.restore_best()
+        return history
+
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
+                    learning_rate: float | LearningRate | None = None, l2: float = 0.0,
+                    optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None, dropout: float = 0.0,
+                    max_grad_norm: float | None = None) -> History:  # fmt: skip
+        """Train on these rows once, in their order; the optimizer goes on from the last call of `partial_fit`.
+
+        It starts anew where another kind of optimizer is asked for. Parameters, errors and what is returned are those
+        of `fit`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> X, y = fastbp.datasets.quadrants(4000, seed=0)
+        >>> net = fastbp.MLP((2, 50, 4), seed=0)
+        >>> for begin in range(0, 4000, 100):
+        ...     history = net.partial_fit(X[begin : begin + 100], y[begin : begin + 100], 10, optimizer="adam")
+        >>> net.score(X, y) > 0.9
+        True
+        """
+        plan = fitting.plan(
+            self, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
+            shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
+        )  # fmt: skip
+        return self.train(X, y, plan, sample_weight=sample_weight, memory=self._memory)
+
+    def train(self, X: ArrayLike, y: ArrayLike, plan: Plan, *, sample_weight: ArrayLike | None = None,
+              memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
+              progress: bool | None = False) -> History:  # fmt: skip
+        """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        plan : fastbp.training.Plan
+            Its numbers are not checked.
+        memory : fastbp.training.Memory, optional
+            The optimizer's state, to go on from; else it starts anew.
+        after_epoch : callable, optional
+            Called with the history after each epoch; True ends the training.
+        """
+        rows = self._rows("X", X)
+        targets = self._targets("y", y, rows.count)
+        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        memory = Memory() if memory is None else memory
+
+        def train() -> History:
+            state = self.rng.bit_generator.state
+            key = int(self.rng.integers(2**63)) if plan.dropout else 0
+            training = Training(self._network, self.parameters, rows, targets, weights, plan, self._constants, memory,
+                                key)  # fmt: skip
+            try:
+                return training.run(after_epoch or (lambda history: False), progress)
+            except ValueError:  # NaN or infinity in X
+                self.rng.bit_generator.state = state
+                raise
+
+        return self._fits.call(train)
 
     def _validation_data(self, pair: Any) -> tuple[Array, Array]:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
             raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
         rows = self._rows("validation_data[0]", pair[0])
-        labels = self._labels("validation_data[1]", pair[1], rows.count)
+        targets = self._targets("validation_data[1]", pair[1], rows.count)
         for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
             rows.between(begin, min(rows.count, begin + rows.most))
-        return rows.source, labels
+        return rows.source, targets
 
     # ---- files ----
 
@@ -384,73 +603,36 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        self._check_class_names()
-        arrays = {"parameters": self.parameters}
-        arrays |= {name: value for name in SCALING if (value := getattr(self, name)) is not None}
-        state = self.rng.bit_generator.state if isinstance(self.rng.bit_generator, np.random.PCG64) else None
-        checkpoint.write(path, arrays, {
-            "sizes": list(self.sizes), "activation": self.activation, "loss": self.loss_name, "dtype": self.dtype.name,
-            "class_names": None if self.class_names is None else list(self.class_names), "random_state": state,
-        })  # fmt: skip
-
-    def _check_class_names(self) -> None:
-        if self.class_names is None:
-            return
-        if not isinstance(self.class_names, (tuple, list)):
-            raise TypeError(f"class_names: got {type(self.class_names).__name__}, expected a tuple of str")
-        if len(self.class_names) != self.classes:
-            raise ValueError(f"class_names: got {len(self.class_names)} names, expected {self.classes}, one a class")
+        saving.save(self, path)
 
     # ---- parts ----
 
     def _rows(self, name: str, X: ArrayLike) -> Rows:
         return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale)
 
-    def _labels(self, name: str, y: ArrayLike, rows: int) -> Array:
-        return validation.labels(name, y, rows, self.classes, self.dtype)
+    def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
+        """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
+        return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
 
-    def _over_parts(self, rows: Rows, call: Callable[..., None]) -> None:
+    def _over_parts(self, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
         """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
         most = self._rows_at_once
-        activations = scratch(passes.activations_size(self._network, min(most, rows.count), self.dtype), self.dtype)
+        size = passes.activations_size(self._network, min(most, rows.count), self.dtype, dropout)
+        activations = scratch(size, self.dtype)
         for begin in range(0, rows.count, most):
             end = min(rows.count, begin + most)
             call(begin, end, inputs=rows.between(begin, end), parameters=self.parameters, activations=activations)
 
 
-SCALING = ("input_shift", "input_scale")
+def _targets_of(targets: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
+    if targets.ndim == 1:
+        return "labels", {"labels": targets[begin:end]}
+    return "targets", {"targets": targets[begin:end].reshape(-1)}
 
 
-class _OneThreadAtATime:
-    """Keeps a second thread out of a network's `fit`: two would write the same parameters, each over the other's.
-
-    A pickled or deeply copied network gets a free one of its own; `copy.copy`, which shares the parameters, shares it.
-    """
-
-    def __init__(self) -> None:
-        self._locks: dict[int, threading.RLock] = {}  # by process: one that a fork left held has no thread to free it
-
-    def __reduce__(self) -> tuple[type[_OneThreadAtATime], tuple[()]]:
-        return _OneThreadAtATime, ()
-
-    def call(self, train: Callable[[], History]) -> History:
-        lock = self._locks.setdefault(os.getpid(), threading.RLock())
-        try:  # taken within it, for Ctrl-C may come as soon as the lock is taken
-            if not lock.acquire(blocking=False):
-                raise RuntimeError("fit: got a second call while another thread trains this network, expected one at "
-                                   "a time; wait for the first, or train a copy (copy.deepcopy)")  # fmt: skip
-            return train()
-        finally:
-            try:  # noqa: SIM105 (suppress() would be a call before the release, and Ctrl-C comes at calls)
-                lock.release()
-            except RuntimeError:  # another thread's
-                pass
-
-
-def _labels_of(labels: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
-    if labels.ndim == 1:
-        return "labels", {"labels": labels[begin:end]}
-    return "probabilities", {"targets": labels[begin:end].reshape(-1)}
+def _total(weights: Array | None, rows: int) -> float:
+    """What a sum over rows is divided by; 1 where no row counts."""
+    return float(rows if weights is None else weights.sum(dtype=np.float64) or 1.0)
 
 
 def _generator(seed: Any) -> np.random.Generator:
@@ -479,21 +661,4 @@ def load(path: str | os.PathLike[str]) -> MLP:
     fastbp.CheckpointError
         The file is another program's, truncated, tampered with, or of a newer format.
     """
-    arrays, metadata = checkpoint.read(path)
-    try:
-        parameters = arrays["parameters"]
-        sizes = validation.layer_sizes(metadata["sizes"])
-        validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
-        net = MLP(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], 0,
-                  *(arrays.get(name) for name in SCALING))  # fmt: skip
-        if parameters.dtype != net.dtype:
-            raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {net.dtype}")
-        net.parameters[...] = parameters
-        names = metadata["class_names"]
-        net.class_names = None if names is None else tuple(str(name) for name in names)
-        net._check_class_names()
-        if metadata["random_state"] is not None:
-            net.rng.bit_generator.state = metadata["random_state"]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
-    return net
+    return saving.load(path, MLP)

@@ -27,7 +27,8 @@ Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_LABELS = np.zeros(1, np.int64)
-NO_LOSSES = np.zeros(1)  # for programs that write none
+NO_SUMS = np.zeros(2)  # for programs that write none
+NO_KEY = np.uint64(0)
 
 
 @dataclass(frozen=True)
@@ -111,26 +112,30 @@ def run(
     activations: Array,
     gradient: Array,
     targets: Array | None = None,
+    weights: Array | None = None,
     labels: NDArray[np.int64] | None = None,
-    losses: NDArray[np.float64] | None = None,
-    learning_rate: float = 0.0,
-    l2: float = 0.0,
-    scale: float = 0.0,
+    sums: NDArray[np.float64] | None = None,
+    rates: Array | None = None,
+    key: int = 0,
     repeats: int = 1,
     input_step: int = 0,
-    label_step: int = 0,
+    row_step: int = 0,
     target_step: int = 0,
+    rate_step: int = 0,
 ) -> None:
-    """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype."""
+    """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype.
+
+    `weights` and `labels` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a step as
+    `operations.RATES` names them, by `rate_step`; `key` is what dropout's masks follow from.
+    """
     dtype = parameters.dtype
-    address, zero = _compiled(dtype)
+    address, no_rates = _compiled(dtype)
     team = program.threads if program.threads > 1 and threads.layer() is not None else 1
     arguments = (
-        address, program.table, repeats, input_step, label_step, target_step, inputs, parameters, activations,
-        gradient, parameters if targets is None else targets, NO_LABELS if labels is None else labels,
-        NO_LOSSES if losses is None else losses,
-        dtype.type(learning_rate) if learning_rate else zero,  # to make one takes 0.2 us
-        dtype.type(l2) if l2 else zero, dtype.type(scale) if scale else zero,
+        address, program.table, repeats, input_step, row_step, target_step, rate_step, inputs, parameters, activations,
+        gradient, parameters if targets is None else targets, parameters if weights is None else weights,
+        NO_LABELS if labels is None else labels, NO_SUMS if sums is None else sums,
+        no_rates if rates is None else rates, NO_KEY if key == 0 else np.uint64(key),
         _scratch.workspace(dtype, team, program.workspace),
     )  # fmt: skip
     if team == 1:
@@ -140,10 +145,18 @@ def run(
             steps.run_parallel(team, program.strands, program.phases, _counters(program.strands.size - 1), *arguments)
 
 
+def rates_of(dtype: np.dtype[Any], **numbers: float) -> Array:
+    """The numbers of one step by their names in `operations.RATES`, the others 0."""
+    rates = np.zeros(len(op.RATES), dtype)
+    for name, number in numbers.items():
+        rates[op.RATES.index(name)] = number
+    return rates
+
+
 @functools.lru_cache
-def _compiled(dtype: np.dtype[Any]) -> tuple[NDArray[np.uintp], Any]:
-    """The address of the compiled operations in an array, and the dtype's zero."""
-    return np.array([steps.perform.address(from_dtype(dtype))], np.uintp), dtype.type(0)
+def _compiled(dtype: np.dtype[Any]) -> tuple[NDArray[np.uintp], Array]:
+    """The address of the compiled operations in an array, and rates of 0."""
+    return np.array([steps.perform.address(from_dtype(dtype))], np.uintp), rates_of(dtype)
 
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:

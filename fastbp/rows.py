@@ -42,8 +42,8 @@ class Rows:
     ----------
     name : str
         What the argument is called in errors.
-    X : array_like (n_samples, features)
-        Of any real dtype and layout.
+    X : array_like or sparse matrix (n_samples, features)
+        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed.
     features : int
     dtype : numpy.dtype
         float32 or float64: what the kernels compute in.
@@ -56,7 +56,8 @@ class Rows:
         self.name, self.dtype, self.features = name, dtype, features
         self.source = source = matrix_of_rows(name, X, features)
         self.count = source.shape[0]
-        self._in_place = shift is None and scale is None and source.dtype == dtype and source.flags.carray
+        dense = isinstance(source, np.ndarray)
+        self._in_place = dense and shift is None and scale is None and source.dtype == dtype and source.flags.carray
         self._shift, self._scale = shift, scale
         self._stage: Array | None = None
 
@@ -86,7 +87,10 @@ class Rows:
         shift = np.zeros(self.features, self.dtype) if self._shift is None else self._shift
         scale = np.ones(self.features, self.dtype) if self._scale is None else self._scale
         stage, source, taken = self._stage[: len(rows)], self.source, rows
-        if not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
+        if not isinstance(source, np.ndarray):
+            source, taken = source[rows].toarray(), np.arange(len(rows))
+            source = source if source.dtype in GATHERED else source.astype(self.dtype)
+        elif not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
             kept = source.dtype.newbyteorder("=") if source.dtype.newbyteorder("=") in GATHERED else self.dtype
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], kept, ["C", "A", "W"])

@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import passes, program, threads, validation
+from .kernels import operations as op
+from .kernels.dropout import STEP_STEP, UNITS
+from .learning_rates import LearningRate
+from .optimizers import Optimizer
 from .program import Program, aligned
 from .rows import GATHERED, Rows, all_finite
 from .schedule import threads_for, tuning
+from .writer import Activations, Network, StepForm
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
@@ -52,84 +57,148 @@ class History:
 
 
 @dataclass
+class Plan:
+    """How to train: what `MLP.fit` and the estimators decide.
+
+    Attributes
+    ----------
+    order : callable
+        Called with the number of rows at the begin of each epoch: their order, (n,) int64, or None for as they are.
+    l2_per_weight : bool
+        Divide `l2` by the rows, or the sum of the weights, of each minibatch, as scikit-learn does its alpha.
+    dropout : float
+        Share of each hidden layer's outputs that are 0 in a step.
+    max_grad_norm : float or None
+        A longer gradient, penalty included, is shortened to this norm.
+    time_budget : float or None
+        Seconds after which training ends, at the next step boundary that Python sees.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: LearningRate
+    l2: float
+    optimizer: Optimizer
+    order: Callable[[int], NDArray[np.int64] | None]
+    l2_per_weight: bool = False
+    dropout: float = 0.0
+    max_grad_norm: float | None = None
+    time_budget: float | None = None
+
+
+class Memory:
+    """What an optimizer remembers from step to step: moments, and how many steps it has taken."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._kind: tuple[Any, ...] = ()
+        self._buffer = np.empty(0)
+
+    def buffer(self, optimizer: Optimizer, parameters: Array) -> Array:
+        """The gradient, and behind it the moments: kept if they are those of such an optimizer, else 0."""
+        length = program.round_up(parameters.size, parameters.dtype) * (1 + optimizer.states)
+        kind = (type(optimizer), parameters.dtype, length)
+        if kind != self._kind:
+            self.steps, self._kind, self._buffer = 0, kind, aligned(length, parameters.dtype)
+            self._buffer.fill(0)
+        return self._buffer
+
+    def forget(self) -> None:
+        self.steps, self._kind, self._buffer = 0, (), np.empty(0)
+
+
+@dataclass
 class Training:
     """One call of `MLP.fit`, its arguments checked."""
 
-    network: passes.Network
+    network: Network
     parameters: Array
     rows: Rows
-    labels: Array
-    rng: np.random.Generator
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    l2: float
-    shuffle: bool
+    targets: Array
+    weights: Array | None
+    plan: Plan
+    constants: dict[str, float]  # of `operations.RATES`: those that follow from the network
+    memory: Memory
+    key: int = 0
 
     def __post_init__(self) -> None:
-        self.labels = self.labels.copy()  # a callback may write into y, whose labels are checked but once
-        self.batch: int = min(self.batch_size, self.rows.count)
-        dtype = self.parameters.dtype
-        self._activations = aligned(passes.Activations(self.network, self.batch, dtype).of_training, dtype)
-        self._threads = threads_for(6.0 * self.epochs * self.rows.count * self.network.layout.total)
+        plan, dtype = self.plan, self.parameters.dtype
+        self.targets = self.targets.copy()  # a callback may write into y, whose labels are checked but once
+        self.batch: int = min(plan.batch_size, self.rows.count)
+        self._form = StepForm(
+            "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
+            int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
+        )  # fmt: skip
+        size = Activations(self.network, self.batch, dtype, plan.dropout > 0).of_training
+        self._activations = aligned(size, dtype)
+        fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
+        self._gradient = self.parameters if fused else self.memory.buffer(plan.optimizer, self.parameters)
+        self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
+        self._done = 0  # steps of this fit
+        self._deadline = math.inf
+        self._steady: dict[tuple[int, float], tuple[Array, Any, Any]] = {}
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
-        history = History()
-        before, random_state = np.empty_like(self.parameters), self.rng.bit_generator.state
+        history, plan = History(), self.plan
+        before = np.empty_like(self.parameters)
         start = time.perf_counter()
         with program.interrupt_held():
             program.prepare(self._step(self.batch), self.parameters.dtype)
             self.rows.prepare()
         history.compile_seconds = time.perf_counter() - start
-        with _progress_bar(progress, self.epochs * self.rows.count) as bar:
-            for epoch in range(self.epochs):
+        self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
+        plan.learning_rate.start()
+        with _progress_bar(progress, plan.epochs * self.rows.count) as bar:
+            for epoch in range(plan.epochs):
                 before[...] = self.parameters
-                order = self.rng.permutation(self.rows.count) if self.shuffle else None
                 start = time.perf_counter()
+                order = plan.order(self.rows.count)
                 try:
-                    total = self._epoch(order, bar)
+                    total, rows = self._epoch(order, bar)
                     diverged = not (np.isfinite(total) and all_finite(self.parameters))
                     if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
                         self.rows.check()
                 except ValueError:  # NaN or infinity in X: else seen as its rows are gathered, in the first epoch
                     self.parameters[...] = before
-                    self.rng.bit_generator.state = random_state
+                    self.memory.forget()
                     raise
                 if diverged:
                     what = "a parameter" if np.isfinite(total) else "the loss"
                     self.parameters[...] = before
+                    self.memory.forget()
                     raise DivergenceError(self._diverged(what, epoch))
                 history.seconds.append(time.perf_counter() - start)
-                history.samples_per_second.append(self.rows.count / history.seconds[-1])
-                history.loss.append(total / self.rows.count)
+                history.samples_per_second.append(rows / history.seconds[-1])
+                history.loss.append(total / rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
-                if after_epoch(history):
+                ends = plan.learning_rate.epoch_ended(history.loss[-1])
+                if after_epoch(history) or ends or time.perf_counter() >= self._deadline:
                     break
         return history
 
-    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> float:
-        """All rows once; returns the sum over rows of their losses, not finite as soon as a step's is not."""
+    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> tuple[float, int]:
+        """All rows once, or as many as time allows: the sum over rows of their minibatches' losses, not finite as soon
+        as a step's is not, and how many rows that is."""
         total = 0.0
-        for begin, end, inputs, labels in self._stages(order):
+        for begin, end, inputs, targets, weights in self._stages(order):
             whole = (end - begin) // self.batch * self.batch
             for first, last in self._calls(whole, end - begin):
                 # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
-                for loss in self._call(inputs, labels, first, last, bar):
+                for loss in self._call(inputs, targets, weights, first, last, bar):
                     total += loss
-                if not math.isfinite(total):
-                    return total
-        return total
+                if not math.isfinite(total) or time.perf_counter() >= self._deadline:
+                    return total, begin + last
+        return total, self.rows.count
 
-    def _stages(self, order: NDArray[np.int64] | None) -> Iterator[tuple[int, int, Array, Array]]:
-        """Whole minibatches at a time, as many as one stage holds: (begin, end, their inputs, their labels)."""
+    def _stages(self, order: NDArray[np.int64] | None) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
+        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights)."""
         size = max(1, self.rows.most // self.batch) * self.batch
         for begin in range(0, self.rows.count, size):
             end = min(self.rows.count, begin + size)
-            if order is None:
-                yield begin, end, self.rows.between(begin, end, checked=False), self.labels[begin:end]
-            else:
-                yield begin, end, self.rows.chosen(order[begin:end]), self.labels[order[begin:end]]
+            chosen: Any = slice(begin, end) if order is None else order[begin:end]
+            inputs = self.rows.between(begin, end, checked=False) if order is None else self.rows.chosen(chosen)
+            yield begin, end, inputs, self.targets[chosen], None if self.weights is None else self.weights[chosen]
 
     def _calls(self, whole: int, rows: int) -> Iterator[tuple[int, int]]:
         """Cut a stage to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one comes last."""
@@ -142,32 +211,65 @@ class Training:
         if whole < rows:
             yield whole, rows
 
-    def _call(self, inputs: Array, labels: Array, first: int, last: int, bar: Any) -> list[float]:
-        """Train on rows [first, last) of a stage, in one compiled call; returns each step's sum of row losses."""
+    def _call(self, inputs: Array, targets: Array, weights: Array | None, first: int, last: int,
+              bar: Any) -> list[float]:  # fmt: skip
+        """Train on rows [first, last) of a stage, in one compiled call; each step's loss times its rows."""
         batch = min(self.batch, last - first)
         steps, features = (last - first) // batch, self.rows.features
-        losses = np.empty(steps)
-        chosen = ({"labels": labels[first:last], "label_step": batch} if labels.ndim == 1 else
-                  {"targets": labels[first:last].reshape(-1), "target_step": batch * labels.shape[1]})  # fmt: skip
+        sums = np.empty((steps, 2))
+        part: dict[str, Any] = {} if weights is None else {"weights": weights[first:last]}
+        part |= ({"labels": targets[first:last]} if targets.ndim == 1 else
+                 {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
+        rates, norms, l2 = self._rates(batch, steps, None if weights is None else weights[first:last])
         program.run(self._step(batch), inputs=inputs[first * features : last * features], parameters=self.parameters,
-                    activations=self._activations, gradient=self.parameters, losses=losses,
-                    learning_rate=self.learning_rate, l2=self.l2, scale=1.0 / batch, repeats=steps,
-                    input_step=batch * features, **chosen)  # fmt: skip
+                    activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
+                    rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
+                    key=(self.key + self._done * STEP_STEP) % 2**64, repeats=steps, input_step=batch * features,
+                    row_step=batch, **part)  # fmt: skip
         self._seconds_a_row = (time.perf_counter() - start) / (last - first)
+        self._done += steps
+        self.memory.steps += steps
         bar.update(last - first)
-        return [loss * batch for loss in losses.tolist()]
+        losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
+        return losses
+
+    def _rates(self, batch: int, steps: int, weights: Array | None) -> tuple[Array, Any, Any]:
+        """The numbers of the steps, one row for all where they are the same; what each minibatch's loss is divided by;
+        each step's l2."""
+        plan = self.plan
+        steady = weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        count = 1 if steady else steps
+        here = self._done + np.arange(count)
+        learning_rate = plan.learning_rate.at(here, plan.epochs * -(-self.rows.count // self.batch))
+        if steady and (batch, learning_rate[0]) in self._steady:
+            return self._steady[batch, learning_rate[0]]
+        norms: Any = batch
+        if weights is not None:
+            norms = weights.reshape(steps, batch).sum(axis=1, dtype=np.float64)
+            norms = np.where(norms > 0, norms, 1.0)  # a minibatch of rows that do not count teaches nothing
+        l2 = plan.l2 / norms if plan.l2_per_weight else plan.l2
+        rates = np.zeros((count, len(op.RATES)))
+        rates[:, op.KEEP] = 1.0
+        for name, number in self.constants.items():
+            rates[:, op.RATES.index(name)] = number
+        rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
+        plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
+        found = rates.astype(self.parameters.dtype), norms, l2
+        if steady:
+            self._steady[batch, learning_rate[0]] = found
+        return found
 
     def _step(self, rows: int) -> program.Program:
-        form = "labels" if self.labels.ndim == 1 else "probabilities"
-        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, self.l2 > 0,
-                                    tuning())  # fmt: skip
+        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, self._form, tuning())
 
     def _diverged(self, what: str, epoch: int) -> str:
+        plan = self.plan
         return (
-            f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
-            f"from before that epoch are kept. Try a smaller learning_rate (now {self.learning_rate:g}), inputs scaled "
-            "to order one (input_shift, input_scale)" + (f", or a smaller l2 (now {self.l2:g})" if self.l2 else "")
+            f"training diverged in epoch {epoch + 1} of {plan.epochs}: {what} became infinite or NaN; the parameters "
+            f"from before that epoch are kept. Try a smaller learning_rate (now {plan.learning_rate.learning_rate:g}), "
+            "inputs scaled to order one (input_shift, input_scale)"
+            + (f", or a smaller l2 (now {plan.l2:g})" if plan.l2 else "")
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,18 @@ def choice(name: str, value: Any, options: Sequence[str]) -> str:
     return str(value)
 
 
+def names(name: str, value: Any, options: Collection[str], count: int) -> str | tuple[str, ...]:
+    """One of the options, or one for each of `count` layers."""
+    if isinstance(value, str):
+        return choice(name, value, tuple(options))
+    values = list(value) if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) else None
+    if values is None:
+        raise TypeError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}, or one a hidden layer")
+    if len(values) != count:
+        raise ValueError(f"{name}: got {len(values)} names, expected {count}, one for each hidden layer")
+    return tuple(choice(f"{name}[{i}]", each, tuple(options)) for i, each in enumerate(values))
+
+
 def layer_sizes(value: Any) -> tuple[int, ...]:
     values = None if isinstance(value, (str, bytes)) else as_list(value)
     if values is None:
@@ -195,13 +207,18 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
 
 
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
-    array = real_array(name, value)
+    """The rows of X; a sparse matrix as CSR, which gives any rows of it."""
+    dense = isinstance(value, np.ndarray) or not hasattr(value, "tocsr")
+    array: Any = real_array(name, value) if dense else value.tocsr()  # type: ignore[union-attr]
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
     shape = array.shape
     if len(shape) != 2 or shape[1] != features:
         raise ValueError(f"{name}: got shape {shape}, expected (n_samples, {features})")
     if shape[0] == 0:
         raise ValueError(f"{name}: got no rows, shape {shape}, expected at least one")
-    return array
+    rows: Array = array  # of a sparse matrix what is needed has the same names
+    return rows
 
 
 def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
@@ -236,3 +253,36 @@ def probabilities(name: str, array: Array, rows: int, classes: int, dtype: np.dt
         i = int(np.argmax(wrong))
         raise ValueError(f"{name}: got row {i} with sum {sums[i]:.9g}, expected rows of probabilities that sum to 1")
     return kernel_array(array, dtype)
+
+
+def targets(name: str, value: ArrayLike, rows: int, outputs: int, dtype: np.dtype[Any], kind: str) -> Array:
+    """Labels where `kind` is "classes"; else (rows, outputs) in the compute dtype: "shares" from 0 to 1, "counts" not
+    below 0, or any "numbers"."""
+    if kind == "classes":
+        return labels(name, value, rows, outputs, dtype)
+    array = real_array(name, value)
+    if array.shape != (rows, outputs) and not (outputs == 1 and array.shape == (rows,)):
+        either = f"({rows},) or " if outputs == 1 else ""
+        raise ValueError(f"{name}: got shape {array.shape}, expected {either}({rows}, {outputs})")
+    array = kernel_array(array.reshape(rows, outputs), dtype)
+    finite(name, array)
+    wrong = (array < 0) | (array > 1) if kind == "shares" else array < 0
+    if kind != "numbers" and wrong.any():
+        where = tuple(int(index) for index in np.argwhere(wrong)[0])
+        expected = "numbers from 0 to 1" if kind == "shares" else "numbers of at least 0"
+        raise ValueError(f"{name}: got {array[where]} at {list(where)}, expected {expected}")
+    return array
+
+
+def sample_weight(name: str, value: ArrayLike | None, rows: int, dtype: np.dtype[Any]) -> Array | None:
+    """Weights of the rows in the compute dtype."""
+    if value is None:
+        return None
+    array = real_array(name, value)
+    shape(name, array, (rows,))
+    array = kernel_array(array, dtype)
+    finite(name, array)
+    if (array < 0).any():
+        i = int(np.argmax(array < 0))
+        raise ValueError(f"{name}: got {array[i]} at [{i}], expected weights of at least 0")
+    return array

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import functional, reference, threads, validation
+from .activations import ACTIVATIONS
 from .gradients import GradcheckResult, gradcheck
 from .kernels import tile
 from .kernels.affine import FEW_ROWS
 from .kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from .kernels.simd import TARGET
-from .network import ACTIVATIONS, MLP, Gradient
+from .network import MLP, Gradient
 from .schedule import Tuning, forced
 
 Array = NDArray[Any]

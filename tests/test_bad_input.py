@@ -81,8 +81,8 @@ def test_sizes(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["activation", "loss"])
-@cases({"unknown": "tanh", "empty": "", "None": None, "number": 1, "list": ["relu"], "upper case": "ReLU",
-        "array": np.array(["relu", "identity"])})  # fmt: skip
+@cases({"unknown": "softmax", "empty": "", "None": None, "number": 1, "upper case": "ReLU",
+        "list of another length": ["relu"] * 9, "array": np.array(["relu", "identity"])})  # fmt: skip
 def test_activation_and_loss(name: str, value: Any) -> None:
     refuses(name, lambda: MLP(SIZES, **{name: value}))
 
@@ -219,7 +219,7 @@ BAD_RATES = {
     "NumPy NaN": np.float32("nan"),
 }  # fmt: skip
 RATES: dict[str, Callable[[MLP, Any, Any, Any], object]] = {
-    "learning_rate of fit": lambda net, X, y, value: net.fit(X, y, learning_rate=value),
+    "learning_rate of fit": lambda net, X, y, value: net.fit(X, y, learning_rate=[] if value is None else value),
     "l2 of fit": lambda net, X, y, value: net.fit(X, y, l2=value),
     "l2 of gradient": lambda net, X, y, value: net.gradient(X, y, l2=value),
     "l2 of loss": lambda net, X, y, value: net.loss(X, y, l2=value),
@@ -254,7 +254,7 @@ def test_numbers_of_any_kind_are_taken() -> None:
 # ---- the rest of fit ----
 
 
-@cases({"unknown": "adam", "None": None, "number": 3, "empty": "", "list": ["sgd"]})
+@cases({"unknown": "newton", "None": None, "number": 3, "empty": "", "list": ["sgd"]})
 def test_optimizer(value: Any) -> None:
     X, y = rows()
     refuses_and_keeps("optimizer", lambda net: net.fit(X, y, optimizer=value))

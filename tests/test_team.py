@@ -10,7 +10,7 @@ from conftest import planted, python
 
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program import Program, Strand, aligned, run
+from fastbp.program import Program, Strand, aligned, rates_of, run
 
 FLOAT32 = np.dtype(np.float32)
 NUMBERS = 16  # a cache line of results each, as real strands have
@@ -19,13 +19,14 @@ CODE = """
 import numpy as np
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program import Program, run
+from fastbp.program import Program, rates_of, run
 threads.layer()
 c = np.zeros(64, np.float32)
 one = np.ones(64, np.float32)
 add = {"code": op.ADD_L2_GRADIENT, "a_buffer": op.INPUTS, "c_buffer": op.ACTIVATIONS}
 strands = [[{**add, "row_begin": 16 * i, "row_end": 16 * i + 1}] for i in range(4)]
-run(Program.of([strands], 16, 2), inputs=one, parameters=one, activations=c, gradient=one, l2=1.0, repeats=20000)
+run(Program.of([strands], 16, 2), inputs=one, parameters=one, activations=c, gradient=one,
+        rates=rates_of(one.dtype, l2=1.0), repeats=20000)
 print(sorted(set(c[::16].tolist())))
 """
 
@@ -41,7 +42,15 @@ def carried_out(phases: list[list[Strand]], team: int, steps: int, lines: int) -
     memory[...] = 0
     memory[::NUMBERS] = 1 + np.arange(lines) / 8
     program = Program.of(phases, NUMBERS, team)
-    run(program, inputs=memory, parameters=memory, activations=memory, gradient=memory, l2=0.25, repeats=steps)
+    run(
+        program,
+        inputs=memory,
+        parameters=memory,
+        activations=memory,
+        gradient=memory,
+        rates=rates_of(FLOAT32, l2=0.25),
+        repeats=steps,
+    )
     return memory[::NUMBERS].copy()
 
 

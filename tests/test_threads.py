@@ -39,8 +39,9 @@ PRELUDE = """
 
     def is_parallel(threads=None):
         threads = fastbp.threads.count() if threads is None else threads
-        network = passes.Network(SIZES, True)
-        program = passes.training_step(network, BATCH, np.dtype("f4"), threads, "labels", True, Tuning())
+        network = fastbp.MLP(SIZES)._network
+        form = passes.StepForm("labels", penalised=True)
+        program = passes.training_step(network, BATCH, np.dtype("f4"), threads, form, Tuning())
         return program.threads > 1
 
     def fit(seed=0, sizes=SIZES, epochs=2):

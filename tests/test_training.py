@@ -30,7 +30,8 @@ def rows(n: int, sizes: tuple[int, ...], dtype: str = "float32", seed: int = 7) 
 
 def program(net: MLP, batch: int, threads: int, l2: float = 0.0, tuning: Tuning | None = None) -> Any:
     """What one training step of this network is."""
-    return passes.training_step(net._network, batch, net.dtype, threads, "labels", l2 > 0, tuning or Tuning())
+    form = passes.StepForm("labels", penalised=l2 > 0)
+    return passes.training_step(net._network, batch, net.dtype, threads, form, tuning or Tuning())
 
 
 def two_threads() -> None:

@@ -6,13 +6,14 @@ All arrays C-contiguous and of one dtype, float32 or float64; results go into th
 
 from __future__ import annotations
 
-from .formulas import relu, relu_mask
+from .activations import RELU, activate, activate_backward
 from .gemm import PANEL_ROWS, SLACK, block
 from .jit import inlined, kernel
 from .losses import cross_entropy_of_labels
-from .microkernel import ADD_BIAS, RELU
+from .microkernel import ADD_BIAS
+from .microkernel import RELU as FUSED_RELU
 from .optimizers import sgd_update as sgd_flat
-from .simd import advance, lanes, load, number, pointer, store
+from .simd import advance, lanes, number, pointer
 from .tile import HALF_ROW, ROW, VECTOR, tile_add_block, tile_load, tile_store, tile_zero
 
 FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
@@ -65,8 +66,8 @@ def affine_forward(X, W, b, H, workspace):
 def affine_relu_forward(X, W, b, H, workspace):
     """``H = relu(X W + b)``, the ReLU while the sums are in registers."""
     (n, fan_in), fan_out = X.shape, W.shape[1]
-    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS | RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
-          pointer(b), workspace)  # fmt: skip
+    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS | FUSED_RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out,
+          pointer(H), pointer(b), workspace)  # fmt: skip
 
 
 @kernel
@@ -82,13 +83,13 @@ def affine_backward(dH, X, W, dX, dW, db, workspace):
 @kernel
 def relu_forward(x, y):
     """``y = 0 where x <= 0, else x``, over all entries; x and y may be one array."""
-    relu_flat(x.size, pointer(x), pointer(y))
+    activate(RELU, x.size, pointer(x), pointer(y), number(pointer(x), 0.0))
 
 
 @kernel
 def relu_backward(dy, y, dx):
     """``dx = 0 where y <= 0, else dy``, over all entries; dx may be dy."""
-    relu_backward_flat(dy.size, pointer(dy), pointer(y), pointer(dx))
+    activate_backward(RELU, dy.size, pointer(dy), pointer(y), pointer(dx), number(pointer(dy), 0.0))
 
 
 @kernel
@@ -99,31 +100,16 @@ def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
     scale = number(pointer(logits), 1.0) / number(pointer(logits), n)
     cross_entropy_of_labels(n, classes, pointer(logits), pointer(labels), scale, pointer(dlogits), pointer(losses),
                             pointer(workspace))  # fmt: skip
-    return mean_of_rows(n, pointer(losses))
+    return sum_of(n, pointer(losses)) / n
 
 
 @kernel
-def mean_of_rows(rows, losses):
-    """The mean in float64, rows added in ascending order."""
+def sum_of(count, x):
+    """In float64, in ascending order."""
     total = 0.0
-    for i in range(rows):
-        total += losses[i]
-    return total / rows
-
-
-@kernel
-def relu_flat(count, x, y):
-    zero = number(x, 0.0)
-    for i in range(0, count, lanes(x)):
-        store(relu(load(advance(x, i), count - i, zero)), advance(y, i), count - i)
-
-
-@kernel
-def relu_backward_flat(count, dy, y, dx):
-    zero = number(y, 0.0)
-    for i in range(0, count, lanes(y)):
-        left = count - i
-        store(relu_mask(load(advance(dy, i), left, zero), load(advance(y, i), left, zero)), advance(dx, i), left)
+    for i in range(count):
+        total += x[i]
+    return total
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Softmax and its cross-entropy: loss and gradient of the logits together.
+"""Losses: value and gradient of the logits together, row by row; softmax with its cross-entropy first.
 
 Logits are shifted by their row maximum and the loss is ``log sum exp(z - top) - (z_t - top)``, never the logarithm of
 a probability. Up to one vector of classes, a vector of rows is transposed and computed side by side, the sum running
@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 
+from . import loss_formulas as formulas
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract
 from .jit import inlined, kernel
 from .packing import transpose_square
-from .simd import add_lanes, advance, filled, lanes, load, max_lanes, number, store
+from .simd import add_lanes, advance, filled, lanes, load, max_lanes, number, one_of, store
 
 LONGEST_VECTOR = 16  # numbers in the longest vector of any target
 SQUARE = LONGEST_VECTOR**2
 SCRATCH = 3 * SQUARE  # elements of workspace that these kernels need beside one for each row
+BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR, HUBER, HALF_POISSON_DEVIANCE = range(5)
 
 
 @inlined
@@ -198,3 +200,48 @@ def exp_row(z, classes, out):
         sums = add(sums, terms)
         store(terms, advance(out, j), classes - j)
     return top, add_lanes(sums)
+
+
+# ---- one logit and one target at a time ----
+
+
+_value = one_of({
+    BINARY_CROSS_ENTROPY: lambda z, t, delta: formulas.binary_cross_entropy.write(z, t),
+    SQUARED_ERROR: lambda z, t, delta: formulas.squared_error.write(z, t),
+    ABSOLUTE_ERROR: lambda z, t, delta: formulas.absolute_error.write(z, t),
+    HUBER: lambda z, t, delta: formulas.huber.write(z, t, delta),
+    HALF_POISSON_DEVIANCE: lambda z, t, delta: formulas.half_poisson_deviance.write(z, t),
+})  # fmt: skip
+_gradient = one_of({
+    BINARY_CROSS_ENTROPY: lambda z, t, delta: formulas.binary_cross_entropy_gradient.write(z, t),
+    SQUARED_ERROR: lambda z, t, delta: formulas.squared_error_gradient.write(z, t),
+    ABSOLUTE_ERROR: lambda z, t, delta: formulas.absolute_error_gradient.write(z, t),
+    HUBER: lambda z, t, delta: formulas.huber_gradient.write(z, t, delta),
+    HALF_POISSON_DEVIANCE: lambda z, t, delta: formulas.half_poisson_deviance_gradient.write(z, t),
+})  # fmt: skip
+
+
+@kernel
+def elementwise_loss(kind, rows, outputs, z, t, share, scale, delta, dz, losses, values):
+    """``losses[i] = share sum_j loss(z[i, j], t[i, j])`` and ``dz = share scale loss'``; `values` (rows, outputs) is
+    workspace. The sum runs over ascending j in float64."""
+    zero, count, factor = number(z, 0.0), rows * outputs, share * scale
+    for i in range(0, count, lanes(z)):
+        left = count - i
+        logit, target = load(advance(z, i), left, zero), load(advance(t, i), left, zero)
+        store(_value(kind, logit, target, delta), advance(values, i), left)
+        store(multiply(_gradient(kind, logit, target, delta), factor), advance(dz, i), left)
+    for i in range(rows):
+        total = 0.0
+        for j in range(outputs):
+            total += values[i * outputs + j]
+        losses[i] = share * number(z, total)
+
+
+@kernel
+def weigh_rows(rows, columns, weights, dz, losses):
+    """Rows of the gradient and their losses, times the rows' weights."""
+    for i in range(rows):
+        losses[i] *= weights[i]
+        for j in range(columns):
+            dz[i * columns + j] *= weights[i]

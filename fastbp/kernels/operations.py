@@ -6,40 +6,44 @@ Python decides, once for each shape, which operations make up a step and which t
 
 from __future__ import annotations
 
-# Operations. "Sums" are stored to buffers; offsets and leading dimensions count elements.
+# Operations. "Sums" are stored to buffers; offsets and leading dimensions count elements. What works row by row takes
+# rows [row_begin, row_end) of `lda` entries each.
 (
     GEMM,  # C[row_begin:row_end, column_begin:column_end] = op(A) op(B), with an epilogue
     COLUMN_SUMS,  # C[j] = sum_i A[i, j] over depth rows, columns as above; epilogue SGD: C is a bias and is updated
     CROSS_ENTROPY_OF_LABELS,  # rows of A (logits) -> C (gradient), losses and sums in Y
     CROSS_ENTROPY_OF_PROBABILITIES,  # the same with targets in B
+    ELEMENTWISE_LOSS,  # the same for a loss of one logit and one target at a time: `kind` of `kernels.losses`
+    WEIGH_ROWS,  # rows of C (gradient) and their losses in Y, times the rows' weights
     SOFTMAX,  # rows of A -> C
-    RELU_FORWARD,  # entries [row_begin, row_end) of A -> C
-    RELU_BACKWARD,  # entries of A (dy) and B (y) -> C
-    SGD_FLAT,  # entries of C (parameters) by A (gradient)
+    ACTIVATE,  # rows of A -> C: `kind` of `kernels.activations`
+    ACTIVATE_BACKWARD,  # rows of A (dy) and B (y, or x where the derivative needs it) -> C
+    DROP,  # rows of A -> C, entries zeroed or enlarged: by the hash of key, `layer`, row and column, and `threshold`
+    UPDATE,  # the block of C (parameters) by A (gradient), its state in B and Y: `kind` of `kernels.optimizers`
     ADD_L2_GRADIENT,  # entries of C (gradient) += l2 A (parameters)
     SUM_OF_SQUARES,  # of entries of A -> C[0]
-    MEAN_LOSS,  # the mean of depth row losses in A, plus l2/2 times the sum of `columns` squares in B -> step_losses
-) = range(11)
+    CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
+    SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
+) = range(15)
 
 # The table's columns.
 FIELDS = (
-    "code", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
+    "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
-    "kc", "nc", "strips", "partial",
+    "kc", "nc", "strips", "partial", "layer", "threshold", "clipped", "penalised",
 )  # fmt: skip
 (
-    CODE, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
+    CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
-    KC, NC, STRIPS, PARTIAL,
+    KC, NC, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, PENALISED,
 ) = range(len(FIELDS))  # fmt: skip
 
 # The buffers that operands lie in. INPUTS and TARGETS move on with every step.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS = range(5)
 
-# The numbers of one step, in the compute dtype: a row of the rates, the columns named here. The optimizer fills those
-# of its kernel (`fastbp.optimizers` has the formulas), training the others.
+# The numbers of a step, in the compute dtype: one row a step, or one for all steps.
 RATES = (
     "learning_rate", "l2", "scale", "share", "old_first", "new_first", "first_share", "gradient_share",
     "old_second", "new_second", "epsilon", "keep", "max_norm", "slope", "delta",

@@ -1,10 +1,24 @@
-"""Updates and penalties over flat vectors of parameters."""
+"""Updates and penalties over vectors of parameters: three forms, of which every optimizer is a case by its rates."""
 
 from __future__ import annotations
 
-from .formulas import l2_gradient, multiply_add, sgd
+from . import operations as op
+from .formulas import (
+    adaptive,
+    clip_factor,
+    l2_gradient,
+    momentum,
+    momentum_state,
+    multiply,
+    multiply_add,
+    second_state,
+    sgd,
+)
 from .jit import kernel
 from .simd import add_lanes, advance, filled, lanes, load, number, store
+
+SGD, MOMENTUM, ADAPTIVE = range(3)
+PENALTY, DECAY = 1, 2  # what a block of weights takes part in, bits of one number; biases: 0
 
 
 @kernel
@@ -17,12 +31,47 @@ def sgd_update(count, w, dw, learning_rate, l2):
 
 
 @kernel
+def update_block(kind, rows, columns, ld, w, dw, m, v, factor, penalised, rates):
+    """Update w[rows, columns] by ``factor dw``, with state in m and v, all of leading dimension `ld`."""
+    if columns == ld:
+        rows, columns = 1, rows * columns
+    zero = number(w, 0.0)
+    l2 = rates[op.L2] if penalised & PENALTY else zero
+    keep = rates[op.KEEP] if penalised & DECAY else number(w, 1.0)
+    for begin in range(0, rows * ld, ld):
+        for i in range(begin, begin + columns, lanes(w)):
+            left, here = begin + columns - i, advance(w, i)
+            old, g = load(here, left, zero), multiply(load(advance(dw, i), left, zero), factor)
+            if kind == SGD:
+                store(sgd(old, g, rates[op.LEARNING_RATE], l2), here, left)
+                continue
+            g = l2_gradient(g, old, l2)
+            first = momentum_state(load(advance(m, i), left, zero), g, rates[op.OLD_FIRST], rates[op.NEW_FIRST])
+            store(first, advance(m, i), left)
+            if kind == MOMENTUM:
+                store(momentum(old, first, g, rates[op.FIRST_SHARE], rates[op.GRADIENT_SHARE]), here, left)
+                continue
+            second = second_state(load(advance(v, i), left, zero), g, rates[op.OLD_SECOND], rates[op.NEW_SECOND])
+            store(second, advance(v, i), left)
+            store(adaptive(old, first, second, rates[op.FIRST_SHARE], rates[op.EPSILON], keep), here, left)
+
+
+@kernel
 def add_l2_gradient(count, dw, w, l2):
     """``dw += l2 w``."""
     zero = number(w, 0.0)
     for i in range(0, count, lanes(w)):
         left, here = count - i, advance(dw, i)
         store(l2_gradient(load(here, left, zero), load(advance(w, i), left, zero), l2), here, left)
+
+
+@kernel
+def factor_of(count, squares, max_norm):
+    """What makes a gradient with these sums of squares no longer than `max_norm`."""
+    total = 0.0
+    for part in range(count):
+        total += squares[part]
+    return clip_factor(number(squares, total), max_norm)
 
 
 @kernel

@@ -1,0 +1,102 @@
+"""What `MLP.fit` is told, checked and made a plan; when to stop early; one thread at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import validation
+from .learning_rates import Constant, LearningRate
+from .optimizers import optimizer_of
+from .training import History, Plan
+
+if TYPE_CHECKING:
+    from .network import MLP
+
+
+def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
+         dropout: Any, max_grad_norm: Any, time_budget: Any) -> Plan:  # fmt: skip
+    """The arguments of `MLP.fit`, checked; the order of rows is drawn from the network's generator."""
+    optimizer = optimizer_of(optimizer)
+    if not isinstance(learning_rate, LearningRate):
+        given = optimizer.default_learning_rate if learning_rate is None else learning_rate
+        learning_rate = Constant(validation.rate("learning_rate", given, net.dtype))
+    shuffled = validation.truth("shuffle", shuffle)
+    least = float(np.finfo(net.dtype).tiny)
+    return Plan(
+        epochs=validation.whole_number("epochs", epochs),
+        batch_size=validation.whole_number("batch_size", batch_size),
+        learning_rate=learning_rate,
+        l2=validation.rate("l2", l2, net.dtype),
+        optimizer=optimizer,
+        order=net.rng.permutation if shuffled else lambda rows: None,
+        dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
+        max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least),
+        time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
+    )
+
+
+def callbacks(given: Any) -> list[Callable[[MLP, History], object]]:
+    calls = validation.as_list(given)
+    if calls is None or not all(callable(callback) for callback in calls):
+        raise TypeError(f"callbacks: got {given!r}, expected a sequence of callables")
+    return calls
+
+
+class EarlyStopping:
+    """Watches the validation loss, or the training loss without validation data, and keeps the best parameters."""
+
+    def __init__(self, net: MLP, patience: float, tol: float):
+        self.net, self.patience, self.tol = net, patience, tol
+        self.lowest, self.waited = math.inf, 0
+        self.best: Any = None
+
+    def after_epoch(self, history: History) -> bool:
+        """Whether to stop."""
+        if self.patience == math.inf:
+            return False
+        loss = (history.validation_loss or history.loss)[-1]
+        self.waited = 0 if loss < self.lowest - self.tol else self.waited + 1
+        if loss < self.lowest:
+            self.lowest, self.best = loss, self.net.parameters.copy()
+        return self.waited >= self.patience
+
+    def restore_best(self) -> None:
+        if self.best is not None:
+            self.net.parameters[...] = self.best
+
+
+def early_stopping(net: MLP, patience: Any, tol: Any) -> EarlyStopping:
+    epochs = math.inf if patience is None else validation.whole_number("early_stopping", patience)
+    return EarlyStopping(net, epochs, validation.number("tol", tol))
+
+
+class OneThreadAtATime:
+    """Keeps a second thread out of a network's `fit`: two would write the same parameters, each over the other's.
+
+    A pickled or deeply copied network gets a free one of its own; `copy.copy`, which shares the parameters, shares it.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.RLock] = {}  # by process: one that a fork left held has no thread to free it
+
+    def __reduce__(self) -> tuple[type[OneThreadAtATime], tuple[()]]:
+        return OneThreadAtATime, ()
+
+    def call(self, train: Callable[[], History]) -> History:
+        lock = self._locks.setdefault(os.getpid(), threading.RLock())
+        try:  # taken within it, for Ctrl-C may come as soon as the lock is taken
+            if not lock.acquire(blocking=False):
+                raise RuntimeError("fit: got a second call while another thread trains this network, expected one at "
+                                   "a time; wait for the first, or train a copy (copy.deepcopy)")  # fmt: skip
+            return train()
+        finally:
+            try:  # noqa: SIM105 (suppress() would be a call before the release, and Ctrl-C comes at calls)
+                lock.release()
+            except RuntimeError:  # another thread's
+                pass

@@ -1,0 +1,65 @@
+"""A network to a file and back: what of it is kept, and what a file must hold to become one again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import checkpoint, validation
+from .parameters import Layout
+
+if TYPE_CHECKING:
+    from .network import MLP
+
+SCALING = ("input_shift", "input_scale")
+NUMBERS = ("leaky_slope", "huber_delta")
+
+
+def save(net: MLP, path: str | os.PathLike[str]) -> None:
+    check_class_names(net)
+    arrays = {"parameters": net.parameters}
+    arrays |= {name: value for name in SCALING if (value := getattr(net, name)) is not None}
+    state = net.rng.bit_generator.state if isinstance(net.rng.bit_generator, np.random.PCG64) else None
+    checkpoint.write(path, arrays, {
+        "sizes": list(net.sizes), "loss": net.loss_name, "dtype": net.dtype.name,
+        "activation": net.activation if isinstance(net.activation, str) else list(net.activation),
+        **{name: getattr(net, name) for name in NUMBERS},
+        "class_names": None if net.class_names is None else list(net.class_names), "random_state": state,
+    })  # fmt: skip
+
+
+def load(path: str | os.PathLike[str], make: Callable[..., MLP]) -> MLP:
+    arrays, metadata = checkpoint.read(path)
+    try:
+        return _network(arrays, metadata, make)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
+
+
+def _network(arrays: dict[str, Any], metadata: dict[str, Any], make: Callable[..., MLP]) -> MLP:
+    parameters = arrays["parameters"]
+    sizes = validation.layer_sizes(metadata["sizes"])
+    validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
+    net = make(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], 0,
+               *(arrays.get(name) for name in SCALING), **{name: metadata[name] for name in NUMBERS})  # fmt: skip
+    if parameters.dtype != net.dtype:
+        raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {net.dtype}")
+    net.parameters[...] = parameters
+    names = metadata["class_names"]
+    net.class_names = None if names is None else tuple(str(name) for name in names)
+    check_class_names(net)
+    if metadata["random_state"] is not None:
+        net.rng.bit_generator.state = metadata["random_state"]
+    return net
+
+
+def check_class_names(net: MLP) -> None:
+    if net.class_names is None:
+        return
+    if not isinstance(net.class_names, (tuple, list)):
+        raise TypeError(f"class_names: got {type(net.class_names).__name__}, expected a tuple of str")
+    if len(net.class_names) != net.classes:
+        raise ValueError(f"class_names: got {len(net.class_names)} names, expected {net.classes}, one a class")
