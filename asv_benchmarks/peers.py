@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite.binding import get_host_cpu_name
 
-from .benchmarks import gemm, inference, memory, start
+from .benchmarks import estimators, gemm, inference, memory, start
 from .benchmarks.duel import PROCESSORS, ROUNDS, Outcome
 from .benchmarks.problem import DISTRIBUTIONS, PEERS, Problem
 from .benchmarks.step import BATCHES, NETWORKS, ODD, step_duel, threads_duel
@@ -147,8 +147,30 @@ def scale(options: argparse.Namespace) -> Records:
     return records
 
 
+def estimators_fit(options: argparse.Namespace) -> Records:
+    table = Table(f"a fit of MLPClassifier, {options.dtype}, threads: {options.threads}; milliseconds",
+                  "data", "solver", *estimators.CLASSES, "sk / ours", "asked", "score", "of sk")  # fmt: skip
+    records = []
+    for data, solver in product(estimators.DATA, estimators.SOLVERS):
+        outcome, scores = estimators.fit_duel(data, solver, options.dtype, options.threads, options.rounds)
+        times = [outcome.seconds.get(side, math.nan) for side in estimators.CLASSES]
+        table.missing(outcome)
+        table.row(
+            data,
+            solver,
+            *(1000 * seconds for seconds in times),
+            times[1] / times[0],
+            float(estimators.DATA[data].asked),
+            *(scores.get(side, math.nan) for side in estimators.CLASSES),
+        )
+        records.append({"data": data, "solver": solver, "seconds": outcome.seconds, "scores": scores})
+    table.close()
+    return records
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
     "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
+    "estimators": estimators_fit,
 }  # fmt: skip
 
 

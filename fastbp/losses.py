@@ -14,6 +14,7 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
+    name : str
     targets : {"classes", "shares", "numbers", "counts"}
         What y holds: class indices or rows of probabilities; numbers from 0 to 1; any; none below 0.
     output : int or None
@@ -26,6 +27,7 @@ class Loss(NamedTuple):
         Over the outputs of a row their mean, not their sum.
     """
 
+    name: str
     targets: str
     output: int | None
     kind: int | None
@@ -36,20 +38,25 @@ class Loss(NamedTuple):
     def classifies(self) -> bool:
         return self.targets in ("classes", "shares")
 
+    @property
+    def words(self) -> str:
+        return "mean cross-entropy" if self.kind is None else self.name.replace("_", " ")
+
     def share_of(self, outputs: int) -> float:
         """What one output's loss counts in a row's."""
         return self.share / outputs if self.mean else self.share
 
 
 IDENTITY, LOGISTIC, EXP = activations.IDENTITY, activations.LOGISTIC, activations.EXP
-LOSSES = {
-    "softmax_cross_entropy": Loss("classes", None, None),
-    "binary_cross_entropy": Loss("shares", LOGISTIC, losses.BINARY_CROSS_ENTROPY),
-    "binary_cross_entropy_sum": Loss("shares", LOGISTIC, losses.BINARY_CROSS_ENTROPY, mean=False),
-    "mean_squared_error": Loss("numbers", IDENTITY, losses.SQUARED_ERROR, 2.0),
-    "half_squared_error": Loss("numbers", IDENTITY, losses.SQUARED_ERROR),
-    "mean_absolute_error": Loss("numbers", IDENTITY, losses.ABSOLUTE_ERROR),
-    "huber": Loss("numbers", IDENTITY, losses.HUBER),
-    "poisson_deviance": Loss("counts", EXP, losses.HALF_POISSON_DEVIANCE, 2.0),
-    "half_poisson_deviance_sum": Loss("counts", EXP, losses.HALF_POISSON_DEVIANCE, mean=False),
-}
+_ALL = (
+    Loss("softmax_cross_entropy", "classes", None, None),
+    Loss("binary_cross_entropy", "shares", LOGISTIC, losses.BINARY_CROSS_ENTROPY),
+    Loss("binary_cross_entropy_sum", "shares", LOGISTIC, losses.BINARY_CROSS_ENTROPY, mean=False),
+    Loss("mean_squared_error", "numbers", IDENTITY, losses.SQUARED_ERROR, 2.0),
+    Loss("half_squared_error", "numbers", IDENTITY, losses.SQUARED_ERROR),
+    Loss("mean_absolute_error", "numbers", IDENTITY, losses.ABSOLUTE_ERROR),
+    Loss("huber", "numbers", IDENTITY, losses.HUBER),
+    Loss("poisson_deviance", "counts", EXP, losses.HALF_POISSON_DEVIANCE, 2.0),
+    Loss("half_poisson_deviance_sum", "counts", EXP, losses.HALF_POISSON_DEVIANCE, mean=False),
+)
+LOSSES = {loss.name: loss for loss in _ALL}

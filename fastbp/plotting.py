@@ -37,6 +37,7 @@ except ModuleNotFoundError as missing:
 
 from . import validation
 from .graph import Variable, derivative, ordered, summary
+from .losses import LOSSES
 from .network import MLP
 from .training import History
 
@@ -437,7 +438,7 @@ VALIDATION: dict[str, Any] = {"label": "validation", "color": VERMILLION, "lines
 
 @STYLE
 def plot_history(history: History, path: PathLike | None = None, axes: Axes | None = None) -> Figure:
-    """Draw the loss of every epoch and, with validation data, theirs beside it and the share predicted right.
+    """Draw the loss of every epoch and, with validation data, theirs beside it and the score.
 
     Parameters
     ----------
@@ -470,16 +471,18 @@ def plot_history(history: History, path: PathLike | None = None, axes: Axes | No
     if not history.loss:
         raise ValueError("history: got no epochs, expected at least one")
     losses = [(history.loss, TRAINING), (history.validation_loss, VALIDATION)]
+    known = LOSSES[history.loss_name]
+    loss, score = f"loss ({known.words})", "share predicted right" if known.classifies else "R²"
     if axes is not None:
-        _curves(axes, "loss (mean cross-entropy)", losses)
+        _curves(axes, loss, losses)
         axes.legend()
         return _saved(axes.figure.canvas.figure, path)
     panels = 2 if history.validation_score else 1
     picture = Picture((0.7 + 3.8 * panels, 3.4), facecolor="white", layout="constrained")
     left = picture.add_subplot(1, panels, 1)
-    _curves(left, "loss (mean cross-entropy)", losses)
+    _curves(left, loss, losses)
     if history.validation_score:
-        _curves(picture.add_subplot(1, 2, 2), "share predicted right", [(history.validation_score, VALIDATION)])
+        _curves(picture.add_subplot(1, 2, 2), score, [(history.validation_score, VALIDATION)])
     picture.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return _saved(picture, path)
 

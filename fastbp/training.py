@@ -46,6 +46,8 @@ class History:
     samples_per_second : list of float
     compile_seconds : float
         Compiling kernels, or loading them from the cache, before the first step.
+    loss_name : str
+        What the losses are of.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -54,6 +56,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
     samples_per_second: list[float] = field(default_factory=list)
     compile_seconds: float = 0.0
+    loss_name: str = "softmax_cross_entropy"
 
 
 @dataclass
@@ -140,7 +143,7 @@ class Training:
         self._steady: dict[tuple[int, float], tuple[Array, Any, Any]] = {}
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
-        history, plan = History(), self.plan
+        history, plan = History(loss_name=self.network.loss.name), self.plan
         before = np.empty_like(self.parameters)
         start = time.perf_counter()
         with program.interrupt_held():

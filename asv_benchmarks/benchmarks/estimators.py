@@ -1,0 +1,82 @@
+"""Whole fits of the estimators against scikit-learn's: the same class, data, parameters and random state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import BRIEF
+from .duel import ROUNDS, Outcome, Side, duel
+
+SOLVERS = ("adam", "sgd")
+CLASSES = {"fastbp": "fastbp", "scikit-learn": "sklearn.neural_network"}
+
+
+class Data(NamedTuple):
+    """Code that makes X and y, train and test; epochs of one fit; and how many times as fast fastbp is to be."""
+
+    code: str
+    epochs: int
+    asked: float
+
+
+DATA = {
+    "digits 1,797 x 64": Data("X, y = fastbp.datasets.load_digits(); X = X / 16", 20, 4),
+    "45,000 x 104, 2 classes": Data(
+        "rng = np.random.default_rng(0)\n"
+        "X = rng.normal(size=(50_000, 104))\n"
+        "y = (np.tanh(X @ rng.normal(size=(104, 8))).sum(axis=1) + rng.normal(size=50_000) > 0).astype(int)",
+        3, 3,
+    ),
+    "60,000 x 784, 10 classes": Data(
+        "rng = np.random.default_rng(0)\n"
+        "y = rng.integers(0, 10, 66_000)\n"
+        "X = (0.3 * rng.normal(size=(10, 784)))[y] + rng.normal(size=(66_000, 784))",
+        1, 2,
+    ),
+}  # fmt: skip
+SETUP = """
+import warnings
+import numpy as np
+import fastbp
+from {module} import MLPClassifier
+warnings.simplefilter("ignore")  # that so few epochs do not converge
+{code}
+X = X.astype("{dtype}")
+rows = np.arange(len(X)) % 11 > 0
+X, y, X_test, y_test = X[rows], y[rows], X[~rows], y[~rows]
+fit = lambda: MLPClassifier(solver="{solver}", max_iter={epochs}, random_state=0).fit(X, y)
+"""
+
+
+def sides(data: str, solver: str, dtype: str, threads: int) -> dict[str, Side]:
+    code, epochs, _ = DATA[data]
+    told = {"code": code, "solver": solver, "dtype": dtype, "epochs": 1 if BRIEF else epochs}
+    return {
+        name: Side(SETUP.format(module=module, **told), "fit()", "fit().score(X_test, y_test)", threads)
+        for name, module in CLASSES.items()
+    }
+
+
+def fit_duel(data: str, solver: str, dtype: str, threads: int,
+             rounds: int = ROUNDS) -> tuple[Outcome, dict[str, float]]:  # fmt: skip
+    """Seconds of a fit, and the score of each side on rows that were held out."""
+    scores: list[float] = []
+    found = sides(data, solver, dtype, threads)
+    outcome = duel(found, rounds, check=lambda score, first: scores.append(float(score)))
+    return outcome, dict(zip(outcome.seconds, scores, strict=True))
+
+
+class EstimatorsAgainst:
+    params = [list(DATA), list(SOLVERS)]
+    param_names = ["data", "solver"]
+    timeout = 600
+    unit = "fastbp / scikit-learn"
+
+    def track_fit(self, data, solver):
+        outcome, scores = fit_duel(data, solver, "float64", 2)
+        if "scikit-learn" not in outcome.seconds:
+            raise NotImplementedError(outcome.missing["scikit-learn"])
+        assert np.ptp(list(scores.values())) <= 0.005, scores
+        return outcome.seconds["fastbp"] / outcome.seconds["scikit-learn"]
