@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from . import formulas
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import advance, lanes, load, number, one_of, store
 
 IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, GELU, SILU, EXP = range(8)
@@ -30,7 +30,7 @@ _derivative = one_of({
 })  # fmt: skip
 
 
-@kernel
+@inlined
 def activate(kind, count, x, y, slope):
     """``y = f(x)``; in place too."""
     zero = number(x, 0.0)
@@ -38,7 +38,7 @@ def activate(kind, count, x, y, slope):
         store(_activation(kind, load(advance(x, i), count - i, zero), slope), advance(y, i), count - i)
 
 
-@kernel
+@inlined
 def activate_backward(kind, count, dy, kept, dx, slope):
     """``dx = dy f'``; `kept` is y, or x for GELU and SiLU; dx may be dy."""
     zero = number(dy, 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import number
 
 STREAM, LAYER_STEP, STEP_STEP = 0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xA0761D6478BD642F
@@ -16,7 +16,7 @@ FIRST, SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 UNITS = 2**53  # thresholds are whole numbers of these
 
 
-@kernel
+@inlined
 def mixed(z):
     z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND)
@@ -28,7 +28,7 @@ def key_of_step(key, step):
     return key + np.uint64(step) * np.uint64(STEP_STEP)
 
 
-@kernel
+@inlined
 def drop(first_row, rows, columns, layer, threshold, key, x, y):
     """``y = x / (1 - p)`` where the hash reaches ``threshold = p 2^53``, else 0; in place too."""
     bar, stream = np.uint64(threshold), np.uint64(STREAM)

@@ -221,7 +221,7 @@ _gradient = one_of({
 })  # fmt: skip
 
 
-@kernel
+@inlined
 def elementwise_loss(kind, rows, outputs, z, t, share, scale, delta, dz, losses, values):
     """``losses[i] = share sum_j loss(z[i, j], t[i, j])`` and ``dz = share scale loss'``; `values` (rows, outputs) is
     workspace. The sum runs over ascending j in float64."""
@@ -238,7 +238,7 @@ def elementwise_loss(kind, rows, outputs, z, t, share, scale, delta, dz, losses,
         losses[i] = share * number(z, total)
 
 
-@kernel
+@inlined
 def weigh_rows(rows, columns, weights, dz, losses):
     """Rows of the gradient and their losses, times the rows' weights."""
     for i in range(rows):

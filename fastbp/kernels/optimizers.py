@@ -14,7 +14,7 @@ from .formulas import (
     second_state,
     sgd,
 )
-from .jit import kernel
+from .jit import inlined, kernel
 from .simd import add_lanes, advance, filled, lanes, load, number, store
 
 SGD, MOMENTUM, ADAPTIVE = range(3)
@@ -30,7 +30,7 @@ def sgd_update(count, w, dw, learning_rate, l2):
         store(sgd(load(here, left, zero), load(advance(dw, i), left, zero), learning_rate, l2), here, left)
 
 
-@kernel
+@inlined
 def update_block(kind, rows, columns, ld, w, dw, m, v, factor, penalised, rates):
     """Update w[rows, columns] by ``factor dw``, with state in m and v, all of leading dimension `ld`."""
     if columns == ld:
@@ -56,7 +56,7 @@ def update_block(kind, rows, columns, ld, w, dw, m, v, factor, penalised, rates)
             store(adaptive(old, first, second, rates[op.FIRST_SHARE], rates[op.EPSILON], keep), here, left)
 
 
-@kernel
+@inlined
 def add_l2_gradient(count, dw, w, l2):
     """``dw += l2 w``."""
     zero = number(w, 0.0)
@@ -65,7 +65,7 @@ def add_l2_gradient(count, dw, w, l2):
         store(l2_gradient(load(here, left, zero), load(advance(w, i), left, zero), l2), here, left)
 
 
-@kernel
+@inlined
 def factor_of(count, squares, max_norm):
     """What makes a gradient with these sums of squares no longer than `max_norm`."""
     total = 0.0
