@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from . import formulas
-from .jit import inlined, kernel
+from .jit import inlined
 from .simd import advance, lanes, load, number, one_of, store
 
 IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, GELU, SILU, EXP = range(8)
