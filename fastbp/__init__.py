@@ -6,8 +6,11 @@
 
 `fastbp.optimizers` and `fastbp.learning_rates` hold what `MLP.fit` takes beside names and numbers. `fastbp.kernels`
 offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the same mathematics in
-plain NumPy, `fastbp.threads` the number of threads.
+plain NumPy, `fastbp.threads` the number of threads. `fastbp.MLPClassifier` and `fastbp.MLPRegressor` take the place of
+scikit-learn's, which they need.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
 from .checkpoint import CheckpointError
@@ -24,6 +27,10 @@ from .gradients import gradcheck
 from .network import MLP, Gradient, SampleGradients, load
 from .training import DivergenceError, History, warmup
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier as MLPClassifier
+    from .estimators import MLPRegressor as MLPRegressor
 
 __all__ = [
     "MLP",
@@ -50,3 +57,12 @@ __all__ = [
     "threads",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, on first use: scikit-learn takes a second to import, and need not be installed."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
