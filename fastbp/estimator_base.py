@@ -175,8 +175,10 @@ class Fitting(BaseEstimator):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "network_" in state:
+        # joblib maps large arrays from a file, read-only: compiled code that trains would write into it, and crash.
+        owned = copy.deepcopy({name: state[name] for name in ("network_", "_memory") if name in state})
+        super().__setstate__(state | owned)
+        if owned:
             self._hold(self.network_)
 
     def _limited(self) -> contextlib.AbstractContextManager[None]:

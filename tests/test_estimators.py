@@ -347,8 +347,17 @@ def test_warm_starts_across_solvers() -> None:
 # ---- refusals ----
 
 
-def state_of(estimator: Any) -> bytes:
-    return pickle.dumps(estimator)
+def state_of(value: Any) -> Any:
+    """All that an estimator holds, as values that can be compared; of its network what training changes."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, fastbp.MLP):
+        return state_of(value.parameters), value.rng.bit_generator.state
+    if isinstance(value, (list, tuple)):
+        return [state_of(item) for item in value]
+    if hasattr(value, "__dict__") and not callable(value):
+        return {name: state_of(item) for name, item in vars(value).items()}
+    return value.get_state(legacy=True)[2] if isinstance(value, np.random.RandomState) else repr(value)
 
 
 def failing(fitted: Any, history: Any) -> None:

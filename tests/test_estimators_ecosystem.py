@@ -145,8 +145,9 @@ def test_set_output() -> None:
     """A transformer's frames arrive with their names."""
     pipeline = make_pipeline(StandardScaler(), classifier()).set_output(transform="pandas").fit(FRAME, Y)
     np.testing.assert_array_equal(pipeline[-1].feature_names_in_, FRAME.columns)
-    plain = make_pipeline(StandardScaler(), classifier()).fit(X, Y)
-    assert_same_bits(pipeline.predict_proba(FRAME), plain.predict_proba(X))
+    plain = make_pipeline(StandardScaler(), classifier()).fit(FRAME, Y)
+    assert not hasattr(plain[-1], "feature_names_in_")
+    assert_same_bits(pipeline.predict_proba(FRAME), plain.predict_proba(FRAME))
 
 
 def test_calibration() -> None:
