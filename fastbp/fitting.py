@@ -23,11 +23,13 @@ def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any,
          dropout: Any, max_grad_norm: Any, time_budget: Any) -> Plan:  # fmt: skip
     """The arguments of `MLP.fit`, checked; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
-    if not isinstance(learning_rate, LearningRate):
+    if isinstance(learning_rate, LearningRate):
+        validation.rate("learning_rate", getattr(learning_rate, "learning_rate", None), net.dtype)
+    else:
         given = optimizer.default_learning_rate if learning_rate is None else learning_rate
         learning_rate = Constant(validation.rate("learning_rate", given, net.dtype))
     shuffled = validation.truth("shuffle", shuffle)
-    least = float(np.finfo(net.dtype).tiny)
+    least, most = float(np.finfo(net.dtype).tiny), float(np.finfo(net.dtype).max)
     return Plan(
         epochs=validation.whole_number("epochs", epochs),
         batch_size=validation.whole_number("batch_size", batch_size),
@@ -36,7 +38,7 @@ def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any,
         optimizer=optimizer,
         order=net.rng.permutation if shuffled else lambda rows: None,
         dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
-        max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least),
+        max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
     )
 

@@ -145,8 +145,9 @@ class MLP:
         self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
         self.loss_name = validation.choice("loss", loss, tuple(LOSSES))
         self.dtype = validation.float_dtype(dtype)
-        self.leaky_slope = validation.number("leaky_slope", leaky_slope)
-        self.huber_delta = validation.number("huber_delta", huber_delta, float(np.finfo(self.dtype).tiny))
+        self.leaky_slope = validation.rate("leaky_slope", leaky_slope, self.dtype)
+        least, most = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+        self.huber_delta = validation.number("huber_delta", huber_delta, least, most)
         self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
@@ -269,8 +270,9 @@ class MLP:
         if self._loss.classifies:
             return float(np.mean((found == (targets > 0.5)).all(axis=1)))
         wanted = targets.astype(np.float64)
-        missed, spread = np.square(wanted - found).sum(axis=0), np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            missed = np.square(wanted - found).sum(axis=0)
+            spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
             return float(np.where(spread > 0, 1 - missed / spread, missed == 0).mean())
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
@@ -289,7 +291,8 @@ class MLP:
 
         self._over_parts(rows, call)
         if weights is not None:
-            losses *= weights
+            with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
+                losses *= weights
         return self._objective(losses, weights, l2)
 
     def _forward(self, X: ArrayLike, outputs: bool) -> Array:
@@ -350,7 +353,7 @@ class MLP:
         targets = self._targets("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
         weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
-        dropout = validation.number("dropout", dropout, 0.0, 1.0, below=True)
+        threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
         key = validation.whole_number("dropout_key", dropout_key, 0)
         flat = np.empty(self.parameters.size, self.dtype)
         losses = np.empty(rows.count, self.dtype)
@@ -360,16 +363,16 @@ class MLP:
 
         def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
             kind, chosen = _targets_of(targets, begin, end)
-            form = StepForm(kind, weights is not None, threshold=int(dropout * UNITS))
+            form = StepForm(kind, weights is not None, threshold=threshold)
             program = passes.gradient(self._network, end - begin, self.dtype, number, form, begin > 0, tuning())
             run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
                 weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
-            at = Activations(self._network, end - begin, self.dtype, dropout > 0)
+            at = Activations(self._network, end - begin, self.dtype, threshold > 0)
             losses[begin:end] = activations[at.losses : at.losses + end - begin]
             part = inputs[begin:end]
             part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
 
-        self._over_parts(rows, call, dropout > 0)
+        self._over_parts(rows, call, threshold > 0)
         if self.input_scale is not None:
             inputs *= self.input_scale
         if l2:
@@ -514,9 +517,12 @@ class MLP:
             answers = [callback(self, history) for callback in calls]  # all are called, whatever the first says
             return stop.after_epoch(history) or any(answer is True for answer in answers)
 
-        history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress)
-        stop.restore_best()
-        return history
+        def train() -> History:
+            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress)
+            stop.restore_best()
+            return history
+
+        return self._fits.call(train)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
                     learning_rate: float | LearningRate | None = None, l2: float = 0.0,
@@ -565,14 +571,17 @@ class MLP:
         memory = Memory() if memory is None else memory
 
         def train() -> History:
+            if memory.filled:  # which could not be taken back
+                rows.check()
             state = self.rng.bit_generator.state
             key = int(self.rng.integers(2**63)) if plan.dropout else 0
             training = Training(self._network, self.parameters, rows, targets, weights, plan, self._constants, memory,
                                 key)  # fmt: skip
             try:
                 return training.run(after_epoch or (lambda history: False), progress)
-            except ValueError:  # NaN or infinity in X
-                self.rng.bit_generator.state = state
+            except (TypeError, ValueError):
+                if not training.history.loss:  # NaN or infinity in X, or rates; later it is a callback's
+                    self.rng.bit_generator.state = state
                 raise
 
         return self._fits.call(train)
@@ -592,7 +601,7 @@ class MLP:
         """Write the network to an ``.npz`` file, without pickle: whole or not at all.
 
         Parameters, input scaling, class names and the state of the random generator are kept, so that training goes
-        on after `fastbp.load` as if it had not stopped.
+        on after `fastbp.load` as if it had not stopped; what the optimizer of `partial_fit` remembers is not.
 
         Examples
         --------

@@ -333,6 +333,7 @@ def _fill_by_root(
     rates[:, op.KEEP] = 1.0
 
 
+STATES = {"sgd": 0, "momentum": 1, "adaptive": 2}  # that the kernels need
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,
@@ -367,6 +368,9 @@ def optimizer_of(value: Any) -> Optimizer:
     (Momentum(momentum=0.9), Momentum(momentum=0.5))
     """
     if isinstance(value, Optimizer):
+        if value.states < STATES.get(value.kernel, 9):  # compiled code writes into them, without asking
+            raise ValueError(f"optimizer: got {value!r} with {value.states} states for the kernel {value.kernel!r}, "
+                             f"expected {STATES}")  # fmt: skip
         return value
     if isinstance(value, type) and issubclass(value, Optimizer):
         raise ValueError(f"optimizer: got the class {value.__name__}, expected an object of it, {value.__name__}()")

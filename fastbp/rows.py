@@ -89,7 +89,8 @@ class Rows:
         stage, source, taken = self._stage[: len(rows)], self.source, rows
         if not isinstance(source, np.ndarray):
             source, taken = source[rows].toarray(), np.arange(len(rows))
-            source = source if source.dtype in GATHERED else source.astype(self.dtype)
+            with np.errstate(over="ignore"):  # to infinity, which is then refused
+                source = source if source.dtype in GATHERED else source.astype(self.dtype)
         elif not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
             kept = source.dtype.newbyteorder("=") if source.dtype.newbyteorder("=") in GATHERED else self.dtype
             with np.errstate(over="ignore"):  # to infinity, which is then refused

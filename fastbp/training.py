@@ -106,6 +106,10 @@ class Memory:
             self._buffer.fill(0)
         return self._buffer
 
+    @property
+    def filled(self) -> bool:
+        return self._buffer.size > 0
+
     def forget(self) -> None:
         self.steps, self._kind, self._buffer = 0, (), np.empty(0)
 
@@ -132,18 +136,21 @@ class Training:
             "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
             int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
         )  # fmt: skip
-        size = Activations(self.network, self.batch, dtype, plan.dropout > 0).of_training
+        size = Activations(self.network, self.batch, dtype, self._form.threshold > 0).of_training
         self._activations = aligned(size, dtype)
         fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
+        if fused:
+            self.memory.forget()
         self._gradient = self.parameters if fused else self.memory.buffer(plan.optimizer, self.parameters)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
+        self.history = History(loss_name=self.network.loss.name)
         self._done = 0  # steps of this fit
         self._deadline = math.inf
         self._steady: dict[tuple[int, float], tuple[Array, Any, Any]] = {}
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
-        history, plan = History(loss_name=self.network.loss.name), self.plan
+        history, plan = self.history, self.plan
         before = np.empty_like(self.parameters)
         start = time.perf_counter()
         with program.interrupt_held():
@@ -162,7 +169,7 @@ class Training:
                     diverged = not (np.isfinite(total) and all_finite(self.parameters))
                     if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
                         self.rows.check()
-                except ValueError:  # NaN or infinity in X: else seen as its rows are gathered, in the first epoch
+                except (TypeError, ValueError):  # NaN or infinity in X, else seen as its rows are gathered; rates
                     self.parameters[...] = before
                     self.memory.forget()
                     raise
@@ -225,14 +232,14 @@ class Training:
                  {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
         rates, norms, l2 = self._rates(batch, steps, None if weights is None else weights[first:last])
+        key = (self.key + self._done * STEP_STEP) % 2**64
+        self._done += steps
+        self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
         program.run(self._step(batch), inputs=inputs[first * features : last * features], parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
                     rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
-                    key=(self.key + self._done * STEP_STEP) % 2**64, repeats=steps, input_step=batch * features,
-                    row_step=batch, **part)  # fmt: skip
+                    key=key, repeats=steps, input_step=batch * features, row_step=batch, **part)  # fmt: skip
         self._seconds_a_row = (time.perf_counter() - start) / (last - first)
-        self._done += steps
-        self.memory.steps += steps
         bar.update(last - first)
         losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
         return losses
@@ -244,13 +251,16 @@ class Training:
         steady = weights is None and plan.optimizer.steady and plan.learning_rate.steady
         count = 1 if steady else steps
         here = self._done + np.arange(count)
-        learning_rate = plan.learning_rate.at(here, plan.epochs * -(-self.rows.count // self.batch))
+        total = plan.epochs * -(-self.rows.count // self.batch)
+        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(here, total))
+        validation.shape("learning_rate", learning_rate, (count,))
         if steady and (batch, learning_rate[0]) in self._steady:
             return self._steady[batch, learning_rate[0]]
         norms: Any = batch
         if weights is not None:
             norms = weights.reshape(steps, batch).sum(axis=1, dtype=np.float64)
-            norms = np.where(norms > 0, norms, 1.0)  # a minibatch of rows that do not count teaches nothing
+            least = np.finfo(self.parameters.dtype).tiny
+            norms = np.where(norms >= least, norms, 1.0)  # a minibatch of rows that do not count teaches nothing
         l2 = plan.l2 / norms if plan.l2_per_weight else plan.l2
         rates = np.zeros((count, len(op.RATES)))
         rates[:, op.KEEP] = 1.0
@@ -258,7 +268,8 @@ class Training:
             rates[:, op.RATES.index(name)] = number
         rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
         plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
-        found = rates.astype(self.parameters.dtype), norms, l2
+        with np.errstate(over="ignore"):  # to infinity, which every step's loss or parameters then show
+            found = rates.astype(self.parameters.dtype), norms, l2
         if steady:
             self._steady[batch, learning_rate[0]] = found
         return found

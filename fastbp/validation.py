@@ -93,16 +93,22 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def _as_float(name: str, value: Any, expected: str) -> float:
+    """A real number of any kind, NumPy's too; no truth, no text that reads as one, no duration."""
+    of_numpy = isinstance(value, (np.ndarray, np.generic))
+    if (value.dtype.kind in "iuf" and value.ndim == 0) if of_numpy else not isinstance(value, (bool, str, bytes)):
+        try:
+            return float(value)
+        except OverflowError:  # a whole number beyond float64
+            return math.inf
+        except (TypeError, ValueError):
+            pass
+    raise TypeError(f"{name}: got {value!r}, expected {expected}")
+
+
 def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
     """A number that is not negative and finite in the compute dtype."""
-    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
-        raise TypeError(f"{name}: got {value!r}, expected a number of at least 0")
-    try:
-        number = float(value)
-    except OverflowError:  # a whole number beyond float64
-        number = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, expected a number of at least 0") from None
+    number = _as_float(name, value, "a number of at least 0")
     if not 0 <= number <= float(np.finfo(dtype).max):
         raise ValueError(f"{name}: got {number}, expected a number of at least 0 that is finite in {dtype}")
     return number
@@ -114,14 +120,7 @@ def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, *,
         expected = f"a finite number of at least {least:g}"
     else:
         expected = f"a number from {least:g} to {'below ' * below}{most:g}"
-    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
-        raise TypeError(f"{name}: got {value!r}, expected {expected}")
-    try:
-        result = float(value)
-    except OverflowError:  # a whole number beyond float64
-        result = math.inf
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: got {value!r}, expected {expected}") from None
+    result = _as_float(name, value, expected)
     if not least <= result <= most or result == math.inf or (below and result == most):
         raise ValueError(f"{name}: got {result}, expected {expected}")
     return result
@@ -209,7 +208,7 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
     """The rows of X; a sparse matrix as CSR, which gives any rows of it."""
     dense = isinstance(value, np.ndarray) or not hasattr(value, "tocsr")
-    array: Any = real_array(name, value) if dense else value.tocsr()  # type: ignore[union-attr]
+    array: Any = real_array(name, value) if dense else value
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
     shape = array.shape
@@ -217,7 +216,7 @@ def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
         raise ValueError(f"{name}: got shape {shape}, expected (n_samples, {features})")
     if shape[0] == 0:
         raise ValueError(f"{name}: got no rows, shape {shape}, expected at least one")
-    rows: Array = array  # of a sparse matrix what is needed has the same names
+    rows: Array = array if dense else array.tocsr()  # of which what is needed has the same names
     return rows
 
 
@@ -278,11 +277,16 @@ def sample_weight(name: str, value: ArrayLike | None, rows: int, dtype: np.dtype
     """Weights of the rows in the compute dtype."""
     if value is None:
         return None
-    array = real_array(name, value)
-    shape(name, array, (rows,))
-    array = kernel_array(array, dtype)
+    given = real_array(name, value)
+    shape(name, given, (rows,))
+    array = kernel_array(given, dtype)
     finite(name, array)
     if (array < 0).any():
         i = int(np.argmax(array < 0))
         raise ValueError(f"{name}: got {array[i]} at [{i}], expected weights of at least 0")
+    with np.errstate(over="ignore"):
+        total = float(given.sum(dtype=np.float64))
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if total and not least <= total <= most:  # a loss is divided by it
+        raise ValueError(f"{name}: got a sum of {total:g}, expected 0 or, in {dtype}, from {least:g} to {most:g}")
     return array
