@@ -149,7 +149,7 @@ def stratified_split(y: ArrayLike, fraction: float, seed: int) -> tuple[NDArray[
 
 
 def _check_int(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name}: expected an int of at least {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name}: expected an int of at least {least}, got {value!r}")

@@ -158,7 +158,8 @@ def names(name: str, value: Any, options: Collection[str], count: int) -> str | 
     """One of the options, or one for each of `count` layers."""
     if isinstance(value, str):
         return choice(name, value, tuple(options))
-    values = list(value) if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(value) else None
+    several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, (list, tuple))
+    values = list(value) if several else None
     if values is None:
         raise TypeError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}, or one a hidden layer")
     if len(values) != count:

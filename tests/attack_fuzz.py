@@ -31,7 +31,7 @@ from fuzz_networks import network
 import fastbp
 from fastbp import reference
 
-SECONDS = 20  # a call takes milliseconds, or seconds where it compiles
+SECONDS = 60  # a call takes milliseconds, or seconds where it compiles
 # ---- the functions ----
 
 
@@ -172,6 +172,8 @@ def gradcheck(case: Case) -> Call:
     x = case.rng.integers(1, 9, case.size()) / 4
     a = case.spoil_some({"function": square_sum, "gradient": case.choice(2 * x, lambda x: 2 * x),
                          "point": x, "rtol": case.choice(None, 1e-6)})  # fmt: skip
+
+    case.names += ("len() of",)  # of `len` as the function, which a spoiled one may be
 
     def check(result: Any) -> None:
         near(result.numeric, 2 * x, 1e-6)

@@ -4,7 +4,9 @@
 
 A process of its own, for a touch kills it: faulthandler then says where. Not only operands are so placed but what
 fastbp takes for itself too, by functions put in the place of `np.empty`, `np.zeros` and `aligned` within its modules:
-results, activations, workspace, staged rows, parameters. Every result must have the bits that it has without pages.
+results, activations, workspace, staged rows, parameters, an optimizer's memory; and what a compiled pass only reads, a
+part of a larger array otherwise, is copied to a page of its own: targets, weights, the numbers of the steps. Every
+result must have the bits that it has without pages.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import faulthandler
 import itertools
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,14 +25,25 @@ from numba import from_dtype
 
 import fastbp
 from fastbp import MLP, functional, network, program, rows, training
+from fastbp.activations import ACTIVATIONS
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
 from fastbp.kernels.simd import TARGET
+from fastbp.losses import LOSSES
+from fastbp.optimizers import OPTIMIZERS
 from fastbp.schedule import Tuning, forced
+
+try:
+    from scipy.sparse import csr_array
+except ImportError:
+    csr_array = None
 
 SIDES = ("end", "start")
 TUNINGS = (Tuning(), Tuning(kc=5, access=PACKED, a_in_place=False), Tuning(kc=7, access=BY_ROWS),
            Tuning(access=IN_PLACE, a_in_place=True),
            Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
+FORMS = (*ACTIVATIONS, ("gelu", "relu"), ("leaky_relu", "tanh"), ("relu", "silu"), ("identity", "gelu"))
+READ = ("targets", "labels", "weights", "rates")
+of_program = SimpleNamespace(run=program.run)  # as it is
 placed = 0
 
 
@@ -63,9 +77,15 @@ def own_memory_guarded(side: str) -> Iterator[None]:
     modules = (functional, network, rows, training)
     before = [(module, "np", np) for module in modules]
     before += [(module, "aligned", program.aligned) for module in (network, program, rows, training)]
+    before += [(module, "run", program.run) for module in (network, program)]
     numpy = Guarding(side)
+
+    def run(program_: Any, **operands: Any) -> None:
+        read = {name: place(operands[name], side) for name in READ if operands.get(name) is not None}
+        of_program.run(program_, **{**operands, **read})
+
     for module, name, _ in before:
-        setattr(module, name, numpy if name == "np" else numpy.empty)
+        setattr(module, name, {"np": numpy, "run": run, "aligned": numpy.empty}[name])
     program._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
     program._scratch.activations.clear()
     try:
@@ -106,6 +126,28 @@ def mlp(operands: dict[str, Any], scaled: bool, activation: str) -> list[Any]:
     return results
 
 
+def others(operands: dict[str, Any], activation: Any, loss: str, optimizer: str, as_sparse: bool) -> list[Any]:
+    """Results of what plain training does not go through: weights, dropout, clipping, moments, other formulas."""
+    X, w, t, y, dtype = operands["X"], operands["w"], operands["t"], operands["y"], operands["W"].dtype
+    X = csr_array(X) if as_sparse else X
+    net = MLP((X.shape[1], 9, 7, t.shape[1]), activation, loss, dtype, seed=0)
+    net.parameters[...] /= 16  # so that no exponential overflows
+    results: list[Any] = [net.outputs(X), net.predict(X)]
+    for target in (y, t) if loss == "softmax_cross_entropy" else (t,):
+        g = net.gradient(X, target, 0.5, sample_weight=w, dropout=0.5, dropout_key=3)
+        rows = net.sample_gradients(X, target)
+        results += [net.loss(X, target, 0.5, sample_weight=w), net.score(X, target), g.loss, *g.weights, *g.biases]
+        results += [g.inputs, rows.losses, rows.inputs, *rows.weights, *rows.biases]
+        for clip in (None, 0.5):
+            settings: dict[str, Any] = {"learning_rate": 1e-5, "l2": 0.1, "optimizer": optimizer, "sample_weight": w,
+                                        "dropout": 0.25, "max_grad_norm": clip}  # fmt: skip
+            history = net.fit(X, target, epochs=2, batch_size=4, early_stopping=1, progress=False, **settings)
+            history = net.partial_fit(X, target, 5, **settings)
+            history = net.partial_fit(X, target, len(w), **settings)
+            results += [history.loss, net.parameters.copy()]
+    return results
+
+
 def same(what: str, actual: list[Any], expected: list[Any]) -> None:
     for number, (one, other) in enumerate(zip(actual, expected, strict=True)):
         if not np.array_equal(bits_of(one), bits_of(other)):
@@ -119,15 +161,23 @@ def check(rng: np.random.Generator, dtype: Any, n: int, f: int, c: int, tuning: 
         "y": rng.integers(0, c, n), "t": rng.dirichlet(np.ones(c), n).astype(np.float64),
         "out": np.zeros((n, c), dtype), "updated": rng.normal(size=(n, c)).astype(dtype),
         "shift": rng.normal(size=f).astype(dtype), "scale": rng.normal(size=f).astype(dtype),
+        "w": rng.integers(0, 4, n).astype(dtype),
     }  # fmt: skip
     plain["t"] = plain["t"].astype(dtype)
     calls = 0
+
+    def draw(options: Any) -> Any:
+        return list(options)[int(rng.integers(len(options)))]
+
     with forced(tuning):
         kinds = [dtype, np.uint8, np.float32, np.float64, np.int16, np.float16]
         kind = kinds[int(rng.integers(len(kinds)))]
         other = {**plain, "X": rng.integers(0, 9, (n, f)).astype(kind)}  # dtypes with and without a gather of their own
         runs = [(functions, plain, ()), (mlp, plain, (False, "relu")), (mlp, plain, (True, "identity")),
-                (mlp, other, (False, "identity")), (mlp, other, (True, "relu"))]  # fmt: skip
+                (mlp, other, (False, "identity")), (mlp, other, (True, "relu")),
+                (others, plain, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS), False)),
+                (others, {**plain, "X": other["X"].astype(dtype)}, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS),
+                                                                    csr_array is not None))]  # fmt: skip
         for function, operands, more in runs:
             expected = function({name: value.copy() for name, value in operands.items()}, *more)
             for side in SIDES:

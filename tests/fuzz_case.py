@@ -74,7 +74,7 @@ class Case:
         odd = (None, "text", b"bytes", 1j, object(), {}, {1, 2}, [], (), [[1.0], [1.0, 2.0]], 10**40, -1, 0, True,
                math.nan, math.inf, 1.5, "0.5", np.zeros(3, "f4,i4"), np.float64(2), np.array(3), len, range(3),
                slice(2), np.zeros((0, 0)), np.zeros((2, 0, 3)), memoryview(b"abc"), bytearray(b"abc"),
-               Constant(1e300), Adaptive(0.1), Adam(), Adam, np.timedelta64(3), ["tanh"], ("relu", "gelu"),
+               Constant(1e300), Adaptive(0.1), Adam(), np.timedelta64(3), ["tanh"], ("relu", "gelu"),
                "adam")  # fmt: skip
         if not isinstance(value, (np.ndarray, list, tuple)) or self.rng.random() < 0.4:
             return self.choice(*odd)

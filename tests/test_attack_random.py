@@ -248,7 +248,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         EDGES, 1, "beyond the bound",
     ),
     "network: no mask on the way back": (
-        "passes.py", "epilogue=RELU_MASK if self.network.rectified and layer else 0", "epilogue=0",
+        "writer.py", "epilogue=RELU_MASK if rectified else 0", "epilogue=0",
         NETWORK, 1, "beyond the bound",
     ),
     "pages: a load beyond the end, without effect": (
@@ -270,7 +270,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         VALUES, 1, "not equal",
     ),
     "values: the last number of X is not looked at": (
-        "passes.py", "bounds(self.rows * self.network.sizes[0], parts, 1)",
+        "writer.py", "bounds(self.rows * self.network.sizes[0], parts, 1)",
         "bounds(self.rows * self.network.sizes[0] - 1, parts, 1)",
         WHEREVER, 1, "DID NOT RAISE",
     ),
@@ -279,8 +279,24 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         MEMORY, 1, "Arrays are not equal|beyond the bound",
     ),
     "random calls: inputs' gradient without the scale": (
-        "network.py", "inputs *= self.input_scale", "inputs *= 1",
+        "network.py", "inputs *= self.input_scale\n        if l2", "inputs *= 1\n        if l2",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+    ),
+    "random calls: a loss that leaves out the weights": (
+        "network.py", "losses *= weights", "losses *= 1",
+        "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+    ),
+    "random calls: dropout in rows that begin elsewhere": (
+        "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(first_row + i + 1)",
+        "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+    ),
+    "random calls: a refused call forgets the optimizer's moments": (
+        "network.py", "if memory.filled:", "if memory is None:",
+        "attack_fuzz.py", 1, "network: AssertionError: a refused call changed what the optimizer remembers",
+    ),
+    "pages: an optimizer's memory that is too small": (
+        "training.py", "* (1 + optimizer.states)", "* optimizer.states",
+        "attack_pages.py", -11, "Segmentation fault",
     ),
     "random calls: labels beyond the classes, written where they point": (
         "validation.py", "wrong = ~((array >= 0) & (array < classes))",

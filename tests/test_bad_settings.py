@@ -204,7 +204,8 @@ def test_targets_as_large_as_can_be_are_infinite_losses_or_divergence(loss: str)
 @cases({"too many": ["relu", "tanh"], "none": [], "unknown": ["softmax"], "None": [None], "number": [3],
         "nested": [["relu"]], "array of objects": np.array([None]), "bytes": [b"relu"], "set": {"relu"},
         "dict": {"relu": 1}, "generator": (name for name in ["relu"]), "number alone": 3, "None alone": None,
-        "0 dimensions": np.array("relu"), "matrix": np.array([["relu"]]), "bytes alone": b"relu"})  # fmt: skip
+        "0 dimensions": np.array("relu"), "matrix": np.array([["relu"]]), "bytes alone": b"relu",
+        "ragged": [["relu"], ["relu", "tanh"]]})  # fmt: skip
 def test_activation_lists(value: Any) -> None:
     refuses("activation", lambda: MLP(SIZES, activation=value))
 
