@@ -146,8 +146,8 @@ class MLP:
         self.loss_name = validation.choice("loss", loss, tuple(LOSSES))
         self.dtype = validation.float_dtype(dtype)
         self.leaky_slope = validation.rate("leaky_slope", leaky_slope, self.dtype)
-        least, most = float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
-        self.huber_delta = validation.number("huber_delta", huber_delta, least, most)
+        limits = np.finfo(self.dtype)
+        self.huber_delta = validation.number("huber_delta", huber_delta, float(limits.tiny), float(limits.max))
         self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None

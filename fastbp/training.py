@@ -139,7 +139,7 @@ class Training:
         size = Activations(self.network, self.batch, dtype, self._form.threshold > 0).of_training
         self._activations = aligned(size, dtype)
         fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
-        if fused:
+        if fused:  # it needs no memory, but another optimizer that comes after it starts anew
             self.memory.forget()
         self._gradient = self.parameters if fused else self.memory.buffer(plan.optimizer, self.parameters)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
@@ -268,7 +268,7 @@ class Training:
             rates[:, op.RATES.index(name)] = number
         rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
         plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
-        with np.errstate(over="ignore"):  # to infinity, which every step's loss or parameters then show
+        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             found = rates.astype(self.parameters.dtype), norms, l2
         if steady:
             self._steady[batch, learning_rate[0]] = found

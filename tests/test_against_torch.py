@@ -1,4 +1,4 @@
-"""The oracle against PyTorch in float64: activations, losses, optimizers, clipping and a hundred steps of training.
+"""The oracle, and `MLP` itself, against PyTorch in float64: activations, losses, optimizers, clipping, training.
 
 PyTorch differentiates by itself, so that our gradients meet one that nobody here has written.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp import reference
+from fastbp import MLP, optimizers, reference
 
 torch: Any = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -241,3 +241,40 @@ def test_a_hundred_steps(rng: np.random.Generator, optimizer: str, loss: str) ->
     )  # fmt: skip
     for ours, theirs in zip([*got[0], *got[1], got[2]], [*expected[0], *expected[1], expected[2]], strict=True):
         assert_near(ours, theirs, 10)
+
+
+# ---- MLP ----
+
+OF_A_HUNDRED_STEPS = 1e-10  # times what is of order one: a hundred steps carry on what each of them rounds
+
+
+def check_a_hundred_steps(rng: np.random.Generator, activations: Any, loss: str, optimizer: str) -> None:
+    """Shuffled minibatches with weights and a penalty: the parameters, and the loss of each epoch."""
+    weights, biases = initial(rng)
+    X, t, weight = rng.standard_normal((60, SIZES[0])), targets_of(rng, loss, 60, SIZES[-1]), rng.uniform(0.5, 2, 60)
+    arrays = [part for pair in zip(weights, biases, strict=True) for part in pair]
+    net = MLP(SIZES, activations, loss, "float64", seed=3, initializer=arrays, leaky_slope=SLOPE, huber_delta=DELTA)
+    ours = optimizers.OPTIMIZERS[optimizer](**OPTIMIZERS[optimizer][2])
+    history = net.fit(X, t, 20, 12, 0.01, 0.02, ours, sample_weight=weight)
+    draws = np.random.default_rng(3)
+    order = np.concatenate([draws.permutation(60) for _ in range(20)])
+    Ws, bs, losses = train_by_torch(weights, biases, X, t, order, 12, 0.01, 0.02, activations=activations, loss=loss,
+                                    optimizer=optimizer, sample_weight=weight)  # fmt: skip
+    assert len(losses) == 100
+    expected = [*Ws, *bs, np.reshape(losses, (20, 5)).mean(axis=1)]
+    for got, wanted in zip([*net.weights, *net.biases, history.loss], expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=OF_A_HUNDRED_STEPS * max(1.0, np.abs(wanted).max()))
+    start = [*weights, *biases]
+    assert max(np.abs(got - before).max() for got, before in zip(expected[:-1], start, strict=True)) > 0.01
+
+
+@pytest.mark.parametrize("loss", reference.LOSSES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_hundred_steps_of_every_loss_and_optimizer(rng: np.random.Generator, optimizer: str, loss: str) -> None:
+    check_a_hundred_steps(rng, ("gelu", "tanh"), loss, optimizer)
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "adamw"])
+@pytest.mark.parametrize("activation", reference.ACTIVATIONS)
+def test_a_hundred_steps_of_every_activation(rng: np.random.Generator, activation: str, optimizer: str) -> None:
+    check_a_hundred_steps(rng, (activation, activation), "huber", optimizer)
