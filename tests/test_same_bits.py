@@ -20,7 +20,11 @@ from fastbp.schedule import Tuning, forced
 from fastbp.verify import BLOCKINGS, SPLITS
 
 DTYPES = ("float32", "float64")
-WAYS = (Tuning(), *BLOCKINGS, *SPLITS)
+# One thread and two in turn; the schedule's own choice on both.
+WAYS = [
+    (replace(way, parallel=number % 2 == 1), 1 + number % 2)
+    for number, way in enumerate((Tuning(), Tuning(), *BLOCKINGS, *SPLITS))
+]
 SIZES, N, BATCH = (19, 60, 37, 10), 57, 24
 STEP: dict[str, Any] = {"l2": 0.01, "dropout": 0.25, "max_grad_norm": 0.5}
 
@@ -45,16 +49,14 @@ def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, d
     hashes, programs = {}, set()
     form = passes.StepForm("labels" if loss == "softmax_cross_entropy" else "targets", True, True, int(0.25 * UNITS),
                            optimizer_of(optimizer).kernel, True)  # fmt: skip
-    for threads in (1, 2):
-        for number, way in enumerate(WAYS):
-            way = replace(way, parallel=threads > 1)
-            with forced(way), fastbp.threads.limit(threads):
-                net, history = trained(optimizer, names, loss, dtype)
-                program = passes.training_step(net._network, BATCH, net.dtype, fastbp.threads.count(), form, way)
-            assert program.threads == min(threads, fastbp.threads.count()) or threads > fastbp.threads.count()
-            content = net.parameters.tobytes() + repr(history.loss).encode()
-            hashes[number, threads] = hashlib.sha256(content).hexdigest()
-            programs.add(program.table.tobytes() + program.phases.tobytes())
+    for way, threads in WAYS:
+        with forced(way), fastbp.threads.limit(threads):
+            net, history = trained(optimizer, names, loss, dtype)
+            program = passes.training_step(net._network, BATCH, net.dtype, fastbp.threads.count(), form, way)
+            assert program.threads == fastbp.threads.count()
+        content = net.parameters.tobytes() + repr(history.loss).encode()
+        hashes[way, threads] = hashlib.sha256(content).hexdigest()
+        programs.add(program.table.tobytes() + program.phases.tobytes())
     assert len(programs) >= 8  # the ways were really taken
     assert len(set(hashes.values())) == 1, hashes
 
@@ -64,13 +66,13 @@ def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, d
 def test_one_hash_without_clipping(optimizer: str, dtype: str) -> None:
     """Blocks of the gradient are then updated one by one, as soon as each is known."""
     hashes = set()
-    for threads in (1, 2):
-        for way in WAYS:
-            net = network(SIZES, ("gelu", "relu"), "huber", dtype)
-            X = np.random.default_rng(4).normal(size=(N, SIZES[0])).astype(dtype)
-            with forced(replace(way, parallel=threads > 1)), fastbp.threads.limit(threads):
-                net.fit(X, targets_of("huber", N, SIZES[-1], dtype), 2, BATCH, 0.01, 0.01, optimizer)
-            hashes.add(net.parameters.tobytes())
+    X = np.random.default_rng(4).normal(size=(N, SIZES[0])).astype(dtype)
+    y = targets_of("huber", N, SIZES[-1], dtype)
+    for way, threads in WAYS:
+        net = network(SIZES, ("gelu", "relu"), "huber", dtype)
+        with forced(way), fastbp.threads.limit(threads):
+            net.fit(X, y, 2, BATCH, 0.01, 0.01, optimizer)
+        hashes.add(net.parameters.tobytes())
     assert len(hashes) == 1
 
 
@@ -81,8 +83,8 @@ def test_gradients_and_outputs_under_every_way(loss: str, dtype: str) -> None:
     X = np.random.default_rng(4).normal(size=(N, SIZES[0])).astype(dtype)
     y, weight = targets_of(loss, N, SIZES[-1], dtype), np.random.default_rng(5).uniform(0, 2, N)
     found = set()
-    for way in WAYS:
-        with forced(way):
+    for way, threads in WAYS:
+        with forced(way), fastbp.threads.limit(threads):
             g = net.gradient(X, y, 0.01, sample_weight=weight, dropout=0.25, dropout_key=7)
             parts = (*g.weights, *g.biases, g.inputs, np.array(g.loss), net.outputs(X), net.loss(X, y))
         found.add(b"".join(np.asarray(part).tobytes() for part in parts))
@@ -108,6 +110,6 @@ def test_masks_do_not_depend_on_how_rows_are_split(p: float, dtype: str, monkeyp
     for rows_at_once in (1000, 64, 7, 1):
         with monkeypatch.context() as patch:
             patch.setattr(passes, "rows_at_once", lambda *_, most=rows_at_once: most)
-            for way in WAYS:
-                with forced(way):
+            for way, threads in WAYS:
+                with forced(way), fastbp.threads.limit(threads):
                     np.testing.assert_array_equal(masks_found(dtype, rows, p, key), expected)
