@@ -19,7 +19,7 @@ from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
 from .program import aligned, rates_of, run, scratch
-from .rows import Rows, most_rows
+from .rows import Rows, balanced, most_rows
 from .schedule import threads_for, tuning
 from .training import History, Memory, Plan, Training
 from .writer import Activations, StepForm
@@ -280,7 +280,7 @@ class MLP:
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
-        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        weights, total = self._weights(sample_weight, rows.count)
         losses = np.empty(rows.count, self.dtype)
         number = threads_for(2.0 * rows.count * self._parameters.size)
 
@@ -293,7 +293,7 @@ class MLP:
         if weights is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
                 losses *= weights
-        return self._objective(losses, weights, l2)
+        return self._objective(losses, total, l2)
 
     def _forward(self, X: ArrayLike, outputs: bool) -> Array:
         rows = self._rows("X", X)
@@ -352,14 +352,14 @@ class MLP:
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
         l2 = validation.rate("l2", l2, self.dtype)
-        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        weights, total = self._weights(sample_weight, rows.count)
         threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
         key = validation.whole_number("dropout_key", dropout_key, 0)
         flat = np.empty(self.parameters.size, self.dtype)
         losses = np.empty(rows.count, self.dtype)
         inputs = np.empty((rows.count, self.sizes[0]), self.dtype)
         number = threads_for(6.0 * rows.count * self._parameters.size)
-        rates = rates_of(self.dtype, **self._constants, scale=1.0 / _total(weights, rows.count))
+        rates = rates_of(self.dtype, **self._constants, scale=1.0 / total)
 
         def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
             kind, chosen = _targets_of(targets, begin, end)
@@ -379,7 +379,7 @@ class MLP:
             run(passes.add_l2(self._network), inputs=self.parameters, parameters=self.parameters, activations=flat,
                 gradient=flat, rates=rates_of(self.dtype, l2=l2))  # fmt: skip
         layout = self._network.layout
-        return Gradient(self._objective(losses, weights, l2), layout.weights(flat), layout.biases(flat), inputs)
+        return Gradient(self._objective(losses, total, l2), layout.weights(flat), layout.biases(flat), inputs)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
@@ -425,11 +425,11 @@ class MLP:
             inputs *= self.input_scale
         return SampleGradients(losses, weights, biases, inputs)
 
-    def _objective(self, losses: Array, weights: Array | None, l2: float) -> float:
-        """Of weighted row losses."""
+    def _objective(self, losses: Array, total: float, l2: float) -> float:
+        """Of weighted row losses and the sum of their weights."""
         with np.errstate(over="ignore"):  # to infinity
             penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
-            return float(losses.sum(dtype=np.float64) / _total(weights, len(losses))) + 0.5 * l2 * penalty
+            return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
 
     # ---- training ----
 
@@ -623,6 +623,14 @@ class MLP:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
         return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
 
+    def _weights(self, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
+        """The rows' weights, times a power of two, and what a sum over rows is divided by."""
+        weights = validation.sample_weight("sample_weight", sample_weight, rows, self.dtype)
+        if weights is None:
+            return None, float(rows)
+        weights, sums, _ = balanced(weights[np.newaxis])
+        return weights[0], float(sums[0])
+
     def _over_parts(self, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
         """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
         most = self._rows_at_once
@@ -637,11 +645,6 @@ def _targets_of(targets: Array, begin: int, end: int) -> tuple[str, dict[str, An
     if targets.ndim == 1:
         return "labels", {"labels": targets[begin:end]}
     return "targets", {"targets": targets[begin:end].reshape(-1)}
-
-
-def _total(weights: Array | None, rows: int) -> float:
-    """What a sum over rows is divided by; 1 where no row counts."""
-    return float(rows if weights is None else weights.sum(dtype=np.float64) or 1.0)
 
 
 def _generator(seed: Any) -> np.random.Generator:

@@ -18,7 +18,7 @@ from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned
-from .rows import GATHERED, Rows, all_finite
+from .rows import GATHERED, Rows, all_finite, balanced
 from .schedule import threads_for, tuning
 from .writer import Activations, Network, StepForm
 
@@ -147,7 +147,7 @@ class Training:
         self.history = History(loss_name=self.network.loss.name)
         self._done = 0  # steps of this fit
         self._deadline = math.inf
-        self._steady: dict[tuple[int, float], tuple[Array, Any, Any]] = {}
+        self._steady: dict[tuple[int, float], tuple[Array, Any]] = {}
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
         history, plan = self.history, self.plan
@@ -227,11 +227,16 @@ class Training:
         batch = min(self.batch, last - first)
         steps, features = (last - first) // batch, self.rows.features
         sums = np.empty((steps, 2))
-        part: dict[str, Any] = {} if weights is None else {"weights": weights[first:last]}
+        norms: Any = batch  # what each minibatch's loss is divided by
+        totals: Any = batch  # and the sums of its weights as they were given
+        part: dict[str, Any] = {}
+        if weights is not None:
+            weights, norms, totals = balanced(weights[first:last].reshape(steps, batch))
+            part["weights"] = weights.reshape(-1)
         part |= ({"labels": targets[first:last]} if targets.ndim == 1 else
                  {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
-        rates, norms, l2 = self._rates(batch, steps, None if weights is None else weights[first:last])
+        rates, l2 = self._rates(batch, steps, norms, totals)
         key = (self.key + self._done * STEP_STEP) % 2**64
         self._done += steps
         self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
@@ -244,11 +249,10 @@ class Training:
         losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
         return losses
 
-    def _rates(self, batch: int, steps: int, weights: Array | None) -> tuple[Array, Any, Any]:
-        """The numbers of the steps, one row for all where they are the same; what each minibatch's loss is divided by;
-        each step's l2."""
+    def _rates(self, batch: int, steps: int, norms: Any, totals: Any) -> tuple[Array, Any]:
+        """The numbers of the steps, one row for all where they are the same; each step's l2."""
         plan = self.plan
-        steady = weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
         count = 1 if steady else steps
         here = self._done + np.arange(count)
         total = plan.epochs * -(-self.rows.count // self.batch)
@@ -256,12 +260,7 @@ class Training:
         validation.shape("learning_rate", learning_rate, (count,))
         if steady and (batch, learning_rate[0]) in self._steady:
             return self._steady[batch, learning_rate[0]]
-        norms: Any = batch
-        if weights is not None:
-            norms = weights.reshape(steps, batch).sum(axis=1, dtype=np.float64)
-            least = np.finfo(self.parameters.dtype).tiny
-            norms = np.where(norms >= least, norms, 1.0)  # a minibatch of rows that do not count teaches nothing
-        l2 = plan.l2 / norms if plan.l2_per_weight else plan.l2
+        l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
         rates = np.zeros((count, len(op.RATES)))
         rates[:, op.KEEP] = 1.0
         for name, number in self.constants.items():
@@ -269,7 +268,7 @@ class Training:
         rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
         plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            found = rates.astype(self.parameters.dtype), norms, l2
+            found = rates.astype(self.parameters.dtype), l2
         if steady:
             self._steady[batch, learning_rate[0]] = found
         return found

@@ -180,6 +180,21 @@ def test_rows_that_all_weigh_nothing_teach_nothing() -> None:
     assert history.loss[0] == pytest.approx(apart.loss[0] * (N - BATCH) / N, rel=1e-14)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_count_by_their_shares_alone(dtype: str) -> None:
+    """Also where they, or their sums, are at the ends of the dtype's range; by powers of two, the bits are the same."""
+    X, y = data("huber", dtype)
+    weight, limits = np.random.default_rng(2).uniform(0.5, 1, N).astype(dtype), np.finfo(dtype)
+    results = []
+    for factor in (1.0, float(limits.smallest_normal) * 2, 2.0 ** (limits.maxexp - 1)):
+        net = network(SIZES, "tanh", "huber", dtype)
+        g = net.gradient(X, y, sample_weight=factor * weight)
+        history = net.fit(X, y, 2, BATCH, 0.1, optimizer="momentum", sample_weight=factor * weight)
+        loss = net.loss(X, y, sample_weight=factor * weight)
+        results.append((net.parameters.tobytes(), tuple(history.loss), g.loss, g.inputs.tobytes(), loss))
+    assert results[0] == results[1] == results[2]
+
+
 # ---- the same bits, in pieces and by other ways ----
 
 
