@@ -1,0 +1,174 @@
+"""The same bits: on other numbers of threads, under other schedules, one row at a time, the update fused or apart."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import functional, threads
+from ..kernels import tile
+from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
+from ..optimizers import OPTIMIZERS
+from ..schedule import Tuning, forced
+from .cases import DROPOUT, FORMS, WIDE, Case, combinations, draw, key_of_next_fit, softmax_cases, told
+from .gradients import tensors
+from .objective import ACTIVATIONS
+from .tally import Array, Tally
+
+# What a schedule may choose without changing a bit; the programs of a network are remembered by these objects.
+ALONE = Tuning(parallel=False)
+BLOCKINGS = (
+    Tuning(kc=1),
+    Tuning(kc=7, nc=1, access=PACKED, a_in_place=False),
+    Tuning(kc=5, access=BY_ROWS),
+    Tuning(access=BY_ROWS, parallel=False),
+    Tuning(access=IN_PLACE, a_in_place=True),
+    Tuning(kc=6, access=IN_PLACE, a_in_place=False, parallel=True),
+    Tuning(access=PACKED, a_in_place=True),
+)
+SPLITS = (
+    Tuning(parallel=True),
+    Tuning(parallel=True, slabs=True),
+    Tuning(parallel=True, slabs=False),
+    Tuning(parallel=True, row_parts=2),
+    Tuning(parallel=True, column_parts=2),
+    Tuning(parallel=True, slabs=True, row_parts=5),
+    Tuning(parallel=True, slabs=False, row_parts=2, kc=9, access=PACKED),
+    Tuning(slabs=True, row_parts=3, kc=4),
+)
+
+
+def _results(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
+    """Everything that a network computes, training with a short last minibatch too."""
+    drawn = draw(case, dtype)
+    net, X, y = drawn.net, drawn.X, drawn.y
+    g = net.gradient(X, y, case.l2, **drawn.options)
+    yield from tensors(g)
+    yield "gradient's loss", np.array(g.loss)
+    yield "loss", np.array(net.loss(X, y, case.l2, sample_weight=drawn.weights))
+    yield "logits", net.logits(X)
+    yield "outputs", net.outputs(X)
+    history = net.fit(X, y, epochs=2, batch_size=max(1, case.n * 2 // 5), learning_rate=0.05, l2=case.l2,
+                      progress=False, optimizer=case.optimizer, sample_weight=drawn.weights, dropout=case.dropout,
+                      max_grad_norm=case.max_grad_norm)  # fmt: skip
+    yield "parameters after training", net.parameters
+    yield "training's losses", np.array(history.loss)
+
+
+def _functions(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
+    rng = np.random.default_rng(4)
+    n, fan_in, fan_out = shape
+    X, W, b, dH = (rng.normal(size=shape).astype(dtype)
+                   for shape in ((n, fan_in), (fan_in, fan_out), (fan_out,), (n, fan_out)))  # fmt: skip
+    yield "affine_forward", functional.affine_forward(X, W, b)
+    yield "affine_relu_forward", functional.affine_relu_forward(X, W, b)
+    yield from zip(("dX", "dW", "db"), functional.affine_backward(dH, X, W), strict=True)
+    loss, dlogits = functional.softmax_cross_entropy(dH, np.arange(n) % fan_out)
+    yield from (("softmax_cross_entropy", np.array(loss)), ("dlogits", dlogits))
+
+
+def _bit_cases(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], Iterator[tuple[str, Array]]]]]:
+    cases = [
+        Case((6, 5), 13, l2=0.02),
+        Case((13, 35, 9, 5), 37, form="probabilities"),
+        Case((9, 40, 35, 23), 300, l2=0.02),
+        Case((40, 20, 4), 29, "identity", scaled=True),
+        *_of_every_kind(),
+    ]
+    shapes = [(1, 30, 50), (5, 70, 3), (37, 50, 67), (300, 33, 40), (15, 1300, 35)]
+    return [
+        *((str(case), lambda case=case: _results(case, dtype)) for case in cases),
+        *((f"affine {shape}", lambda shape=shape: _functions(shape, dtype)) for shape in shapes),
+    ]
+
+
+def _of_every_kind() -> Iterator[Case]:
+    """Every optimizer with an activation and a loss of its own; dropout, weights, l2 and clipping by turns."""
+    shapes = itertools.cycle(((13, 35, 9, 5), (7, 40, 18), (33, 20, 41, 12)))
+    for i, (optimizer, activation, shape) in enumerate(zip(OPTIMIZERS, ACTIVATIONS, shapes, strict=False)):
+        loss, form = FORMS[i + 2 if i else 0]
+        yield Case(shape, (37, 90)[i % 2], activation, loss, form, 0.02 * (i % 3 > 0), False, i % 2 == 0,
+                   DROPOUT * (i % 4 > 0), optimizer, 0.1 if i % 3 < 2 else None)  # fmt: skip
+
+
+def _same_under(tally: Tally, dtype: np.dtype[Any], ways: Iterable[tuple[Tuning, int | None]]) -> None:
+    """Each way, a tuning and a limit of threads, against one thread and the schedule's own blocking."""
+    cases = _bit_cases(dtype)
+    with forced(ALONE), threads.limit(1):
+        expected = [[(name, value.copy()) for name, value in results()] for _, results in cases]
+    for way, limit in ways:
+        for (what, results), wanted in zip(cases, expected, strict=True):
+            with forced(way), threads.limit(limit):
+                for (name, actual), (_, value) in zip(results(), wanted, strict=True):
+                    tally.same(f"{name}, {what}, {told(way)}, threads: {limit or 'all'}", actual, value)
+
+
+def check_blockings(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """Other stretches of k and of columns, other ways to read the operands."""
+    _same_under(tally, dtype, ((way, None) for way in BLOCKINGS))
+
+
+def check_threads(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """Parallel against serial, each way of splitting work, one thread against several; thrice, for races."""
+    limits = (1, 2, 3, None) if threads.count() > 2 else (1, None)
+    ways = [(way, limit) for way in SPLITS for limit in limits]
+    _same_under(tally, dtype, ways + 2 * [way for way in ways if way[1] != 1])
+
+
+def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """Rows alone and in batches of every size up to two tiles."""
+    forms = itertools.cycle(FORMS)
+    for sizes, activation in itertools.product(WIDE, ACTIVATIONS):
+        loss, form = next(forms)
+        case = Case(sizes, 64, activation, loss, form)  # a power of two: the mean over rows is an exact division
+        drawn = draw(case, dtype)
+        net, X, y = drawn.net, drawn.X, drawn.y
+        logits, outputs, dX = net.logits(X), net.outputs(X), net.gradient(X, y).inputs
+        for count in range(1, 2 * tile.MAIN.rows + 2):
+            tally.same(f"{case}: logits of {count} rows", net.logits(X[:count]), logits[:count])
+            tally.same(f"{case}: outputs of {count} rows", net.outputs(X[-count:]), outputs[-count:])
+        for i in range(case.n):
+            row, what = slice(i, i + 1), f"{case}: row {i} alone"
+            tally.same(f"{what}, logits", net.logits(X[row]), logits[row])
+            tally.same(f"{what}, inputs", net.gradient(X[row], y[row]).inputs / dtype.type(case.n), dX[row])
+        tally.same(f"{case}: sample_gradients", net.sample_gradients(X, y).inputs / dtype.type(case.n), dX)
+
+
+def check_fused(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """A step of `fit`, weights and dropout included, against `gradient` and `sgd_update`."""
+    ways = itertools.cycle((Tuning(), *BLOCKINGS, *SPLITS))
+    rows = (1, 13, 37, 300)
+    for case in itertools.chain(softmax_cases(WIDE, rows), combinations(WIDE, (1, 13, 37))):
+        drawn = draw(case, dtype)
+        net, X, y = drawn.net, drawn.X, drawn.y
+        start, state = net.parameters.copy(), net.rng.bit_generator.state
+        g = net.gradient(X, y, sample_weight=drawn.weights, dropout=case.dropout, dropout_key=key_of_next_fit(net))
+        expected = [array.copy() for array in (*net.weights, *net.biases)]
+        for i, (array, slope) in enumerate(zip(expected, (*g.weights, *g.biases), strict=True)):
+            functional.sgd_update(array, slope, 0.1, case.l2 if i < len(g.weights) else 0.0)
+        for way in itertools.islice(ways, 2):  # the next two of them for each case
+            net.parameters, net.rng.bit_generator.state = start, state
+            with forced(way):
+                net.fit(X, y, epochs=1, batch_size=case.n, learning_rate=0.1, l2=case.l2, shuffle=False, progress=False,
+                        sample_weight=drawn.weights, dropout=case.dropout)  # fmt: skip
+            for actual, value in zip((*net.weights, *net.biases), expected, strict=True):
+                tally.same(f"{case}, {told(way)}", actual, value)
+
+
+def check_one_hot(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """Class indices against one-hot rows of probabilities."""
+    for sizes, n, dropout in itertools.product(WIDE, (1, 13, 37), (0.0, DROPOUT)):
+        case = Case(sizes, n, l2=0.02, weighted=dropout > 0, dropout=dropout)
+        drawn, twin = draw(case, dtype), draw(case, dtype).net
+        net, X, y = drawn.net, drawn.X, drawn.y
+        rows = np.eye(sizes[-1], dtype=dtype)[y]
+        ours, theirs = tensors(net.gradient(X, y, **drawn.options)), tensors(twin.gradient(X, rows, **drawn.options))
+        for (name, own), (_, other) in zip(ours, theirs, strict=True):
+            tally.same(f"{case}: {name}", other, own)
+        for either, targets in ((net, y), (twin, rows)):
+            either.fit(X, targets, epochs=2, batch_size=5, learning_rate=0.1, l2=0.02, shuffle=False, progress=False,
+                       sample_weight=drawn.weights, dropout=dropout)  # fmt: skip
+        tally.same(f"{case}: parameters after training", twin.parameters, net.parameters)
