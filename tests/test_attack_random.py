@@ -279,7 +279,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         MEMORY, 1, "Arrays are not equal|beyond the bound",
     ),
     "random calls: inputs' gradient without the scale": (
-        "network.py", "inputs *= self.input_scale\n        if l2", "inputs *= 1\n        if l2",
+        "network.py", "inputs *= self.input_scale\n        if l2:", "inputs *= 1\n        if l2:",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: a loss that leaves out the weights": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,39 +15,52 @@ from conftest import planted, python
 
 import fastbp
 from fastbp import cli, verify
+from fastbp.activations import ACTIVATIONS
+from fastbp.losses import LOSSES
 from fastbp.verify import CHECKS, Check
+from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw
+from fastbp.verify.objective import nearest_kink, objective
+from fastbp.verify.tally import Tally
 
 COMMAND = "import sys; from fastbp.cli import main; sys.exit(main(['verify']))"
+# One check in one dtype: half to compile, and no wait for those that find nothing.
+ALONE = """
+import sys
+from fastbp import verify
+verify.DTYPES = "float64",
+(check,) = verify.verify(print, names=[sys.argv[1]])
+sys.exit(0 if check else 1)
+"""
 LONG = [pytest.mark.long, pytest.mark.skipif(os.environ.get("FASTBP_LONG") != "1", reason="needs FASTBP_LONG=1")]
 
-STEP = "time, phases = chain([*writer.forward(), writer.loss(labels), *writer.backward(inputs=False)], machine)\n"
-EARLY_UPDATE = """last = writer.weight_gradients(op.PARAMETERS, SGD, False)[-1]
-        time, phases = chain([*writer.forward(), writer.loss(labels)], machine)
+STEP = "time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)\n"
+EARLY_UPDATE = """last = writer.weight_gradients(op.PARAMETERS, 8, False)[-1]
+        time, phases = chain([*writer.forward(), *loss], machine)
         phases.append([[last.part(machine, 0, last.rows, 0, last.columns)]])
         phases += chain(writer.backward(inputs=False), machine)[1] if network.layers > 1 else []
 """
+SUM_UP = "        updates[-1][-1].append(writer.sum_up("
 WITHOUT_THE_LAST = """        is_last = lambda it: it["code"] == op.GEMM and it["c"] == last.c[1]
-        update = [[it for it in strand if not is_last(it)] for strand in update]
-        update[-1].append(writer.mean_loss"""
+        updates = [[[it for it in strand if not is_last(it)] for strand in phase] for phase in updates]
+        updates[-1][-1].append(writer.sum_up("""
 PENALTY = """            phases[0][number % len(phases[0])].append(operation)
-        update_time, update = writer.updates(op.PARAMETERS, SGD, False)
-        update"""
+        more, updates = writer.updates(form)
+"""
 LATE_PENALTY = """            pass
-        update_time, update = writer.updates(op.PARAMETERS, SGD, False)
-        update[-1].extend(squares)
-        update"""
+        more, updates = writer.updates(form)
+        updates.append([list(squares)])
+"""
 
 
 class Fault(NamedTuple):
-    """What is planted: file, the texts that are replaced, and a check that must fail for it."""
+    """What is planted: files, the texts that are replaced, and a check that must fail for it."""
 
-    file: str
-    changes: tuple[tuple[str, str], ...]
+    changes: tuple[tuple[str, str, str], ...]
     caught_by: str
 
 
 def fault(file: str, old: str, new: str, caught_by: str) -> Fault:
-    return Fault(file, ((old, new),), caught_by)
+    return Fault(((file, old, new),), caught_by)
 
 
 FAULTS = {
@@ -71,26 +85,21 @@ FAULTS = {
         "affine layers",
     ),
     "dX is computed from the updated W": Fault(
-        "passes.py",
-        (
-            (STEP, EARLY_UPDATE),
-            ("        update[-1].append(writer.mean_loss", WITHOUT_THE_LAST),
-        ),
-        "fused update",
+        (("passes.py", STEP, EARLY_UPDATE), ("passes.py", SUM_UP, WITHOUT_THE_LAST)), "fused update"
     ),
     "the penalty is that of the updated W": fault("passes.py", PENALTY, LATE_PENALTY, "reference training"),
     "partial sums overwrite W before its update": fault(
         "kernels/gemm.py", "aside = (epilogue & SGD) != 0 and depth > kc", "aside = False", "fused update"
     ),
     "a short last batch is divided by the full size": fault(
-        "training.py", "scale=1.0 / batch, repeats", "scale=1.0 / self.batch, repeats", "reference training"
+        "training.py", "norms: Any = batch", "norms: Any = self.batch", "reference training"
     ),
     "the bias is not added": fault(
         "kernels/microkernel.py", "tile = tile_add_row(tile, bias, columns)", "pass", "affine layers"
     ),
     "L2 is applied to biases": fault(
-        "kernels/steps.py", "workspace, learning_rate, number(c, 0.0))", "workspace, learning_rate, l2)",
-        "reference training",
+        "kernels/steps.py", "workspace, rates[op.LEARNING_RATE], number(c, 0.0))",
+        "workspace, rates[op.LEARNING_RATE], rates[op.L2])", "reference training",
     ),
     "L2 is missing in the gradient": fault(
         "kernels/formulas.py", "return fma(l2, w, dw)", "return dw", "numeric gradients"
@@ -111,7 +120,7 @@ FAULTS = {
         "for i in range(rows - 1):\n        total = tile_add_block", "affine layers",
     ),
     "the mean loss is divided wrongly": fault(
-        "kernels/affine.py", "return total / rows", "return total / (rows + 1)", "softmax with loss"
+        "functional.py", "sums[0] / n)", "sums[0] / (n + 1))", "softmax with loss"
     ),
     "a transposed square swaps the wrong lane": fault(
         "kernels/packing.py", "else size + i - distance for i", "else size + i for i", "affine layers"
@@ -128,7 +137,94 @@ FAULTS = {
         "fused update",
     ),
     "the gradient of inputs lacks their scale": fault(
-        "network.py", "inputs *= self.input_scale", "pass", "numeric gradients"
+        "network.py", "inputs *= self.input_scale\n        if l2:", "pass\n        if l2:", "numeric gradients"
+    ),
+    "GELU's derivative has another density": fault(
+        "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
+    ),
+    "SiLU's derivative has the wrong sign": fault(
+        "kernels/formulas.py", "fma(z, larger_share, -1.0)", "fma(-z, larger_share, -1.0)", "numeric gradients"
+    ),
+    "leaky ReLU's slope does not come back": fault(
+        "kernels/formulas.py", "select(y <= 0.0, slope * dy, dy)", "select(y <= 0.0, dy * 0.01, dy)",
+        "numeric gradients",
+    ),
+    "an activation's derivative is taken from its output": fault(
+        "activations.py", "kernels.GELU, True", "kernels.GELU, False", "numeric gradients"
+    ),
+    "dropout's scale is missing on the way back": Fault(
+        (
+            ("writer.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
+            ("kernels/dropout.py", "np.uint64(layer + 1)", "np.uint64(layer % 64 + 1)"),
+            ("kernels/dropout.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
+        ),
+        "numeric gradients",
+    ),
+    "dropout is missing on the way back": fault(
+        "writer.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
+    ),
+    "dropout forgets on which row it is": fault(
+        "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(i)", "threads and splits"
+    ),
+    "dropout forgets on which step it is": fault(
+        "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
+    ),
+    "dropout forgets which part of the rows it has": fault(
+        "network.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
+    ),
+    "the rows' weights are not applied to the gradient": fault(
+        "kernels/losses.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
+    ),
+    "the rows' weights are not applied to the loss": fault(
+        "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
+    ),
+    "weights are normalised by the number of rows": fault(
+        "network.py", "rows if weights is None else weights.sum(dtype=np.float64) or 1.0",
+        "rows if weights is None else len(weights)", "numeric gradients",
+    ),
+    "a loss's share is that of a mean": fault(
+        "losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs", "numeric gradients"
+    ),
+    "a mean squared error is halved": fault(
+        "losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
+    ),
+    "Huber's delta does not arrive": fault(
+        "network.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
+    ),
+    "Huber's slope is not bounded below": fault(
+        "kernels/loss_formulas.py", "select(difference < -delta, -delta, difference)", "difference",
+        "activations and losses",
+    ),
+    "a count of 0 has a logarithm": fault(
+        "kernels/loss_formulas.py", "select(t > 0.0, fma(t, log.write(t) - z, excess), excess)",
+        "fma(t, log.write(t) - z, excess)", "activations and losses",
+    ),
+    "Adam's bias is not corrected": fault(
+        "optimizers.py", "learning_rate * root / (1.0 - np.power(self.beta_1, steps))", "learning_rate * root",
+        "optimizers' steps",
+    ),
+    "Adam's epsilon is not corrected": fault(
+        "optimizers.py", "self.epsilon * root", "self.epsilon", "reference training"
+    ),
+    "AdamW's biases decay": fault(
+        "writer.py", "| DECAY if weights else 0", "| DECAY if weights else DECAY", "optimizers' steps"
+    ),
+    "Nesterov does not look ahead": fault(
+        "optimizers.py", "learning_rate * self.momentum", "learning_rate", "optimizers' steps"
+    ),
+    "clipping's norm is one without biases": fault(
+        "writer.py", "[*range(0, fan_in * fan_out, SQUARES), None]", "range(0, fan_in * fan_out, SQUARES)",
+        "optimizers' steps",
+    ),
+    "clipping adds the penalty twice": fault(
+        "writer.py", "PENALTY if step.penalised and not step.clipped", "PENALTY if step.penalised", "optimizers' steps"
+    ),
+    "every step has the first one's rates": fault(
+        "kernels/steps.py", "advance(pointer(rates), step * rate_step)", "pointer(rates)", "optimizers' steps"
+    ),
+    "a state loses its last lane": fault(
+        "kernels/optimizers.py", "store(second, advance(v, i), left)", "store(second, advance(v, i), left - 1)",
+        "optimizers' steps",
     ),
 }  # fmt: skip
 SHORT = ("the ReLU's mask is missing", "a later stretch drops the partial sum", "a split among threads skips a row")
@@ -136,19 +232,22 @@ SHORT = ("the ReLU's mask is missing", "a later stretch drops the partial sum", 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in SHORT else LONG) for name in FAULTS])
 def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
-    file, ((old, new), *others), caught_by = FAULTS[name]
-    environment = planted(tmp_path, file, old, new)
-    path = tmp_path / "fastbp" / file
-    for old, new in others:
+    changes, caught_by = FAULTS[name]
+    environment = planted(tmp_path, *changes[0])
+    for file, old, new in changes[1:]:
+        path = tmp_path / "fastbp" / file
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1
         path.write_text(text.replace(old, new), encoding="utf-8")
-    done = python(COMMAND, env=environment, timeout=600.0)
+    if name in SHORT:
+        done = python(COMMAND, env=environment, timeout=600.0)
+        assert re.search(r"^\d+ of \d+ checks FAILED: ", done.stdout, re.MULTILINE), done.stdout
+    else:
+        done = python(ALONE, caught_by, env=environment, timeout=600.0)
     print(done.stdout)
     assert (done.returncode, done.stderr) == (1, "")
-    failed = re.findall(r"^  (\S.*?)  +float\d\d .* FAILED", done.stdout, re.MULTILINE)
+    failed = re.findall(r"^ *(\S.*?)  +float\d\d .* FAILED", done.stdout, re.MULTILINE)
     assert caught_by in failed
-    assert re.search(r"^\d+ of \d+ checks FAILED: ", done.stdout, re.MULTILINE)
 
 
 # ---- the command ----
@@ -270,7 +369,7 @@ def test_bad_arguments() -> None:
     ],
 )
 def test_within(actual: Any, expected: Any, bound: float, worst: float) -> None:
-    tally = verify._Tally()
+    tally = Tally()
     with np.errstate(all="ignore"):
         tally.within("it", actual, expected, bound)
     assert (tally.cases, tally.worst, tally.failures) == (1, worst, int(worst > 1))
@@ -278,13 +377,13 @@ def test_within(actual: Any, expected: Any, bound: float, worst: float) -> None:
 
 
 def test_within_sees_another_shape() -> None:
-    tally = verify._Tally()
+    tally = Tally()
     tally.within("it", [[1.0]], [1.0], 1.0)
     assert tally.detail == "it: got shape (1, 1), expected (1,)"
 
 
 def test_same() -> None:
-    tally, x = verify._Tally(), np.array([[0.0, 1.0], [np.nan, 2.0]])
+    tally, x = Tally(), np.array([[0.0, 1.0], [np.nan, 2.0]])
     tally.same("it", x, x.copy())
     assert (tally.cases, tally.failures) == (1, 0)
     for other in (np.where(x == 0, -0.0, x), x.astype(np.float32), x[:1], np.array([[0.0, 1.0], [np.nan, 2 + 4e-16]])):
@@ -295,9 +394,44 @@ def test_same() -> None:
 
 def test_the_objective_is_that_of_the_reference() -> None:
     """Two texts of one formula, written apart."""
-    for case in verify._cases(verify.WIDE, (13,)):
-        _, net, X, y, _ = drawn = verify._draw(case, np.dtype(np.float64))
-        ours = verify.objective(net, net.weights, net.biases, X, verify._one_hot(drawn), case.l2)
-        theirs = fastbp.reference.loss(net.weights, net.biases, X, y, case.l2, case.activation, net.input_shift,
-                                       net.input_scale)  # fmt: skip
+    for case in combinations(WIDE, (13,)):
+        drawn = draw(case, np.dtype(np.float64))
+        net = drawn.net
+        ours = objective(net, net.weights, net.biases, drawn.X, drawn.t, case.l2, drawn.weights, drawn.masks)
+        theirs = fastbp.reference.loss(net.weights, net.biases, drawn.X, drawn.y, case.l2, **drawn.of_reference,
+                                       sample_weight=drawn.weights, masks=drawn.masks)  # fmt: skip
         assert ours == pytest.approx(theirs, rel=1e-13)
+
+
+# ---- what is compared ----
+
+
+def test_every_combination_is_a_case() -> None:
+    found = {
+        (case.activation, case.loss, case.form, case.weighted, case.dropout > 0) for case in combinations(SMALL, [5])
+    }
+    names = product(ACTIVATIONS, LOSSES, (False, True), (False, True))
+    assert found >= {
+        (activation, loss, form, *rest)
+        for activation, loss, *rest in names
+        for form in (("labels", "probabilities") if loss == "softmax_cross_entropy" else ("targets",))
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_row_is_near_a_kink(dtype: str) -> None:
+    left_out = 0
+    for case in combinations(WIDE, (37,)):
+        drawn = draw(case, np.dtype(dtype))
+        assert nearest_kink(drawn.net, drawn.X, drawn.t, drawn.masks).min() >= KINK
+        assert len(drawn.X) == len(drawn.y) == case.n
+        left_out += drawn.left_out
+    assert left_out > 0
+
+
+def test_both_dtypes_get_the_same_numbers() -> None:
+    for case in combinations(SMALL, (13,)):
+        single, double = (draw(case, np.dtype(dtype)) for dtype in ("float32", "float64"))
+        for one, other in ((single.X, double.X), (single.y, double.y),
+                           (single.net.parameters, double.net.parameters)):  # fmt: skip
+            np.testing.assert_array_equal(one, other)
