@@ -13,6 +13,7 @@ scikit-learn's, which they need.
 from typing import TYPE_CHECKING, Any
 
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
+from .backward import Gradient, SampleGradients
 from .checkpoint import CheckpointError
 from .functional import (
     affine_backward,
@@ -24,7 +25,7 @@ from .functional import (
     softmax_cross_entropy,
 )
 from .gradients import gradcheck
-from .network import MLP, Gradient, SampleGradients, load
+from .network import MLP, load
 from .training import DivergenceError, History, warmup
 from .version import __version__
 

@@ -5,65 +5,24 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import fitting, passes, saving, validation
+from . import backward, fitting, passes, saving, validation
 from .activations import ACTIVATIONS
-from .kernels.dropout import STREAM, UNITS
+from .backward import Gradient, SampleGradients
 from .learning_rates import LearningRate
 from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
 from .program import aligned, rates_of, run, scratch
-from .rows import Rows, balanced, most_rows
+from .rows import Rows, most_rows
 from .schedule import threads_for, tuning
 from .training import History, Memory, Plan, Training
-from .writer import Activations, StepForm
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """Loss and its derivatives.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over rows, L2 penalty included.
-    weights : list of array (fan_in, fan_out)
-        With the penalty's part ``l2 W``.
-    biases : list of array (fan_out,)
-    inputs : array (n, features)
-        With respect to X as it was given, input scaling chained in.
-    """
-
-    loss: float
-    weights: list[Array]
-    biases: list[Array]
-    inputs: Array
-
-
-@dataclass(frozen=True)
-class SampleGradients:
-    """Loss of each row and its derivatives, without penalty.
-
-    Attributes
-    ----------
-    losses : array (n,)
-    weights : list of array (n, fan_in, fan_out)
-    biases : list of array (n, fan_out)
-    inputs : array (n, features)
-    """
-
-    losses: Array
-    weights: list[Array]
-    biases: list[Array]
-    inputs: Array
 
 
 class MLP:
@@ -277,23 +236,7 @@ class MLP:
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        l2 = validation.rate("l2", l2, self.dtype)
-        weights, total = self._weights(sample_weight, rows.count)
-        losses = np.empty(rows.count, self.dtype)
-        number = threads_for(2.0 * rows.count * self._parameters.size)
-
-        def call(begin: int, end: int, **operands: Any) -> None:
-            form, chosen = _targets_of(targets, begin, end)
-            program = passes.losses(self._network, end - begin, self.dtype, number, form, tuning())
-            run(program, gradient=losses[begin:end], rates=self._rates, **operands, **chosen)
-
-        self._over_parts(rows, call)
-        if weights is not None:
-            with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
-                losses *= weights
-        return self._objective(losses, total, l2)
+        return backward.loss(self, X, y, l2, sample_weight)
 
     def _forward(self, X: ArrayLike, outputs: bool) -> Array:
         rows = self._rows("X", X)
@@ -349,37 +292,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.inputs.shape
         ([(2, 3), (3, 2)], (2, 2))
         """
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        l2 = validation.rate("l2", l2, self.dtype)
-        weights, total = self._weights(sample_weight, rows.count)
-        threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
-        key = validation.whole_number("dropout_key", dropout_key, 0)
-        flat = np.empty(self.parameters.size, self.dtype)
-        losses = np.empty(rows.count, self.dtype)
-        inputs = np.empty((rows.count, self.sizes[0]), self.dtype)
-        number = threads_for(6.0 * rows.count * self._parameters.size)
-        rates = rates_of(self.dtype, **self._constants, scale=1.0 / total)
-
-        def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
-            kind, chosen = _targets_of(targets, begin, end)
-            form = StepForm(kind, weights is not None, threshold=threshold)
-            program = passes.gradient(self._network, end - begin, self.dtype, number, form, begin > 0, tuning())
-            run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
-                weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
-            at = Activations(self._network, end - begin, self.dtype, threshold > 0)
-            losses[begin:end] = activations[at.losses : at.losses + end - begin]
-            part = inputs[begin:end]
-            part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
-
-        self._over_parts(rows, call, threshold > 0)
-        if self.input_scale is not None:
-            inputs *= self.input_scale
-        if l2:
-            run(passes.add_l2(self._network), inputs=self.parameters, parameters=self.parameters, activations=flat,
-                gradient=flat, rates=rates_of(self.dtype, l2=l2))  # fmt: skip
-        layout = self._network.layout
-        return Gradient(self._objective(losses, total, l2), layout.weights(flat), layout.biases(flat), inputs)
+        return backward.gradient(self, X, y, l2, sample_weight, dropout, dropout_key)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
@@ -394,42 +307,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.losses.shape
         ([(2, 2, 3), (2, 3, 2)], (2,))
         """
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        n, fans = rows.count, self._network.layout.fans
-        weights = [np.empty((n, fan_in, fan_out), self.dtype) for fan_in, fan_out in fans]
-        biases = [np.empty((n, fan_out), self.dtype) for _, fan_out in fans]
-        losses, inputs = np.empty(n, self.dtype), np.empty((n, self.sizes[0]), self.dtype)
-        rates, number = rates_of(self.dtype, **self._constants, scale=1.0), threads_for(6.0 * n * self._parameters.size)
-        flat = np.empty(self.parameters.size, self.dtype)
-
-        def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
-            form, chosen = _targets_of(targets, begin, end)
-            program = passes.gradient(self._network, end - begin, self.dtype, number, StepForm(form), False,
-                                      tuning())  # fmt: skip
-            run(program, activations=activations, gradient=flat, rates=rates, **operands, **chosen)
-            at, count = Activations(self._network, end - begin, self.dtype), end - begin
-
-            def matrix(start: int, width: int) -> Array:
-                return activations[start : start + count * width].reshape(count, width)
-
-            losses[begin:end] = matrix(at.losses, 1)[:, 0]
-            inputs[begin:end] = matrix(at.gradient(-1), self.sizes[0])
-            for layer, (fan_in, fan_out) in enumerate(fans):
-                into = matrix(at.output(layer - 1), fan_in) if layer else operands["inputs"].reshape(count, fan_in)
-                biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
-                np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
-
-        self._over_parts(rows, call)
-        if self.input_scale is not None:
-            inputs *= self.input_scale
-        return SampleGradients(losses, weights, biases, inputs)
-
-    def _objective(self, losses: Array, total: float, l2: float) -> float:
-        """Of weighted row losses and the sum of their weights."""
-        with np.errstate(over="ignore"):  # to infinity
-            penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in self.weights) if l2 else 0.0
-            return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
+        return backward.sample_gradients(self, X, y)
 
     # ---- training ----
 
@@ -622,29 +500,6 @@ class MLP:
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
         return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
-
-    def _weights(self, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
-        """The rows' weights, times a power of two, and what a sum over rows is divided by."""
-        weights = validation.sample_weight("sample_weight", sample_weight, rows, self.dtype)
-        if weights is None:
-            return None, float(rows)
-        weights, sums, _ = balanced(weights[np.newaxis])
-        return weights[0], float(sums[0])
-
-    def _over_parts(self, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
-        """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
-        most = self._rows_at_once
-        size = passes.activations_size(self._network, min(most, rows.count), self.dtype, dropout)
-        activations = scratch(size, self.dtype)
-        for begin in range(0, rows.count, most):
-            end = min(rows.count, begin + most)
-            call(begin, end, inputs=rows.between(begin, end), parameters=self.parameters, activations=activations)
-
-
-def _targets_of(targets: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
-    if targets.ndim == 1:
-        return "labels", {"labels": targets[begin:end]}
-    return "targets", {"targets": targets[begin:end].reshape(-1)}
 
 
 def _generator(seed: Any) -> np.random.Generator:

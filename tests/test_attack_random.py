@@ -279,11 +279,11 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         MEMORY, 1, "Arrays are not equal|beyond the bound",
     ),
     "random calls: inputs' gradient without the scale": (
-        "network.py", "inputs *= self.input_scale\n        if l2:", "inputs *= 1\n        if l2:",
+        "backward.py", "inputs *= net.input_scale\n    if l2:", "inputs *= 1\n    if l2:",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: a loss that leaves out the weights": (
-        "network.py", "losses *= weights", "losses *= 1",
+        "backward.py", "losses *= weights", "losses *= 1",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: dropout in rows that begin elsewhere": (

@@ -137,7 +137,7 @@ FAULTS = {
         "fused update",
     ),
     "the gradient of inputs lacks their scale": fault(
-        "network.py", "inputs *= self.input_scale\n        if l2:", "pass\n        if l2:", "numeric gradients"
+        "backward.py", "inputs *= net.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
     ),
     "GELU's derivative has another density": fault(
         "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
@@ -170,7 +170,7 @@ FAULTS = {
         "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
     ),
     "dropout forgets which part of the rows it has": fault(
-        "network.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
+        "backward.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
     ),
     "the rows' weights are not applied to the gradient": fault(
         "kernels/losses.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
@@ -179,8 +179,8 @@ FAULTS = {
         "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
     ),
     "weights are normalised by the number of rows": fault(
-        "network.py", "rows if weights is None else weights.sum(dtype=np.float64) or 1.0",
-        "rows if weights is None else len(weights)", "numeric gradients",
+        "rows.py", "sums = weights.sum(axis=1, dtype=np.float64)",
+        "sums = np.full(len(weights), float(weights.shape[1]))", "numeric gradients",
     ),
     "a loss's share is that of a mean": fault(
         "losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs", "numeric gradients"

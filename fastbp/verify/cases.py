@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..network import MLP, Gradient
+from ..backward import Gradient
+from ..network import MLP
 from ..schedule import Tuning
 from .objective import ACTIVATIONS, LOSSES, nearest_kink
 from .tally import Array
