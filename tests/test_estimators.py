@@ -267,6 +267,18 @@ def test_what_is_computed_in(given: Any, dtype: Any, expected: Any, solver: str)
     assert_same_arrays(fitted, classifier(solver=solver).fit(same, Y))
 
 
+def test_lbfgs_searches_in_float64() -> None:
+    """From the same parameters, in float32 and not, to the same ones, rounded."""
+    rows = X.astype(np.float32)
+    single = classifier(solver="lbfgs", warm_start=True).fit(rows, Y)
+    double = classifier(solver="lbfgs", warm_start=True, dtype="float64").fit(rows, Y)
+    double.coefs_ = [array.astype(np.float64) for array in single.coefs_]
+    double.intercepts_ = [array.astype(np.float64) for array in single.intercepts_]
+    assert single.fit(rows, Y).loss_ == double.fit(rows, Y).loss_
+    for one, other in zip(arrays(single), arrays(double), strict=True):
+        assert_same_bits(one, other.astype(np.float32))
+
+
 def test_dtypes_that_are_refused() -> None:
     for wrong in ("float16", np.int32):
         with pytest.raises(ValueError, match="dtype"):

@@ -38,7 +38,7 @@ def classifier(**options: Any) -> MLPClassifier:
 @pytest.mark.filterwarnings("ignore")  # that of a single row has no R2, and the like: the checks' own
 def test_scikit_learns_checks(estimator: Any) -> None:
     results = check_estimator(estimator, on_skip=None)  # raises at the first that fails
-    assert {result["status"] for result in results} == {"passed", "skipped"}
+    assert {result["status"] for result in results} <= {"passed", "skipped"}
     assert not any(result["expected_to_fail"] for result in results)
     skipped = {result["check_name"] for result in results if result["status"] == "skipped"}
     of_others = {"check_array_api_input", "check_classifiers_multilabel_output_format_decision_function"}
