@@ -239,7 +239,7 @@ def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1
         path.write_text(text.replace(old, new), encoding="utf-8")
-    if name in SHORT:
+    if name == SHORT[0]:
         done = python(COMMAND, env=environment, timeout=600.0)
         assert re.search(r"^\d+ of \d+ checks FAILED: ", done.stdout, re.MULTILINE), done.stdout
     else:
