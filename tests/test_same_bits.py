@@ -17,7 +17,7 @@ from fastbp.kernels.dropout import UNITS
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS, optimizer_of
 from fastbp.schedule import Tuning, forced
-from fastbp.verify import BLOCKINGS, SPLITS
+from fastbp.verify.bits import BLOCKINGS, SPLITS
 
 DTYPES = ("float32", "float64")
 # One thread and two in turn; the schedule's own choice on both.
