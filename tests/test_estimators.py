@@ -165,13 +165,13 @@ def test_a_time_budget_ends_the_fit() -> None:
 
 def test_validation_data_are_scored_every_epoch() -> None:
     scores = []
-    one = classifier(validation_data=(X[:40], Y[:40]), max_iter=8,
+    one = classifier(validation_data=(X[:40], Y[:40]), max_iter=8, learning_rate_init=0.3,
                      callbacks=[lambda fitted, _: scores.append(fitted.score(X[:40], Y[:40]))])  # fmt: skip
     one.fit(X[40:], Y[40:])
     assert one.validation_scores_ == scores
-    assert one.best_validation_score_ == max(scores)
+    assert one.best_validation_score_ == max(scores) > scores[-1]
     assert one.best_loss_ == min(one.loss_curve_)
-    assert_same_arrays(one, classifier(max_iter=8).fit(X[40:], Y[40:]))  # no row set aside, no draw more
+    assert_same_arrays(one, classifier(max_iter=8, learning_rate_init=0.3).fit(X[40:], Y[40:]))  # no row set aside, no draw more
 
 
 def test_validation_data_stop_early_and_the_best_is_restored() -> None:
