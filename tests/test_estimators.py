@@ -171,7 +171,8 @@ def test_validation_data_are_scored_every_epoch() -> None:
     assert one.validation_scores_ == scores
     assert one.best_validation_score_ == max(scores) > scores[-1]
     assert one.best_loss_ == min(one.loss_curve_)
-    assert_same_arrays(one, classifier(max_iter=8, learning_rate_init=0.3).fit(X[40:], Y[40:]))  # no row set aside, no draw more
+    other = classifier(max_iter=8, learning_rate_init=0.3).fit(X[40:], Y[40:])
+    assert_same_arrays(one, other)  # no row set aside, no draw more
 
 
 def test_validation_data_stop_early_and_the_best_is_restored() -> None:

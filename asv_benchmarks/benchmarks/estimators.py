@@ -14,25 +14,28 @@ CLASSES = {"fastbp": "fastbp", "scikit-learn": "sklearn.neural_network"}
 
 
 class Data(NamedTuple):
-    """Code that makes X and y, train and test; epochs of one fit; and how many times as fast fastbp is to be."""
+    """Code that makes n rows X and y, train and test; epochs of one fit; and how many times as fast fastbp is to be."""
 
+    rows: int
     code: str
     epochs: int
     asked: float
 
 
 DATA = {
-    "digits 1,797 x 64": Data("X, y = fastbp.datasets.load_digits(); X = X / 16", 20, 4),
+    "digits 1,797 x 64": Data(1797, "X, y = fastbp.datasets.load_digits(); X = X[:n] / 16; y = y[:n]", 20, 4),
     "45,000 x 104, 2 classes": Data(
+        49_500,
         "rng = np.random.default_rng(0)\n"
-        "X = rng.normal(size=(50_000, 104))\n"
-        "y = (np.tanh(X @ rng.normal(size=(104, 8))).sum(axis=1) + rng.normal(size=50_000) > 0).astype(int)",
+        "X = rng.normal(size=(n, 104))\n"
+        "y = (np.tanh(X @ rng.normal(size=(104, 8))).sum(axis=1) + rng.normal(size=n) > 0).astype(int)",
         3, 3,
     ),
     "60,000 x 784, 10 classes": Data(
+        66_000,
         "rng = np.random.default_rng(0)\n"
-        "y = rng.integers(0, 10, 66_000)\n"
-        "X = (0.3 * rng.normal(size=(10, 784)))[y] + rng.normal(size=(66_000, 784))",
+        "y = rng.integers(0, 10, n)\n"
+        "X = (0.3 * rng.normal(size=(10, 784)))[y] + rng.normal(size=(n, 784))",
         1, 2,
     ),
 }  # fmt: skip
@@ -42,6 +45,7 @@ import numpy as np
 import fastbp
 from {module} import MLPClassifier
 warnings.simplefilter("ignore")  # that so few epochs do not converge
+n = {rows}
 {code}
 X = X.astype("{dtype}")
 rows = np.arange(len(X)) % 11 > 0
@@ -51,8 +55,14 @@ fit = lambda: MLPClassifier(solver="{solver}", max_iter={epochs}, random_state=0
 
 
 def sides(data: str, solver: str, dtype: str, threads: int) -> dict[str, Side]:
-    code, epochs, _ = DATA[data]
-    told = {"code": code, "solver": solver, "dtype": dtype, "epochs": 1 if BRIEF else epochs}
+    rows, code, epochs, _ = DATA[data]
+    told = {
+        "code": code,
+        "rows": min(rows, 440) if BRIEF else rows,
+        "solver": solver,
+        "dtype": dtype,
+        "epochs": 1 if BRIEF else epochs,
+    }
     return {
         name: Side(SETUP.format(module=module, **told), "fit()", "fit().score(X_test, y_test)", threads)
         for name, module in CLASSES.items()
