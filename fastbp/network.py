@@ -17,7 +17,7 @@ from .learning_rates import LearningRate
 from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
-from .program import aligned, rates_of, run, scratch
+from .program import aligned, owned, rates_of, run, scratch
 from .rows import Rows, most_rows
 from .schedule import threads_for, tuning
 from .training import History, Memory, Plan, Training
@@ -125,6 +125,10 @@ class MLP:
         last = self.activation if isinstance(self.activation, str) else (*names, "identity")[max(0, hidden - 1)]
         of_layers = ["he" if ACTIVATIONS[name].he else "glorot" for name in (*names, last)]
         initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of pickle and copy. joblib maps large arrays read-only from a file, where training would write into them."""
+        self.__dict__.update({name: owned(value) for name, value in state.items()})
 
     def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"

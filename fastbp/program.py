@@ -89,6 +89,15 @@ def aligned(elements: int, dtype: DTypeLike) -> Array:
     return memory[start : start + elements]
 
 
+def owned(value: Any) -> Any:
+    """An array that may not be written into, as a copy on a cache line; anything else as it is."""
+    if not isinstance(value, np.ndarray) or value.flags.writeable:
+        return value
+    copy = aligned(value.size, value.dtype).reshape(value.shape)
+    copy[...] = value
+    return copy
+
+
 def scratch(elements: int, dtype: np.dtype[Any]) -> Array:
     """Uninitialised memory for the activations of a call: the same that this thread's last call had."""
     have = _scratch.activations.get(dtype)

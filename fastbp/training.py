@@ -17,7 +17,7 @@ from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import LearningRate
 from .optimizers import Optimizer
-from .program import Program, aligned
+from .program import Program, aligned, owned
 from .rows import GATHERED, Rows, all_finite, balanced
 from .schedule import threads_for, tuning
 from .writer import Activations, Network, StepForm
@@ -105,6 +105,9 @@ class Memory:
             self.steps, self._kind, self._buffer = 0, kind, aligned(length, parameters.dtype)
             self._buffer.fill(0)
         return self._buffer
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({name: owned(value) for name, value in state.items()})
 
     @property
     def filled(self) -> bool:

@@ -525,3 +525,16 @@ def test_a_copy_is_a_network_of_its_own(duplicate: Any) -> None:
     np.testing.assert_array_equal(other.parameters, before)
     other.fit(X, y, epochs=2)
     np.testing.assert_array_equal(other.parameters, net.parameters)
+
+
+def test_a_network_that_joblib_maps_from_a_file_can_be_trained(tmp_path: Path) -> None:
+    """Its large arrays come read-only, as files mapped to memory: compiled code that wrote into them would crash."""
+    joblib = pytest.importorskip("joblib")
+    X, y = np.random.default_rng(0).normal(size=(64, 200)), np.arange(64) % 3
+    net = MLP((200, 90, 3), seed=0, input_scale=np.ones(200))
+    net.partial_fit(X, y, optimizer="adam")
+    joblib.dump(net, tmp_path / "net")
+    mapped = joblib.load(tmp_path / "net", mmap_mode="r")
+    for one in (net, mapped):
+        one.partial_fit(X, y, optimizer="adam")
+    np.testing.assert_array_equal(mapped.parameters, net.parameters)
