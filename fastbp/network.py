@@ -276,7 +276,7 @@ class MLP:
         dropout : float, default 0
             Share of the hidden outputs that are 0, the others divided by ``1 - dropout``.
         dropout_key : int, default 0
-            Which of them follows from this number and from row, layer and unit: to verify the gradient by.
+            Which of them follows from this number modulo 2^64 and from row, layer and unit: to verify the gradient by.
 
         Returns
         -------

@@ -124,7 +124,7 @@ class Momentum(Optimizer):
 
 
 @dataclass(frozen=True)
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     """Gradient descent with Nesterov's momentum, ``m = momentum m + g``, ``w -= learning_rate (g + momentum m)``.
 
     The gradient is that at the point looked ahead to, for w here is that point.
@@ -144,15 +144,6 @@ class Nesterov(Optimizer):
     I. Sutskever, J. Martens, G. Dahl, G. Hinton: On the importance of initialization and momentum in deep learning.
     ICML (2013).
     """
-
-    momentum: float = 0.9
-
-    kernel: ClassVar[str] = "momentum"
-    states: ClassVar[int] = 1
-    default_learning_rate: ClassVar[float] = 0.1
-
-    def __post_init__(self) -> None:
-        validation.number_field(self, "momentum", most=1.0, below=True)
 
     def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
         rates[:, op.OLD_FIRST] = self.momentum

@@ -193,6 +193,8 @@ class Training:
     def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> tuple[float, int]:
         """All rows once, or as many as time allows: the sum over rows of their minibatches' losses, not finite as soon
         as a step's is not, and how many rows that is."""
+        if order is not None:
+            validation.shape("order", order, (self.rows.count,))
         total = 0.0
         for begin, end, inputs, targets, weights in self._stages(order):
             whole = (end - begin) // self.batch * self.batch
@@ -210,8 +212,9 @@ class Training:
         for begin in range(0, self.rows.count, size):
             end = min(self.rows.count, begin + size)
             chosen: Any = slice(begin, end) if order is None else order[begin:end]
+            targets = self.targets[chosen]  # first: NumPy refuses an order beyond the rows, the gather would read there
             inputs = self.rows.between(begin, end, checked=False) if order is None else self.rows.chosen(chosen)
-            yield begin, end, inputs, self.targets[chosen], None if self.weights is None else self.weights[chosen]
+            yield begin, end, inputs, targets, None if self.weights is None else self.weights[chosen]
 
     def _calls(self, whole: int, rows: int) -> Iterator[tuple[int, int]]:
         """Cut a stage to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one comes last."""

@@ -588,3 +588,14 @@ def test_ctrl_c_within_a_callback_frees_the_network() -> None:
         net.fit(*rows(), epochs=3, callbacks=[interrupt], early_stopping=1)
     same(net, trained(1))
     assert len(net.fit(*rows(), epochs=2).loss) == 2
+
+
+@pytest.mark.parametrize("order", [np.arange(9), np.arange(10) + 1, np.arange(10.0), np.arange(10) - 11],
+                         ids=["short", "beyond", "floats", "before"])  # fmt: skip
+def test_an_order_that_is_none_of_the_rows_is_refused(order: np.ndarray[Any, Any]) -> None:
+    """Compiled code gathers rows by it, without asking where they lie."""
+    net = MLP((4, 5, 3), seed=0)
+    plan = training.Plan(epochs=1, batch_size=4, learning_rate=Constant(0.1), l2=0.0, optimizer=SGD(),
+                         order=lambda rows: order)  # fmt: skip
+    with pytest.raises((IndexError, ValueError), match=r"order: got shape|index|indices"):
+        net.train(np.ones((10, 4)), np.arange(10) % 3, plan)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import BRIEF
-from .duel import ROUNDS, Outcome, Side, duel
+from .duel import PROCESSORS, ROUNDS, Outcome, Side, duel
 
 SOLVERS = ("adam", "sgd")
 CLASSES = {"fastbp": "fastbp", "scikit-learn": "sklearn.neural_network"}
@@ -85,7 +85,7 @@ class EstimatorsAgainst:
     unit = "fastbp / scikit-learn"
 
     def track_fit(self, data, solver):
-        outcome, scores = fit_duel(data, solver, "float64", 2)
+        outcome, scores = fit_duel(data, solver, "float64", len(PROCESSORS))
         if "scikit-learn" not in outcome.seconds:
             raise NotImplementedError(outcome.missing["scikit-learn"])
         assert np.ptp(list(scores.values())) <= 0.005, scores

@@ -243,7 +243,7 @@ def one_of(formulas: dict[int, Callable[..., Lanes]]) -> Any:
     """A call whose first argument says which of these formulas it is, all of the same arguments; of another number the
     first of them.
 
-    One loop then serves them all: a loop for each took ten times as long to compile, and no less to run.
+    One loop then serves them all: with a loop for each, the first fit of a process compiled for 11.4 s, not 8.5.
     """
 
     def define(typingctx: Any, which: Any, first: Any, *others: Any) -> Any:
