@@ -95,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(args: argparse.Namespace) -> None:
     """``fastbp train``"""
     _check_out("--out", args.out, args.data)
+    if args.checkpoint is not None:
+        _check_out("--checkpoint", args.checkpoint, args.data)
+        if os.path.realpath(args.checkpoint) == os.path.realpath(args.out):
+            raise ValueError(f"--checkpoint: {args.out!r} is where the network goes; expected another file")
     plotting = None if args.plot is None else _plotting(args.plot, args.data, args.out)
     kind, data = _read(args.data, args.target, labelled=True)
     _check_finite(args.data, data)
@@ -117,11 +121,13 @@ def train(args: argparse.Namespace) -> None:
     try:
         with threads.limit(args.threads):
             history = net.fit(data.X, data.y, epochs=chosen.epochs, batch_size=chosen.batch_size,
-                              learning_rate=chosen.learning_rate, l2=chosen.l2,
+                              learning_rate=chosen.learning_rate, l2=chosen.l2, checkpoint=args.checkpoint,
                               validation_data=(data.X_test, data.y_test) if plotting else None)  # fmt: skip
             accuracy = net.score(data.X_test, data.y_test)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
+        if args.checkpoint is None or not os.path.exists(args.checkpoint):
+            raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
+        raise KeyboardInterrupt(f"training was interrupted; the same command goes on from {args.checkpoint}") from None
     net.save(args.out)
     if plotting:
         plotting.plot_history(history, args.plot)

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import validation
 from .learning_rates import Constant, LearningRate
 from .optimizers import optimizer_of
+from .resume import Checkpoints, digest, digest_of_rows
 from .training import History, Plan
 
 if TYPE_CHECKING:
@@ -76,6 +78,22 @@ class EarlyStopping:
 def early_stopping(net: MLP, patience: Any, tol: Any) -> EarlyStopping:
     epochs = math.inf if patience is None else validation.whole_number("early_stopping", patience)
     return EarlyStopping(net, epochs, validation.number("tol", tol))
+
+
+def checkpoints(net: MLP, path: Any, seconds: Any, stop: EarlyStopping, shuffle: Any,
+                held_out: tuple[NDArray[Any], NDArray[Any]] | None) -> Checkpoints | None:  # fmt: skip
+    """Where the fit's state is written, or None; and what must be the same when it goes on from there."""
+    seconds = validation.number("checkpoint_seconds", seconds)
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint: got {type(path).__name__}, expected the path of a file, or None")
+    rows, targets = (None, None) if held_out is None else held_out
+    return Checkpoints(path, seconds, net, stop, {
+        "seed": net._seed, "shuffle": bool(shuffle), "early_stopping": stop.patience, "tol": stop.tol,
+        "validation_data[0]": None if rows is None else digest_of_rows(net._rows("validation_data[0]", rows)),
+        "validation_data[1]": digest(targets),
+    })  # fmt: skip
 
 
 class OneThreadAtATime:

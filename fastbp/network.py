@@ -18,6 +18,7 @@ from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
 from .program import aligned, owned, rates_of, run, scratch
+from .resume import Checkpoints
 from .rows import Rows, most_rows
 from .schedule import threads_for, tuning
 from .training import History, Memory, Plan, Training
@@ -111,6 +112,7 @@ class MLP:
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
+        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
         self._fits = fitting.OneThreadAtATime()
         self._memory = Memory()  # of partial_fit
         hidden = len(self.sizes) - 2
@@ -321,7 +323,8 @@ class MLP:
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
             early_stopping: int | None = None, tol: float = 1e-4,
-            time_budget: float | None = None) -> History:  # fmt: skip
+            time_budget: float | None = None, checkpoint: str | os.PathLike[str] | None = None,
+            checkpoint_seconds: float = 60.0) -> History:  # fmt: skip
         """Train by minibatches, from the parameters as they are.
 
         Parameters
@@ -362,6 +365,15 @@ class MLP:
             See `early_stopping`.
         time_budget : float, optional
             Seconds after which training ends, within an epoch too; checked about every 50 ms.
+        checkpoint : path, optional
+            A file for the state of the run: written before the first step, then every `checkpoint_seconds` and at the
+            end. Where it exists, training goes on from it, and ends in the same bits as if it had never stopped; what a
+            finished run left is returned at once. Callbacks and validation data are not in it; those of the call that
+            goes on are used, and callbacks may see an epoch's end a second time. `time_budget` counts anew in each
+            call, and a run that it ended goes on in the next. A file that cannot be written is an error before
+            training, and a RuntimeWarning later.
+        checkpoint_seconds : float, default 60
+            A checkpoint is due at the first step boundary that Python sees after this, about every 50 ms.
 
         Returns
         -------
@@ -373,6 +385,11 @@ class MLP:
             X, y as for `gradient`; sizes below 1; rates that are negative or not finite. Parameters are unchanged.
         DivergenceError
             A loss or a parameter became infinite or NaN; the parameters from before the epoch are kept.
+        fastbp.CheckpointError
+            `checkpoint` is another run's, and the message says what differs; another program's, or damaged. Nothing is
+            changed.
+        OSError
+            `checkpoint` cannot be read, or not be written before the first step. Nothing is changed.
         KeyboardInterrupt
             At the first step boundary after 50 ms; the network is as it was after that step.
         RuntimeError
@@ -391,6 +408,7 @@ class MLP:
         calls = fitting.callbacks(callbacks)
         held_out = None if validation_data is None else self._validation_data(validation_data)
         stop = fitting.early_stopping(self, early_stopping, tol)
+        keep = fitting.checkpoints(self, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
         def after_epoch(history: History) -> bool:
             if held_out is not None:
@@ -400,7 +418,8 @@ class MLP:
             return stop.after_epoch(history) or any(answer is True for answer in answers)
 
         def train() -> History:
-            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress)
+            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress,
+                                 checkpoints=keep)  # fmt: skip
             stop.restore_best()
             return history
 
@@ -433,7 +452,7 @@ class MLP:
 
     def train(self, X: ArrayLike, y: ArrayLike, plan: Plan, *, sample_weight: ArrayLike | None = None,
               memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
-              progress: bool | None = False) -> History:  # fmt: skip
+              progress: bool | None = False, checkpoints: Checkpoints | None = None) -> History:  # fmt: skip
         """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
 
         Parameters
@@ -446,6 +465,8 @@ class MLP:
             The optimizer's state, to go on from; else it starts anew.
         after_epoch : callable, optional
             Called with the history after each epoch; True ends the training.
+        checkpoints : fastbp.resume.Checkpoints, optional
+            Where the run's state is written, and read from.
         """
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
@@ -458,11 +479,11 @@ class MLP:
             state = self.rng.bit_generator.state
             key = int(self.rng.integers(2**63)) if plan.dropout else 0
             training = Training(self._network, self.parameters, rows, targets, weights, plan, self._constants, memory,
-                                key)  # fmt: skip
+                                key, checkpoints)  # fmt: skip
             try:
                 return training.run(after_epoch or (lambda history: False), progress)
-            except (TypeError, ValueError):
-                if not training.history.loss:  # NaN or infinity in X, or rates; later it is a callback's
+            except (TypeError, ValueError, OSError):
+                if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
                     self.rng.bit_generator.state = state
                 raise
 

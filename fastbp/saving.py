@@ -45,6 +45,7 @@ def _network(arrays: dict[str, Any], metadata: dict[str, Any], make: Callable[..
     validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
     net = make(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], 0,
                *(arrays.get(name) for name in SCALING), **{name: metadata[name] for name in NUMBERS})  # fmt: skip
+    net._seed = None  # it is not known
     if parameters.dtype != net.dtype:
         raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {net.dtype}")
     net.parameters[...] = parameters

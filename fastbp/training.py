@@ -18,6 +18,7 @@ from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned, owned
+from .resume import Checkpoints, Position
 from .rows import GATHERED, Rows, all_finite, balanced
 from .schedule import threads_for, tuning
 from .writer import Activations, Network, StepForm
@@ -130,6 +131,7 @@ class Training:
     constants: dict[str, float]  # of `operations.RATES`: those that follow from the network
     memory: Memory
     key: int = 0
+    checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         plan, dtype = self.plan, self.parameters.dtype
@@ -148,74 +150,115 @@ class Training:
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
-        self._done = 0  # steps of this fit
+        self.position = Position()
+        self.before = np.empty_like(self.parameters)  # the running epoch
+        self._began = 0.0  # the running epoch, by the clock
         self._deadline = math.inf
         self._steady: dict[tuple[int, float], tuple[Array, Any]] = {}
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
-        history, plan = self.history, self.plan
-        before = np.empty_like(self.parameters)
-        start = time.perf_counter()
+        history, plan, count = self.history, self.plan, self.rows.count
         with program.interrupt_held():
-            program.prepare(self._step(self.batch), self.parameters.dtype)
-            self.rows.prepare()
-        history.compile_seconds = time.perf_counter() - start
+            self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
-        plan.learning_rate.start()
-        with _progress_bar(progress, plan.epochs * self.rows.count) as bar:
-            for epoch in range(plan.epochs):
-                before[...] = self.parameters
-                start = time.perf_counter()
-                order = plan.order(self.rows.count)
-                try:
-                    total, rows = self._epoch(order, bar)
-                    diverged = not (np.isfinite(total) and all_finite(self.parameters))
-                    if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
-                        self.rows.check()
-                except (TypeError, ValueError):  # NaN or infinity in X, else seen as its rows are gathered; rates
-                    self.parameters[...] = before
-                    self.memory.forget()
-                    raise
-                if diverged:
-                    what = "a parameter" if np.isfinite(total) else "the loss"
-                    self.parameters[...] = before
-                    self.memory.forget()
-                    raise DivergenceError(self._diverged(what, epoch))
-                history.seconds.append(time.perf_counter() - start)
-                history.samples_per_second.append(rows / history.seconds[-1])
-                history.loss.append(total / rows)
+        first = self.position.epoch
+        with _progress_bar(progress, plan.epochs * count, done=first * count + self.position.rows) as bar:
+            while not self.position.finished:
+                epoch = self.position.epoch
+                self._train_epoch(bar, first=epoch == first)
+                position = self.position
+                history.seconds.append(time.perf_counter() - self._began)
+                history.samples_per_second.append(position.rows / history.seconds[-1])
+                history.loss.append(position.total / position.rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
-                if after_epoch(history) or ends or time.perf_counter() >= self._deadline:
+                ends = after_epoch(history) or ends
+                if position.rows < count:  # the time is over, and the checkpoint is of that step, within the epoch
+                    break
+                self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
+                over = time.perf_counter() >= self._deadline
+                self._keep(now=over or self.position.finished)
+                if over:
                     break
         return history
 
-    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> tuple[float, int]:
-        """All rows once, or as many as time allows: the sum over rows of their minibatches' losses, not finite as soon
-        as a step's is not, and how many rows that is."""
-        total = 0.0
-        for begin, end, inputs, targets, weights in self._stages(order):
+    def _prepare(self) -> None:
+        """Go on from a checkpoint where there is one; compile or load the kernels where there is something to do."""
+        if self.checkpoints is None:
+            self.plan.learning_rate.start()
+        else:
+            self.checkpoints.begin(self)
+        if not self.position.finished:
+            start = time.perf_counter()
+            program.prepare(self._step(self.batch), self.parameters.dtype)
+            self.rows.prepare()
+            self.history.compile_seconds = time.perf_counter() - start
+
+    def _train_epoch(self, bar: Any, first: bool) -> None:
+        """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
+        if self.position.rows == 0:
+            self.before[...] = self.parameters
+        self._began = time.perf_counter() - self.position.seconds
+        order = self.plan.order(self.rows.count)
+        try:
+            self._epoch(order, bar)
+            total = self.position.total
+            diverged = not (np.isfinite(total) and all_finite(self.parameters))
+            if diverged and first:  # X read in place is not checked before: NaN or infinity ends here
+                self.rows.check()
+        except (TypeError, ValueError):  # NaN or infinity in X, else seen as its rows are gathered; rates
+            self.parameters[...] = self.before
+            self.memory.forget()
+            raise
+        if diverged:
+            what = "a parameter" if np.isfinite(total) else "the loss"
+            self.parameters[...] = self.before
+            self.memory.forget()
+            raise DivergenceError(self._diverged(what, self.position.epoch))
+
+    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> None:
+        """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
+        finite."""
+        position = self.position
+        for begin, end, inputs, targets, weights in self._stages(order, position.rows):
             whole = (end - begin) // self.batch * self.batch
-            for first, last in self._calls(whole, end - begin):
+            for first, last in self._calls(max(0, position.rows - begin), whole, end - begin):
                 # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
                 for loss in self._call(inputs, targets, weights, first, last, bar):
-                    total += loss
-                if not math.isfinite(total) or time.perf_counter() >= self._deadline:
-                    return total, begin + last
-        return total, self.rows.count
+                    position.total += loss
+                position.rows = begin + last
+                over = time.perf_counter() >= self._deadline
+                if not math.isfinite(position.total):
+                    return
+                if position.rows < self.rows.count:
+                    self._keep(now=over)
+                if over:
+                    return
 
-    def _stages(self, order: NDArray[np.int64] | None) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
-        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights)."""
+    def _keep(self, now: bool) -> None:
+        """Write a checkpoint where one is due; the seconds it takes are not those of training."""
+        if self.checkpoints is not None:
+            start = time.perf_counter()
+            if self.position.rows:
+                self.position.seconds = start - self._began
+            self.checkpoints.keep(self, now)
+            self._began += time.perf_counter() - start
+
+    def _stages(
+        self, order: NDArray[np.int64] | None, done: int = 0
+    ) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
+        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights); from the one
+        that holds the first row behind those that are `done`, or that begins with it."""
         size = max(1, self.rows.most // self.batch) * self.batch
-        for begin in range(0, self.rows.count, size):
+        for begin in range(done, self.rows.count, size):
             end = min(self.rows.count, begin + size)
             chosen: Any = slice(begin, end) if order is None else order[begin:end]
             inputs = self.rows.between(begin, end, checked=False) if order is None else self.rows.chosen(chosen)
             yield begin, end, inputs, self.targets[chosen], None if self.weights is None else self.weights[chosen]
 
-    def _calls(self, whole: int, rows: int) -> Iterator[tuple[int, int]]:
-        """Cut a stage to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one comes last."""
-        first = 0
+    def _calls(self, first: int, whole: int, rows: int) -> Iterator[tuple[int, int]]:
+        """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one
+        comes last."""
         while first < whole:
             steps = max(1, int(CONTROL_SECONDS / (self._seconds_a_row * self.batch)))
             last = min(whole, first + steps * self.batch)
@@ -240,8 +283,8 @@ class Training:
                  {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
         rates, l2 = self._rates(batch, steps, norms, totals)
-        key = (self.key + self._done * STEP_STEP) % 2**64
-        self._done += steps
+        key = (self.key + self.position.steps * STEP_STEP) % 2**64
+        self.position.steps += steps
         self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
         program.run(self._step(batch), inputs=inputs[first * features : last * features], parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
@@ -257,7 +300,7 @@ class Training:
         plan = self.plan
         steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
         count = 1 if steady else steps
-        here = self._done + np.arange(count)
+        here = self.position.steps + np.arange(count)
         total = plan.epochs * -(-self.rows.count // self.batch)
         learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(here, total))
         validation.shape("learning_rate", learning_rate, (count,))
@@ -304,12 +347,12 @@ class _NoBar:
     def set_description(self, what: str) -> None: ...
 
 
-def _progress_bar(wanted: bool | None, total: int, unit: str = "row") -> Any:
+def _progress_bar(wanted: bool | None, total: int, unit: str = "row", done: int = 0) -> Any:
     if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
         return _NoBar()
     from tqdm import tqdm  # 40 ms that only a terminal pays
 
-    return tqdm(total=total, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)
+    return tqdm(total=total, initial=done, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)
 
 
 # ---- compiling ahead ----
