@@ -223,12 +223,17 @@ class Checkpoints:
     def _read(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
         """The same, of a state whose values may be anything."""
         net, plan = self.net, training.plan
-        position = Position(**state["position"])
+        position = _position(state["position"])
         copy.deepcopy(net.rng).bit_generator.state = position.generator  # it raises here what it would raise later
-        arrays = {name: state[name] for name in ("parameters", "moments", "before", "best") if name in state}
-        shapes = {"moments": _moments(training)} if "moments" in arrays else {}
+        needed = (
+            "parameters",
+            "moments",
+            *(["before"] if position.rows else []),
+            *(["best"] if "best" in state else []),
+        )
+        arrays: dict[str, Array] = {name: state[name] for name in needed}
         for name, array in arrays.items():
-            like = shapes.get(name, training.parameters)
+            like = _moments(training) if name == "moments" else training.parameters
             if array.dtype != like.dtype:
                 raise ValueError(f"{name}: got dtype {array.dtype}, expected {like.dtype}")
             validation.shape(name, array, like.shape)
@@ -276,6 +281,14 @@ class Checkpoints:
             "learning_rate": _described("learning_rate", started), "optimizer": _described("optimizer", plan.optimizer),
             **self.settings,
         }  # fmt: skip
+
+
+def _position(values: dict[str, Any]) -> Position:
+    position = Position(**values)
+    for name in ("epoch", "rows", "steps"):
+        setattr(position, name, validation.whole_number(name, getattr(position, name), 0))
+    position.total, position.seconds = float(position.total), float(position.seconds)
+    return position
 
 
 def _moments(training: Training) -> Array:
