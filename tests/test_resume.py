@@ -18,7 +18,7 @@ from conftest import forms, python
 from resume_cases import COUNT, FEATURES, KINDS, data, ended, outcome, prepared
 
 import fastbp
-from fastbp import MLP, CheckpointError, DivergenceError, checkpoint, resume, rows, training
+from fastbp import MLP, CheckpointError, DivergenceError, checkpoint, cli, resume, rows, training
 from fastbp.learning_rates import Adaptive, LearningRate
 from fastbp.resume import from_json, load, save, to_json
 
@@ -269,6 +269,54 @@ def test_the_history_of_a_run_that_went_on(path: Path, monkeypatch: pytest.Monke
     assert len(history.seconds) == len(history.samples_per_second) == len(history.loss) == len(history.validation_score)
     assert history.seconds[0] == state["history"]["seconds"][0]
     assert history.seconds[1] > state["position"]["seconds"]
+
+
+# ---- the command line ----
+
+
+def command(*words: Any) -> int:
+    return cli.main(["train", "--data", "quadrants", "--epochs", "3", "--hidden", "8", *map(str, words)])
+
+
+def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)  # a call a step, and a checkpoint that is always due
+    monkeypatch.setattr(resume.time, "monotonic", iter(range(0, 10**9, 100)).__next__)
+    assert command("--out", "whole.npz") == 0
+    written = [0]
+
+    def saved(*arguments: Any) -> None:
+        save(*arguments)
+        written[0] += 1
+        if written[0] == 190:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(resume, "save", saved)
+    assert command("--out", "resumed.npz", "--checkpoint", path) == 130
+    assert capsys.readouterr().err == (
+        f"fastbp train: training was interrupted; the same command goes on from {path}\n"
+    )
+    state = load(path)
+    assert state is not None
+    assert state["position"]["epoch"] == 1
+    assert state["position"]["rows"] > 0
+    monkeypatch.setattr(resume, "save", save)
+    for _ in range(2):  # the second finds a finished run
+        assert command("--out", "resumed.npz", "--checkpoint", path) == 0
+        assert Path("resumed.npz").read_bytes() == Path("whole.npz").read_bytes()
+
+
+def test_the_command_refuses(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                             capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for words, said in {("missing/run.npz",): "there is no folder", (".",): "is a folder",
+                        ("a.npz", "--out", "a.npz"): "is where the network goes",
+                        (written,): "got another run's checkpoint, whose sizes is"}.items():  # fmt: skip
+        assert command("--checkpoint", *words) == 2
+        message = capsys.readouterr().err
+        assert said in message
+        assert message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- another run's file ----
