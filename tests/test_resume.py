@@ -31,7 +31,9 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each of them one call, whatever the clock says."""
     monkeypatch.setattr(rows, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(training, "CONTROL_SECONDS", 1e9)
 
 
 @pytest.fixture
@@ -105,6 +107,28 @@ def test_the_cases_are_what_they_are_to_try() -> None:
     fit(learning_rate=rate, callbacks=[lambda net, history: rates.append(rate.at(np.arange(1), 1)[0])])
     assert 0.3 in rates
     assert 0.15 in rates
+
+
+def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor trained on again, where stages begin before them."""
+    stages, sample = training.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, resume.SAMPLE).astype(int)))
+    for kept in (True, False):
+        assert killed_after(4, monkeypatch, lambda: outcome("adam", checkpoint=path, **ALWAYS))  # 150 rows are done
+        gathered: list[int] = []
+        chosen = rows.Rows.chosen
+
+        def counted(self: Any, some: Any, chosen: Any = chosen, gathered: Any = gathered) -> Any:
+            gathered.append(len(some))
+            return chosen(self, some)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rows.Rows, "chosen", counted)
+            if not kept:
+                patched.setattr(training.Training, "_stages", lambda self, order, done: stages(self, order))
+            assert outcome("adam", checkpoint=path) == never_killed("adam")
+        first = [50, 3] if kept else [50, 50, 50, 50, 3]
+        assert [count for count in gathered if count] == [sample, *first, *3 * [50, 50, 50, 50, 3]]
+        path.unlink()
 
 
 def test_killed_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,12 +299,13 @@ def test_the_history_of_a_run_that_went_on(path: Path, monkeypatch: pytest.Monke
 
 
 def command(*words: Any) -> int:
-    return cli.main(["train", "--data", "quadrants", "--epochs", "3", "--hidden", "8", *map(str, words)])
+    return cli.main(["train", "--data", "quadrants", "--epochs", "2", "--hidden", "8", *map(str, words)])
 
 
 def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(path.parent)
     monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)  # a call a step, and a checkpoint that is always due
+    clock = resume.time.monotonic
     monkeypatch.setattr(resume.time, "monotonic", iter(range(0, 10**9, 100)).__next__)
     assert command("--out", "whole.npz") == 0
     written = [0]
@@ -288,7 +313,7 @@ def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     def saved(*arguments: Any) -> None:
         save(*arguments)
         written[0] += 1
-        if written[0] == 190:
+        if written[0] == 130:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(resume, "save", saved)
@@ -301,6 +326,7 @@ def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert state["position"]["epoch"] == 1
     assert state["position"]["rows"] > 0
     monkeypatch.setattr(resume, "save", save)
+    monkeypatch.setattr(resume.time, "monotonic", clock)
     for _ in range(2):  # the second finds a finished run
         assert command("--out", "resumed.npz", "--checkpoint", path) == 0
         assert Path("resumed.npz").read_bytes() == Path("whole.npz").read_bytes()
