@@ -217,7 +217,7 @@ class Checkpoints:
                     "repeat the call that wrote it, or name another file"
                 )
             return self._read(training, state)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise error if isinstance(error, CheckpointError) else _unreadable(self.path, error) from error
 
     def _read(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
@@ -225,12 +225,7 @@ class Checkpoints:
         net, plan = self.net, training.plan
         position = _position(state["position"])
         copy.deepcopy(net.rng).bit_generator.state = position.generator  # it raises here what it would raise later
-        needed = (
-            "parameters",
-            "moments",
-            *(["before"] if position.rows else []),
-            *(["best"] if "best" in state else []),
-        )
+        needed = {"parameters", "moments"} | {"best"} & state.keys() | ({"before"} if position.rows else set())
         arrays: dict[str, Array] = {name: state[name] for name in needed}
         for name, array in arrays.items():
             like = _moments(training) if name == "moments" else training.parameters

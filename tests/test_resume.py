@@ -143,7 +143,7 @@ def test_killed_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @forms(short=4, long=60)
 def test_kill_9_and_ctrl_c_at_random_moments(cases: int) -> None:
-    done = python(Path(resume_cases.__file__), str(cases), str(cases), *KINDS, timeout=60.0 + 12 * cases)
+    done = python(Path(resume_cases.__file__), str(cases), str(cases), *KINDS, timeout=120.0 + 30 * cases)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     print(done.stdout)
