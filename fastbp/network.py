@@ -322,9 +322,9 @@ class MLP:
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
-            early_stopping: int | None = None, tol: float = 1e-4,
-            time_budget: float | None = None, checkpoint: str | os.PathLike[str] | None = None,
-            checkpoint_seconds: float = 60.0) -> History:  # fmt: skip
+            early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
+            checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
+            rows: ArrayLike | None = None) -> History:  # fmt: skip
         """Train by minibatches, from the parameters as they are.
 
         Parameters
@@ -374,6 +374,8 @@ class MLP:
             training, and a RuntimeWarning later.
         checkpoint_seconds : float, default 60
             A checkpoint is due at the first step boundary that Python sees after this, about every 50 ms.
+        rows : array_like of int, or of bool (n,), optional
+            Train on these rows of X, y and `sample_weight` alone: the same bits as of `X[rows]`, which is not made.
 
         Returns
         -------
@@ -419,7 +421,7 @@ class MLP:
 
         def train() -> History:
             history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress,
-                                 checkpoints=keep)  # fmt: skip
+                                 checkpoints=keep, rows=rows)  # fmt: skip
             stop.restore_best()
             return history
 
@@ -452,12 +454,13 @@ class MLP:
 
     def train(self, X: ArrayLike, y: ArrayLike, plan: Plan, *, sample_weight: ArrayLike | None = None,
               memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
-              progress: bool | None = False, checkpoints: Checkpoints | None = None) -> History:  # fmt: skip
+              progress: bool | None = False, checkpoints: Checkpoints | None = None,
+              rows: ArrayLike | None = None) -> History:  # fmt: skip
         """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, rows
             As for `fit`.
         plan : fastbp.training.Plan
             Its numbers are not checked.
@@ -468,18 +471,22 @@ class MLP:
         checkpoints : fastbp.resume.Checkpoints, optional
             Where the run's state is written, and read from.
         """
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        source = self._rows("X", X)
+        targets = self._targets("y", y, source.count)
+        weights = validation.sample_weight("sample_weight", sample_weight, source.count, self.dtype)
+        if rows is not None:
+            index = validation.row_indices("rows", rows, source.count)
+            source, targets = self._rows("X", source.source, index), targets[index]
+            weights = None if weights is None else weights[index]
         memory = Memory() if memory is None else memory
 
         def train() -> History:
             if memory.filled:  # which could not be taken back
-                rows.check()
+                source.check()
             state = self.rng.bit_generator.state
             key = int(self.rng.integers(2**63)) if plan.dropout else 0
-            training = Training(self._network, self.parameters, rows, targets, weights, plan, self._constants, memory,
-                                key, checkpoints)  # fmt: skip
+            training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
+                                memory, key, checkpoints)  # fmt: skip
             try:
                 return training.run(after_epoch or (lambda history: False), progress)
             except (TypeError, ValueError, OSError):
@@ -519,8 +526,8 @@ class MLP:
 
     # ---- parts ----
 
-    def _rows(self, name: str, X: ArrayLike) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale)
+    def _rows(self, name: str, X: ArrayLike, index: NDArray[np.int64] | None = None) -> Rows:
+        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, index)
 
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .kept import kept
 from .kernels.gather import gather_rows
 from .program import aligned
 from .validation import matrix_of_rows
@@ -63,17 +64,27 @@ class Rows:
         float32 or float64: what the kernels compute in.
     shift, scale : array (features,) or None
         ``(x - shift) * scale``, in the compute dtype.
+    index : ndarray of int64, optional
+        Which rows of X these are, in this order; the rows that the methods below are asked for count in it.
     """
 
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
-                 scale: Array | None):  # fmt: skip
+                 scale: Array | None, index: NDArray[np.int64] | None = None):  # fmt: skip
         self.name, self.dtype, self.features = name, dtype, features
         self.source = source = matrix_of_rows(name, X, features)
-        self.count = source.shape[0]
-        dense = isinstance(source, np.ndarray)
-        self._in_place = dense and shift is None and scale is None and source.dtype == dtype and source.flags.carray
-        self._shift, self._scale = shift, scale
+        self._index = index
+        self.count = source.shape[0] if index is None else len(index)
+        as_it_is = isinstance(source, np.ndarray) and shift is None and scale is None and index is None
+        self._in_place = as_it_is and source.dtype == dtype and source.flags.carray
+        self._given = shift, scale
         self._stage: Array | None = None
+
+    @kept
+    def _scaling(self) -> tuple[Array, Array]:
+        """Shift and scale; where none were given, those that leave a number as it is."""
+        shift, scale = self._given
+        return (np.zeros(self.features, self.dtype) if shift is None else shift,
+                np.ones(self.features, self.dtype) if scale is None else scale)  # fmt: skip
 
     @property
     def most(self) -> int:
@@ -98,8 +109,8 @@ class Rows:
         """These rows, gathered to a flat vector that is valid until the next call."""
         if self._stage is None or len(self._stage) < len(rows):
             self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
-        shift = np.zeros(self.features, self.dtype) if self._shift is None else self._shift
-        scale = np.ones(self.features, self.dtype) if self._scale is None else self._scale
+        if self._index is not None:
+            rows = self._index[rows]
         stage, source, taken = self._stage[: len(rows)], self.source, rows
         if not isinstance(source, np.ndarray):
             source, taken = source[rows].toarray(), np.arange(len(rows))
@@ -110,7 +121,7 @@ class Rows:
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], kept, ["C", "A", "W"])
             taken = np.arange(len(rows))
-        wrong = gather_rows(source, taken, shift, scale, stage)
+        wrong = gather_rows(source, taken, *self._scaling, stage)
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +28,21 @@ from .writer import Activations, Network, StepForm
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
+AHEAD = 1024  # steps whose learning rates and the like are found at a time
 FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
+
+
+_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("fastbp_stop", default=None)
+
+
+@contextlib.contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Once the event is set, training within the block ends as by Ctrl-C, which only the main thread hears."""
+    token = _stop.set(event)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
 
 
 class DivergenceError(ArithmeticError):
@@ -154,7 +171,9 @@ class Training:
         self.before = np.empty_like(self.parameters)  # the running epoch
         self._began = 0.0  # the running epoch, by the clock
         self._deadline = math.inf
-        self._steady: dict[tuple[int, float], tuple[Array, Any]] = {}
+        self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
+        self._stop = _stop.get()
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
         history, plan, count = self.history, self.plan, self.rows.count
@@ -196,6 +215,7 @@ class Training:
 
     def _train_epoch(self, bar: Any, first: bool) -> None:
         """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
+        self._ahead = self._ahead[:0]  # the learning rate may have changed since
         if self.position.rows == 0:
             self.before[...] = self.parameters
         self._began = time.perf_counter() - self.position.seconds
@@ -227,6 +247,8 @@ class Training:
                 for loss in self._call(inputs, targets, weights, first, last, bar):
                     position.total += loss
                 position.rows = begin + last
+                if self._stop is not None and self._stop.is_set():
+                    raise KeyboardInterrupt
                 over = time.perf_counter() >= self._deadline
                 if not math.isfinite(position.total):
                     return
@@ -282,7 +304,10 @@ class Training:
         part |= ({"labels": targets[first:last]} if targets.ndim == 1 else
                  {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
-        rates, l2 = self._rates(batch, steps, norms, totals)
+        l2 = self.plan.l2 / totals if self.plan.l2_per_weight else self.plan.l2
+        rates = self._rates(steps)
+        with np.errstate(over="ignore"):  # l2 by weights near 0
+            rates[:, op.SCALE], rates[:, op.L2] = 1.0 / norms, l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
         self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
@@ -295,29 +320,33 @@ class Training:
         losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
         return losses
 
-    def _rates(self, batch: int, steps: int, norms: Any, totals: Any) -> tuple[Array, Any]:
-        """The numbers of the steps, one row for all where they are the same; each step's l2."""
-        plan = self.plan
-        steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
-        count = 1 if steady else steps
-        here = self.position.steps + np.arange(count)
+    def _rates(self, steps: int) -> Array:
+        """The numbers of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
+
+        Those of some steps more of this epoch are kept for the next call: few cost as much Python as many, 14 us, and
+        an epoch of small data is two calls.
+        """
+        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.rows.count // self.batch)
+        more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
+        if self._steady:
+            begin, steps, more = 0, 1, 1
+        if begin + steps > len(self._ahead):
+            self._ahead, self._ahead_from, begin = self._numbers(more), self.position.steps, 0
+        return self._ahead[begin : begin + steps]
+
+    def _numbers(self, count: int) -> Array:
+        """Those of `count` steps from the next one on."""
+        plan, here = self.plan, np.arange(count)
         total = plan.epochs * -(-self.rows.count // self.batch)
-        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(here, total))
+        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(self.position.steps + here, total))
         validation.shape("learning_rate", learning_rate, (count,))
-        if steady and (batch, learning_rate[0]) in self._steady:
-            return self._steady[batch, learning_rate[0]]
-        l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
         rates = np.zeros((count, len(op.RATES)))
-        rates[:, op.KEEP] = 1.0
+        rates[:, op.KEEP], rates[:, op.MAX_NORM] = 1.0, plan.max_grad_norm or 0.0
         for name, number in self.constants.items():
             rates[:, op.RATES.index(name)] = number
-        rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
-        plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
+        plan.optimizer.fill(rates, self.memory.steps + 1 + here, learning_rate)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            found = rates.astype(self.parameters.dtype), l2
-        if steady:
-            self._steady[batch, learning_rate[0]] = found
-        return found
+            return rates.astype(self.parameters.dtype)
 
     def _step(self, rows: int) -> program.Program:
         return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, self._form, tuning())

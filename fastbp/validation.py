@@ -221,6 +221,23 @@ def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
     return rows
 
 
+def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
+    """Which of so many rows: their indices in any order, each as often as wanted, or a mask of them all."""
+    array = real_array(name, value, ndim=1)
+    if array.dtype.kind == "b":
+        shape(name, array, (rows,))
+        array = np.flatnonzero(array)
+    if array.dtype.kind == "f":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected whole numbers, or a mask")
+    if array.size == 0:
+        raise ValueError(f"{name}: got none, expected at least one row")
+    wrong = (array < 0) | (array >= rows)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{name}: got {array[i]} at [{i}], expected indices from 0 to {rows - 1}")
+    return np.require(array, np.int64, ["C", "A", "W"])
+
+
 def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
     """Class indices as int64 (rows,), or probabilities (rows, classes) in the compute dtype."""
     array = real_array(name, value)
