@@ -21,6 +21,7 @@ from .program import aligned, owned, rates_of, run, scratch
 from .resume import Checkpoints
 from .rows import Rows, most_rows
 from .schedule import threads_for, tuning
+from .scores import score
 from .training import History, Memory, Plan, Training
 
 Array = NDArray[Any]
@@ -228,17 +229,7 @@ class MLP:
         """
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
-        found = self.predict(X)
-        if self._loss.targets == "classes":
-            return float(np.mean(found == (targets if targets.ndim == 1 else targets.argmax(axis=1))))
-        found = found.reshape(targets.shape)
-        if self._loss.classifies:
-            return float(np.mean((found == (targets > 0.5)).all(axis=1)))
-        wanted = targets.astype(np.float64)
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            missed = np.square(wanted - found).sum(axis=0)
-            spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-            return float(np.where(spread > 0, 1 - missed / spread, missed == 0).mean())
+        return score(self._loss, self.predict(X), targets)
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""

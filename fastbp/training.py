@@ -45,6 +45,12 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
         _stop.reset(token)
 
 
+def stop_asked() -> bool:
+    """Whether that event is set."""
+    event = _stop.get()
+    return event is not None and event.is_set()
+
+
 class DivergenceError(ArithmeticError):
     """Training produced infinity or NaN; the parameters from before the epoch were kept."""
 
@@ -172,8 +178,9 @@ class Training:
         self._began = 0.0  # the running epoch, by the clock
         self._deadline = math.inf
         self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        same = {**self.constants, "keep": 1.0, "max_norm": plan.max_grad_norm or 0.0}
+        self._same = np.array([same.get(name, 0.0) for name in op.RATES])  # in every step
         self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
-        self._stop = _stop.get()
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
         history, plan, count = self.history, self.plan, self.rows.count
@@ -181,7 +188,7 @@ class Training:
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
         first = self.position.epoch
-        with _progress_bar(progress, plan.epochs * count, done=first * count + self.position.rows) as bar:
+        with progress_bar(progress, plan.epochs * count, done=first * count + self.position.rows) as bar:
             while not self.position.finished:
                 epoch = self.position.epoch
                 self._train_epoch(bar, first=epoch == first)
@@ -247,7 +254,7 @@ class Training:
                 for loss in self._call(inputs, targets, weights, first, last, bar):
                     position.total += loss
                 position.rows = begin + last
-                if self._stop is not None and self._stop.is_set():
+                if stop_asked():
                     raise KeyboardInterrupt
                 over = time.perf_counter() >= self._deadline
                 if not math.isfinite(position.total):
@@ -340,10 +347,8 @@ class Training:
         total = plan.epochs * -(-self.rows.count // self.batch)
         learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(self.position.steps + here, total))
         validation.shape("learning_rate", learning_rate, (count,))
-        rates = np.zeros((count, len(op.RATES)))
-        rates[:, op.KEEP], rates[:, op.MAX_NORM] = 1.0, plan.max_grad_norm or 0.0
-        for name, number in self.constants.items():
-            rates[:, op.RATES.index(name)] = number
+        rates = np.empty((count, len(op.RATES)))
+        rates[...] = self._same
         plan.optimizer.fill(rates, self.memory.steps + 1 + here, learning_rate)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             return rates.astype(self.parameters.dtype)
@@ -376,7 +381,7 @@ class _NoBar:
     def set_description(self, what: str) -> None: ...
 
 
-def _progress_bar(wanted: bool | None, total: int, unit: str = "row", done: int = 0) -> Any:
+def progress_bar(wanted: bool | None, total: int, unit: str = "row", done: int = 0) -> Any:
     if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
         return _NoBar()
     from tqdm import tqdm  # 40 ms that only a terminal pays
@@ -424,7 +429,7 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     chosen = validation.FLOATS if dtype is None else (validation.float_dtype(dtype),)
     parts = [part for each in chosen for part in _parts(each)]
     seconds: dict[str, float] = {}
-    with _progress_bar(progress, len(parts), "part") as bar:
+    with progress_bar(progress, len(parts), "part") as bar:
         for name, prepare in parts:
             bar.set_description(name)
             start = time.perf_counter()
