@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite.binding import get_host_cpu_name
 
-from .benchmarks import estimators, gemm, inference, memory, start
+from .benchmarks import estimators, gemm, inference, many, memory, start
 from .benchmarks.duel import PROCESSORS, ROUNDS, Outcome
 from .benchmarks.problem import DISTRIBUTIONS, PEERS, Problem
 from .benchmarks.step import BATCHES, NETWORKS, ODD, step_duel, threads_duel
@@ -168,9 +168,32 @@ def estimators_fit(options: argparse.Namespace) -> Records:
     return records
 
 
+def many_networks(options: argparse.Namespace) -> Records:
+    table = Table(f"a search over 64 networks 64-32-10 on the digits, float32, threads: {options.threads}; seconds",
+                  "batch", "fastbp", "scikit-learn", "sk / ours", "asked", "score", "of sk")  # fmt: skip
+    records: Records = []
+    for name, batch in many.BATCHES.items():
+        outcome, scores = many.search_duel(batch, options.threads, options.rounds)
+        ours, theirs = (outcome.seconds.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
+        table.missing(outcome)
+        table.row(name, ours, theirs, theirs / ours, float(many.ASKED),
+                  *(scores.get(side, math.nan) for side in ("fastbp", "scikit-learn")))  # fmt: skip
+        records.append({"batch": batch, "seconds": outcome.seconds, "scores": scores})
+    table.close()
+    counts = sorted({1, options.threads})
+    table = Table("fit_many by threads, the same network; milliseconds", "batch",
+                  *(f"threads {count}" for count in counts), "1 / most", "asked")  # fmt: skip
+    for name, batch in many.BATCHES.items():
+        seconds = many.threads_duel(batch, counts, options.rounds)
+        table.row(name, *(1000 * seconds[count] for count in counts), seconds[1] / seconds[counts[-1]],
+                  many.ASKED_OF_THREADS)  # fmt: skip
+        records.append({"batch": batch, "seconds_by_threads": seconds})
+    return records
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
     "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
-    "estimators": estimators_fit,
+    "estimators": estimators_fit, "many": many_networks,
 }  # fmt: skip
 
 

@@ -225,7 +225,7 @@ def test_an_interrupt_of_a_callback_ends_all() -> None:
     alive = threading.active_count()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        fit_many(networks(), X, y, epochs=10**9, callbacks=[[], [interrupt], [], []])
+        fit_many(networks(), X, y, epochs=10**9, callbacks=[[], [], [], [interrupt]])  # the costliest is begun first
     assert time.monotonic() - start < 60 and threading.active_count() == alive
 
 
@@ -236,9 +236,8 @@ def test_many_within_a_callback_of_many() -> None:
     def more(k: int) -> Any:
         return lambda net, history: fit_many(inner[k], X, y, epochs=2) and None
 
-    fit_many(
-        [MLP((FEATURES, CLASSES), seed=k) for k in range(3)], X, y, epochs=1, callbacks=[[more(k)] for k in (0, 1, 2)]
-    )
+    outer = [MLP((FEATURES, CLASSES), seed=k) for k in range(3)]
+    fit_many(outer, X, y, epochs=1, callbacks=[[more(k)] for k in range(3)])
     expected = networks()
     fit_many(expected, X, y, epochs=2)
     for each in inner:
