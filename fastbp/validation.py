@@ -227,10 +227,10 @@ def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
     if array.dtype.kind == "b":
         shape(name, array, (rows,))
         array = np.flatnonzero(array)
-    if array.dtype.kind == "f":
-        raise TypeError(f"{name}: got dtype {array.dtype}, expected whole numbers, or a mask")
     if array.size == 0:
         raise ValueError(f"{name}: got none, expected at least one row")
+    if array.dtype.kind == "f":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected whole numbers, or a mask")
     wrong = (array < 0) | (array >= rows)
     if wrong.any():
         i = int(np.argmax(wrong))

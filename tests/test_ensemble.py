@@ -143,11 +143,11 @@ def test_nan_in_a_row_is_told_by_its_place_in_x() -> None:
 def test_the_others_end_well_where_one_fails() -> None:
     X, y = data()
     many, alone = networks(), networks()
-    rates = [0.1, 1e30, 0.1, 1e30]
+    rates = [1e30, 0.1, 0.1, 1e30]
     with pytest.raises(fastbp.DivergenceError) as caught:
         fit_many(many, X, y, learning_rate=rates, batch_size=10)
-    assert caught.value.__notes__ == ["networks[1]; and networks[3] failed as well"]
-    for i in (0, 2):
+    assert caught.value.__notes__ == ["networks[0]; and networks[3] failed as well"]
+    for i in (1, 2):
         alone[i].fit(X, y, learning_rate=0.1, batch_size=10)
         assert_same_bits(many[i].parameters, alone[i].parameters)
 
