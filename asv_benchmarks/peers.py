@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite.binding import get_host_cpu_name
 
 from .benchmarks import estimators, gemm, inference, many, memory, start
+from .benchmarks import stream as streams
 from .benchmarks.duel import PROCESSORS, ROUNDS, Outcome
 from .benchmarks.problem import DISTRIBUTIONS, PEERS, Problem
 from .benchmarks.step import BATCHES, NETWORKS, ODD, step_duel, threads_duel
@@ -188,12 +189,29 @@ def many_networks(options: argparse.Namespace) -> Records:
         table.row(name, *(1000 * seconds[count] for count in counts), seconds[1] / seconds[counts[-1]],
                   many.ASKED_OF_THREADS)  # fmt: skip
         records.append({"batch": batch, "seconds_by_threads": seconds})
+    table.close()
+    return records
+
+
+def stream(options: argparse.Namespace) -> Records:
+    table = Table(f"a file of four times the memory limit, threads: {options.threads}", "network, stored as",
+                  "limit MB", "MB before", "peak MB", "over/limit", "asked", "in memory / file", "asked")  # fmt: skip
+    records = []
+    for limit, kind, name in product(streams.LIMITS, streams.KINDS, streams.NETWORKS):
+        with streams.file_of(limit, kind) as file:
+            before, peak = streams.resident(file, name)
+            seconds = streams.speed(file, name, options.threads, options.rounds)
+        megabytes = (bytes_ / memory.MEGABYTE for bytes_ in (limit, before, peak))
+        share, ratio = (peak - before) / limit, seconds["memory"] / seconds["file"]
+        table.row(f"{name}, {kind}", *megabytes, share, 1.1, ratio, 0.9)
+        records.append({"network": name, "kind": kind, "limit": limit, "before": before, "peak": peak,
+                        "seconds": seconds})  # fmt: skip
     return records
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
     "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
-    "estimators": estimators_fit, "many": many_networks,
+    "estimators": estimators_fit, "many": many_networks, "stream": stream,
 }  # fmt: skip
 
 

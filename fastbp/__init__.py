@@ -28,6 +28,7 @@ from .functional import (
 )
 from .gradients import gradcheck
 from .network import MLP, load
+from .rows import StreamError
 from .search import Search, search
 from .training import DivergenceError, History, warmup
 from .version import __version__
@@ -46,6 +47,7 @@ __all__ = [
     "History",
     "SampleGradients",
     "Search",
+    "StreamError",
     "__version__",
     "affine_backward",
     "affine_forward",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
-         dropout: Any, max_grad_norm: Any, time_budget: Any) -> Plan:  # fmt: skip
+         dropout: Any, max_grad_norm: Any, time_budget: Any, memory_limit: Any = None) -> Plan:  # fmt: skip
     """The arguments of `MLP.fit`, checked; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
     if isinstance(learning_rate, LearningRate):
@@ -42,6 +42,9 @@ def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any,
         dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
         max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
+        memory_limit=None if memory_limit is None else validation.whole_number("memory_limit", memory_limit),
+        generator=net.rng if shuffled else None,
+        streams=True,
     )
 
 

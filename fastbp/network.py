@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, fitting, passes, saving, validation
+from . import backward, fitting, passes, saving, streaming, validation
 from .activations import ACTIVATIONS
 from .backward import Gradient, SampleGradients
 from .learning_rates import LearningRate
@@ -19,7 +20,7 @@ from .optimizers import Optimizer
 from .parameters import initialise
 from .program import aligned, owned, rates_of, run, scratch
 from .resume import Checkpoints
-from .rows import Rows, most_rows
+from .rows import Rows, StreamError, most_rows
 from .schedule import threads_for, tuning
 from .scores import score
 from .training import History, Memory, Plan, Training
@@ -308,22 +309,25 @@ class MLP:
 
     # ---- training ----
 
-    def fit(self, X: ArrayLike, y: ArrayLike, epochs: int = 10, batch_size: int = 128,
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, epochs: int = 10, batch_size: int = 128,
             learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
             early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
             checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
-            rows: ArrayLike | None = None) -> History:  # fmt: skip
+            rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
         """Train by minibatches, from the parameters as they are.
 
         Parameters
         ----------
-        X : array_like or sparse matrix (n, features)
+        X : array_like, sparse matrix or object with row slicing (n, features); or chunks
             Used as it is: rows are converted, shifted and scaled as they are gathered, X is never copied whole.
-        y : array_like (n,) or (n, outputs)
-            As for `gradient`.
+            Objects with shape, dtype and row slicing, such as data sets of h5py and arrays of Zarr, are read part by
+            part, the next while this one trains. Chunks (X, y) or (X, y, sample_weight) come from an iterator, which
+            allows one epoch, or from a callable that gives a fresh iterator for each epoch.
+        y : array_like or object with slicing (n,) or (n, outputs)
+            As for `gradient`; none beside chunks.
         epochs : int
             Passes over all rows.
         batch_size : int
@@ -367,6 +371,10 @@ class MLP:
             A checkpoint is due at the first step boundary that Python sees after this, about every 50 ms.
         rows : array_like of int, or of bool (n,), optional
             Train on these rows of X, y and `sample_weight` alone: the same bits as of `X[rows]`, which is not made.
+        memory_limit : int, optional
+            Bytes that the rows in memory may take beside what the process has already. If X takes more, rows are
+            shuffled by blocks and within them. By default a quarter of the machine's memory for what is not an array,
+            and for mapped files of more than half of it.
 
         Returns
         -------
@@ -385,6 +393,8 @@ class MLP:
             `checkpoint` cannot be read, or not be written before the first step. Nothing is changed.
         KeyboardInterrupt
             At the first step boundary after 50 ms; the network is as it was after that step.
+        StreamError
+            Rows could not be read, or an iterator ended early; the network of the last whole epoch is kept.
         RuntimeError
             Another thread trains this network already; that one goes on unharmed.
 
@@ -397,9 +407,10 @@ class MLP:
         plan = fitting.plan(
             self, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
+            memory_limit=memory_limit,
         )  # fmt: skip
         calls = fitting.callbacks(callbacks)
-        held_out = None if validation_data is None else self._validation_data(validation_data)
+        held_out = None if validation_data is None else self._validation_data(validation_data, memory_limit)
         stop = fitting.early_stopping(self, early_stopping, tol)
         keep = fitting.checkpoints(self, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
@@ -443,7 +454,7 @@ class MLP:
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._memory)
 
-    def train(self, X: ArrayLike, y: ArrayLike, plan: Plan, *, sample_weight: ArrayLike | None = None,
+    def train(self, X: ArrayLike, y: ArrayLike | None, plan: Plan, *, sample_weight: ArrayLike | None = None,
               memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
               progress: bool | None = False, checkpoints: Checkpoints | None = None,
               rows: ArrayLike | None = None) -> History:  # fmt: skip
@@ -462,10 +473,12 @@ class MLP:
         checkpoints : fastbp.resume.Checkpoints, optional
             Where the run's state is written, and read from.
         """
-        source = self._rows("X", X)
-        targets = self._targets("y", y, source.count)
-        weights = validation.sample_weight("sample_weight", sample_weight, source.count, self.dtype)
-        if rows is not None:
+        source, targets, weights = streaming.taken(self, X, y, sample_weight, plan)
+        if isinstance(source, streaming.Stream):
+            if rows is not None:
+                raise ValueError("rows: got some and rows that are read block by block, expected None")
+            plan = replace(plan, order=source.order(plan.generator))
+        elif rows is not None:
             index = validation.row_indices("rows", rows, source.count)
             source, targets = self._rows("X", source.source, index), targets[index]
             weights = None if weights is None else weights[index]
@@ -480,17 +493,19 @@ class MLP:
                                 memory, key, checkpoints)  # fmt: skip
             try:
                 return training.run(after_epoch or (lambda history: False), progress)
-            except (TypeError, ValueError, OSError):
+            except (TypeError, ValueError, OSError, StreamError):
                 if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
                     self.rng.bit_generator.state = state
                 raise
+            finally:
+                source.close()
 
         return self._fits.call(train)
 
-    def _validation_data(self, pair: Any) -> tuple[Array, Array]:
+    def _validation_data(self, pair: Any, memory_limit: int | None) -> tuple[Array, Array]:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
             raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
-        rows = self._rows("validation_data[0]", pair[0])
+        rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit))
         targets = self._targets("validation_data[1]", pair[1], rows.count)
         for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
             rows.between(begin, min(rows.count, begin + rows.most))

@@ -24,6 +24,7 @@ from . import checkpoint, validation
 from .checkpoint import CheckpointError
 from .program import round_up
 from .rows import Rows
+from .streaming import Stream
 
 if TYPE_CHECKING:
     from .fitting import EarlyStopping
@@ -331,7 +332,10 @@ def digest(array: Array | None) -> str | None:
     return OTHER + found.hexdigest()
 
 
-def digest_of_rows(rows: Rows) -> str:
+def digest_of_rows(rows: Rows | Stream) -> str:
+    """Of some rows; where they are read block by block, which rows follow from the blocks."""
+    if isinstance(rows, Stream):
+        return f"blocks of {rows.block} rows"
     some = np.unique(np.linspace(0, rows.count - 1, SAMPLE).astype(np.int64))
     return digest(rows.chosen(some)) or ""
 

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from .kept import kept
 from .kernels.gather import gather_rows
 from .program import aligned
-from .validation import matrix_of_rows
+from .validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]
 STAGED_BYTES = 2 * 1024**2
+WINDOW_BYTES = 8 * 1024**2
 FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
 PART = 1 << 18  # numbers, a quarter of a megabyte of mask
 GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
@@ -50,6 +51,23 @@ def most_rows(features: int, dtype: np.dtype[Any]) -> int:
     return max(1, STAGED_BYTES // (features * dtype.itemsize))
 
 
+class StreamError(RuntimeError):
+    """Rows could not be read, or ended early; the network of the last whole epoch was kept."""
+
+
+def read(name: str, source: Any, begin: int, end: int) -> Array:
+    """Rows [begin, end) of an object with slicing, in memory."""
+    try:
+        part = np.asarray(source[begin:end])
+    except Exception as error:
+        raise StreamError(f"{name}: rows {begin} to {end - 1} of {source.shape[0]} could not be read: "
+                          f"{type(error).__name__}: {error}") from error  # fmt: skip
+    expected = (end - begin, *source.shape[1:])
+    if part.shape != expected:
+        raise StreamError(f"{name}: got shape {part.shape} for rows {begin} to {end - 1}, expected {expected}")
+    return real_array(name, part)
+
+
 class Rows:
     """The argument X of a call, checked; parts of its rows on demand.
 
@@ -58,7 +76,8 @@ class Rows:
     name : str
         What the argument is called in errors.
     X : array_like or sparse matrix (n_samples, features)
-        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed.
+        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed;
+        objects that give rows by slicing, of which a part at a time is read.
     features : int
     dtype : numpy.dtype
         float32 or float64: what the kernels compute in.
@@ -74,10 +93,13 @@ class Rows:
         self.source = source = matrix_of_rows(name, X, features)
         self._index = index
         self.count = source.shape[0] if index is None else len(index)
-        as_it_is = isinstance(source, np.ndarray) and shift is None and scale is None and index is None
+        dense = isinstance(source, np.ndarray)
+        as_it_is = dense and shift is None and scale is None and index is None
         self._in_place = as_it_is and source.dtype == dtype and source.flags.carray
+        self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
         self._stage: Array | None = None
+        self._window: tuple[int, Array] = 0, np.empty((0, features))  # of a source that is sliced: what was read last
 
     @kept
     def _scaling(self) -> tuple[Array, Array]:
@@ -98,7 +120,7 @@ class Rows:
             if checked and not all_finite(flat):
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
             return flat
-        return self.chosen(np.arange(begin, end))
+        return self._read(begin, end) if self._sliced else self.chosen(np.arange(begin, end))
 
     def check(self) -> None:
         """Refuse NaN and infinity wherever they are, by the first row that holds one."""
@@ -126,10 +148,40 @@ class Rows:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)
 
+    def _read(self, begin: int, end: int) -> Array:
+        """`between` of a source that is sliced; megabytes at a time where it has chunks, which are often larger."""
+        first, have = self._window
+        if not first <= begin <= end <= first + len(have):
+            row_bytes = self.features * self.source.dtype.itemsize
+            many = max(end - begin, WINDOW_BYTES // row_bytes if hasattr(self.source, "chunks") else 0)
+            first, self._window = begin, (0, have[:0])  # before the next is read: not both in memory
+            del have
+            have = read(self.name, self.source, begin, min(self.count, begin + many))
+            self._window = first, have
+        part = _Part(self.name, have[begin - first : end - first], self.features, self.dtype, *self._given)
+        part.first = begin
+        return part.chosen(np.arange(end - begin))
+
     def prepare(self) -> None:
         """Compile or load the gather for this X."""
         self.chosen(np.empty(0, np.int64))
 
+    def number(self, row: int) -> int:
+        """What a row is called in errors."""
+        return row
+
+    def close(self) -> None:
+        """End what reads ahead: nothing, of rows in memory."""
+
     def _refuse(self, row: int) -> None:
-        raise ValueError(f"{self.name}: got NaN or infinity in row {row}, expected numbers that are finite in "
-                         f"{self.dtype}, input scaling applied")  # fmt: skip
+        raise ValueError(f"{self.name}: got NaN or infinity in row {self.number(row)}, expected numbers that are "
+                         f"finite in {self.dtype}, input scaling applied")  # fmt: skip
+
+
+class _Part(Rows):
+    """Rows of a larger whole, from its row `first` on."""
+
+    first = 0
+
+    def number(self, row: int) -> int:
+        return self.first + row

@@ -22,8 +22,10 @@ from .learning_rates import LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned, owned
 from .resume import Checkpoints, Position
-from .rows import GATHERED, Rows, all_finite, balanced
+from .rows import GATHERED, Rows, StreamError, all_finite, balanced
 from .schedule import threads_for, tuning
+from .sources import UNKNOWN
+from .streaming import Stream
 from .writer import Activations, Network, StepForm
 
 Array = NDArray[Any]
@@ -99,6 +101,12 @@ class Plan:
         A longer gradient, penalty included, is shortened to this norm.
     time_budget : float or None
         Seconds after which training ends, at the next step boundary that Python sees.
+    memory_limit : int or None
+        Bytes that the rows in flight may take: beyond them X is read block by block (`fastbp.streaming`).
+    generator : numpy.random.Generator or None
+        What the order of blocks, and of rows within them, is drawn from; None: as they are.
+    streams : bool
+        Whether a mapped file larger than half of memory is read block by block, too.
     """
 
     epochs: int
@@ -106,11 +114,14 @@ class Plan:
     learning_rate: LearningRate
     l2: float
     optimizer: Optimizer
-    order: Callable[[int], NDArray[np.int64] | None]
+    order: Callable[[int], Any]
     l2_per_weight: bool = False
     dropout: float = 0.0
     max_grad_norm: float | None = None
     time_budget: float | None = None
+    memory_limit: int | None = None
+    generator: np.random.Generator | None = None
+    streams: bool = False
 
 
 class Memory:
@@ -147,7 +158,7 @@ class Training:
 
     network: Network
     parameters: Array
-    rows: Rows
+    rows: Rows | Stream
     targets: Array
     weights: Array | None
     plan: Plan
@@ -188,7 +199,8 @@ class Training:
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
         first = self.position.epoch
-        with progress_bar(progress, plan.epochs * count, done=first * count + self.position.rows) as bar:
+        total = plan.epochs * count if count < UNKNOWN else None
+        with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
                 epoch = self.position.epoch
                 self._train_epoch(bar, first=epoch == first)
@@ -233,7 +245,7 @@ class Training:
             diverged = not (np.isfinite(total) and all_finite(self.parameters))
             if diverged and first:  # X read in place is not checked before: NaN or infinity ends here
                 self.rows.check()
-        except (TypeError, ValueError):  # NaN or infinity in X, else seen as its rows are gathered; rates
+        except (TypeError, ValueError, StreamError):  # NaN or infinity in X, seen as rows are gathered; rates
             self.parameters[...] = self.before
             self.memory.forget()
             raise
@@ -243,7 +255,7 @@ class Training:
             self.memory.forget()
             raise DivergenceError(self._diverged(what, self.position.epoch))
 
-    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> None:
+    def _epoch(self, order: Any, bar: Any) -> None:
         """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
         finite."""
         position = self.position
@@ -274,10 +286,13 @@ class Training:
             self._began += time.perf_counter() - start
 
     def _stages(
-        self, order: NDArray[np.int64] | None, done: int = 0
+        self, order: Any, done: int = 0
     ) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
         """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights); from the one
         that holds the first row behind those that are `done`, or that begins with it."""
+        if isinstance(self.rows, Stream):
+            yield from (stage for stage in self.rows.stages(order) if stage[1] > done)
+            return
         size = max(1, self.rows.most // self.batch) * self.batch
         for begin in range(done, self.rows.count, size):
             end = min(self.rows.count, begin + size)
@@ -381,7 +396,7 @@ class _NoBar:
     def set_description(self, what: str) -> None: ...
 
 
-def progress_bar(wanted: bool | None, total: int, unit: str = "row", done: int = 0) -> Any:
+def progress_bar(wanted: bool | None, total: int | None, unit: str = "row", done: int = 0) -> Any:
     if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
         return _NoBar()
     from tqdm import tqdm  # 40 ms that only a terminal pays
