@@ -204,7 +204,7 @@ class Stream:
                 piece.copy(begin, begin + many, *buffers.part(at, at + many))
                 starts.append((at, piece.first + begin))
                 begin, filled = begin + many, filled + many
-                if filled == self._block:
+                if filled == self.block:
                     yield whole()
                     number, filled, starts = number + 1, 0, []
             del piece  # a chunk, before the next one is made

@@ -285,9 +285,7 @@ class Training:
             self.checkpoints.keep(self, now)
             self._began += time.perf_counter() - start
 
-    def _stages(
-        self, order: Any, done: int = 0
-    ) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
+    def _stages(self, order: Any, done: int = 0) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
         """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights); from the one
         that holds the first row behind those that are `done`, or that begins with it."""
         if isinstance(self.rows, Stream):
