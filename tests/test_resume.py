@@ -174,6 +174,21 @@ def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert ended(net, fit(checkpoint=path, **ALWAYS)) == never_killed("adaptive")
 
 
+def test_such_a_position_would_do(written: Path, path: Path) -> None:
+    """That of the files that are refused, but for what is wrong with them."""
+    shutil.copy(written, path)
+    tampered(path, **position())
+    assert len(fit_of({}, {}, path)[1]().loss) == 3
+
+
+def test_a_learning_rate_that_was_used_before_starts_anew(path: Path) -> None:
+    rate = Adaptive(0.3, factor=0.5, patience=1, tol=0.05, least=1e-3)
+    prepared("adaptive")[1](learning_rate=rate)
+    assert rate.at(np.arange(1), 1)[0] < 0.3
+    net, fit = prepared("adaptive")
+    assert ended(net, fit(learning_rate=rate, checkpoint=path)) == never_killed("adaptive")
+
+
 def test_a_network_without_a_seed_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = data()
     net = MLP((FEATURES, 7, 3))
@@ -349,7 +364,8 @@ def test_the_command_refuses(written: Path, tmp_path: Path, monkeypatch: pytest.
 
 X, Y = data()
 OTHERS: dict[str, dict[str, Any]] = {
-    "X": {"X": X + 1e-9}, "y": {"y": np.roll(Y, 1)}, "sample_weight": {"sample_weight": np.ones(COUNT)},
+    "X": {"X": np.vstack([X[:-1], X[-1:] + 1e-9])},
+    "y": {"y": np.roll(Y, 1)}, "sample_weight": {"sample_weight": np.ones(COUNT)},
     "rows": {"X": X[:-1], "y": Y[:-1]}, "epochs": {"epochs": 5}, "batch_size": {"batch_size": 11}, "l2": {"l2": 0.1},
     "learning_rate": {"learning_rate": 0.2}, "optimizer": {"optimizer": "adam"}, "shuffle": {"shuffle": False},
     "dropout": {"dropout": 0.1}, "max_grad_norm": {"max_grad_norm": 1.0}, "early_stopping": {"early_stopping": 7},
@@ -415,8 +431,10 @@ def tampered(path: Path, **changes: Any) -> None:
 
 
 def position(**changes: Any) -> dict[str, Any]:
-    return {"position": {"epoch": 1, "rows": 50, "total": 1.0, "seconds": 1.0, "steps": 26, "finished": False,
-                         "generator": np.random.PCG64(1).state, **changes}}  # fmt: skip
+    """A position within an epoch; all else that such a file holds is in order."""
+    values = {"epoch": 1, "rows": 50, "total": 1.0, "seconds": 1.0, "steps": 26, "finished": False,
+              "generator": np.random.PCG64(1).state}  # fmt: skip
+    return {"position": values | changes, "before": MLP((FEATURES, 7, 3), dtype="float64").parameters}
 
 
 DAMAGES: dict[str, Any] = {
@@ -448,7 +466,7 @@ DAMAGES: dict[str, Any] = {
     **{f"no {name}": lambda path, name=name: tampered(path, **{name: None})
        for name in ("parameters", "moments", "position", "history", "key", "early_stopping", "memory_steps",
                     "learning_rate", "optimizer", "fingerprint")},
-    "no before": lambda path: tampered(path, **position()),
+    "no before": lambda path: tampered(path, **position() | {"before": None}),
 }  # fmt: skip
 
 
