@@ -78,6 +78,7 @@ def test_one_argument_for_all() -> None:
     many, alone = networks(), networks()
     seen: list[MLP] = []
     histories = fit_many(many, X, y, **told, callbacks=[lambda net, history: seen.append(net)])
+    assert vars(rate) == vars(learning_rates.Adaptive(0.2, patience=1, tol=10.0))  # none of them used this one
     for net in alone:
         net.fit(X, y, **told)
     assert_same(many, alone)
