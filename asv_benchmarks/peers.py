@@ -15,7 +15,7 @@ from typing import Any
 
 from llvmlite.binding import get_host_cpu_name
 
-from .benchmarks import estimators, gemm, inference, many, memory, start
+from .benchmarks import estimators, gemm, inference, many, memory, ranks, start
 from .benchmarks import stream as streams
 from .benchmarks.duel import PROCESSORS, ROUNDS, Outcome
 from .benchmarks.problem import DISTRIBUTIONS, PEERS, Problem
@@ -206,12 +206,26 @@ def stream(options: argparse.Namespace) -> Records:
         table.row(f"{name}, {kind}", *megabytes, share, 1.1, ratio, 0.9)
         records.append({"network": name, "kind": kind, "limit": limit, "before": before, "peak": peak,
                         "seconds": seconds})  # fmt: skip
+    table.close()
+    return records
+
+
+def step_of_ranks(options: argparse.Namespace) -> Records:
+    table = Table(f"a step on several ranks, one thread each, {options.dtype}; microseconds", "network", "rows a rank",
+                  "ranks", "gradient", "exchange", "update", "step", "MLP.fit", "spread")  # fmt: skip
+    records = []
+    for name, rows, number in product(ranks.NETWORKS, ranks.ROWS, (1, 2)):
+        found = ranks.measure(number, name, rows, options.dtype)
+        parts = (found[part] * MICROSECONDS for part in ("gradient", "exchange", "update", "step", "fused", "spread"))
+        table.row(name, rows, number, *parts)
+        records.append({"network": name, "rows": rows, "ranks": number, **found})
+    table.close()
     return records
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
     "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
-    "estimators": estimators_fit, "many": many_networks, "stream": stream,
+    "estimators": estimators_fit, "many": many_networks, "stream": stream, "ranks": step_of_ranks,
 }  # fmt: skip
 
 

@@ -63,6 +63,7 @@ examples:
   fastbp train --data flowers.csv --target species --out flowers.npz
   fastbp train --data /usr/share/datasets/fashion-mnist --hidden 512,256 --epochs 10
   fastbp train --checkpoint run.npz            killed, the same command goes on where it was
+  mpirun -n 4 fastbp train --mpi --data fashion-mnist
 
 A fifth of the rows is held out to test on, the same in every run, unless the data bring test rows."""))  # fmt: skip
     _add_predict(_command(commands, "predict", "write what a trained network makes of each row, as CSV", f"""
@@ -127,6 +128,8 @@ def _add_train(parser: Parser) -> None:
                  "from it, to the same network as if it had never stopped")
     options("--plot", metavar="FILE",
             help="save the curves of loss and score as a picture, svg, png or pdf by its ending (needs matplotlib)")
+    options("--mpi", action="store_true",
+            help="train by all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])")
     _add_common(parser, count, "a column called target, label, class or y, else the last one")
 
 

@@ -211,7 +211,9 @@ class Training:
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
                 ends = after_epoch(history) or ends
-                if position.rows < self.rows.count:  # the time is over, and the checkpoint is of that step, within the epoch
+                if (
+                    position.rows < self.rows.count
+                ):  # the time is over, and the checkpoint is of that step, within the epoch
                     break
                 self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
                 over = time.perf_counter() >= self._deadline
