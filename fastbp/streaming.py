@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
-BLOCK_SHARE = 14 / 32  # of the limit, for each of two blocks; the rest: staging, what is being read, allocators
+RESERVED_BYTES = 4 * 1024**2  # for staging and for what is being read; a quarter of small limits
+BLOCK_SHARE = 15 / 32  # of what is left, for each of two blocks
 MOST_BYTES = 256 * 1024**2  # of a block: an epoch begins when its first block is read
 PIECES = 32  # in a block
 PIECE_BYTES = 1024**2  # at least, where blocks are large enough: a disk seeks once for each
@@ -113,9 +114,10 @@ def _row_bytes(net: MLP, source: Slices | Chunks) -> int:
 def _streamed(net: MLP, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Array, Array | None]:
     batch = min(plan.batch_size, source.count)
     limit, row = _limit(plan, source) - source.held, _row_bytes(net, source)
+    limit -= min(RESERVED_BYTES, limit // 4)
     block = int(min(limit * BLOCK_SHARE, MOST_BYTES)) // row // batch * batch
     if block <= 0:
-        least = int(batch * row / BLOCK_SHARE) + 1 + source.held
+        least = int(batch * row / BLOCK_SHARE * 4 / 3) + 4 + source.held
         raise ValueError(f"memory_limit: got {_limit(plan, source)} bytes, expected at least {least} for minibatches "
                          f"of {batch} rows")  # fmt: skip
     source.check()

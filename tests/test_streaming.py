@@ -105,7 +105,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_row_once_an_epoch_against_the_reference(shuffle: bool, small_pieces: None) -> None:
     X, y = data()
     row = SIZES[0] * 4 + 8 + 8
-    block = int(LIMIT * streaming.BLOCK_SHARE) // row // BATCH * BATCH
+    block = int((LIMIT - LIMIT // 4) * streaming.BLOCK_SHARE) // row // BATCH * BATCH
     assert 10 < N // block < 40
     net = network(input_scale=None)
     rng = copy.deepcopy(net.rng)
