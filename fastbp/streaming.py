@@ -171,7 +171,8 @@ class Stream:
         stop, buffers = threading.Event(), Buffers(self._net, self._source, self.block)
         self._reader = Reader(self._blocks(order, buffers, stop), stop)
         self._reader.start()
-        size = max(1, min(buffers.rows.most, self.block // 16) // self._batch) * self._batch
+        staged = self.block * buffers.inputs.itemsize // (4 * self._net.dtype.itemsize)  # a quarter of a block's bytes
+        size = max(1, min(buffers.rows.most, staged) // self._batch) * self._batch
         done = 0
         for first, rows, within in self._reader:
             for begin in range(0, rows, size):
