@@ -297,12 +297,8 @@ def fail_together(comm: Any) -> None:
 
 
 # 7 steps an epoch.
-KEPT = Case(
-    (45, 60),
-    {"l2": 1e-3, "dropout": 0.3, "optimizer": "adam", "early_stopping": 3,
-     "learning_rate": Adaptive(0.05, patience=1, tol=0.1)},
-    weighted=True, held_out=True, epochs=6,
-)  # fmt: skip
+SETTINGS = {"optimizer": "adam", "early_stopping": 3, "learning_rate": Adaptive(0.05, patience=1, tol=0.1)}
+KEPT = Case((45, 60), {"l2": 1e-3, "dropout": 0.3, **SETTINGS}, weighted=True, held_out=True, epochs=6)
 
 
 def main() -> None:

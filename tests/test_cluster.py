@@ -1,4 +1,4 @@
-"""Hyper-parameter search over a cluster: scikit-learn's, by joblib's dask backend; nothing of fastbp's own."""
+"""Hyper-parameter search over a cluster: scikit-learn's, by joblib's dask backend; it needs nothing of fastbp's own."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ for case in (Case((11, 40, 25), {{"optimizer": "adam", "l2": 1e-3, "dropout": 0.
 
 
 @needs_mpi
-@pytest.mark.parametrize("killed_after", [1, 9, 14, 20])
+@pytest.mark.parametrize("killed_after", [9, 20])
 def test_a_rank_is_killed_and_the_job_resumed(killed_after: int, tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     process = mpirun(SCRIPT, tmp_path / "none.npz", "kept", path, killed_after)

@@ -1,4 +1,4 @@
-"""What each process under mpirun does for `ranks`: trains, the parts of every step timed; rank 0 prints medians."""
+"""What each process under mpirun does for `ranks`: it trains, with each part of a step timed; rank 0 prints medians."""
 
 import json
 import statistics
