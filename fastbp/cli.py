@@ -159,10 +159,9 @@ def _check_files(args: argparse.Namespace) -> Any:
 def _rows_of(job: Alone, args: argparse.Namespace) -> tuple[str, Dataset, int]:
     """The kind of data, this process's rows of them, and the number of classes in all rows."""
     kind, data = _read(args.data, args.target, labelled=True, mapped=args.mpi)
-    classes = _count_classes(args.data, data)
-    data = _with_test_rows(data, job.part)
     _check_finite(args.data, data)
-    return kind, data, classes
+    classes = _count_classes(args.data, data)
+    return kind, _with_test_rows(data, job.part), classes
 
 
 def _plotting(path: str, *others: str) -> Any:
