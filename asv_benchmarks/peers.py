@@ -15,7 +15,8 @@ from typing import Any
 
 from llvmlite.binding import get_host_cpu_name
 
-from .benchmarks import estimators, gemm, inference, memory, start
+from .benchmarks import estimators, gemm, inference, many, memory, ranks, start
+from .benchmarks import stream as streams
 from .benchmarks.duel import PROCESSORS, ROUNDS, Outcome
 from .benchmarks.problem import DISTRIBUTIONS, PEERS, Problem
 from .benchmarks.step import BATCHES, NETWORKS, ODD, step_duel, threads_duel
@@ -168,9 +169,63 @@ def estimators_fit(options: argparse.Namespace) -> Records:
     return records
 
 
+def many_networks(options: argparse.Namespace) -> Records:
+    table = Table(f"a search over 64 networks 64-32-10 on the digits, float32, threads: {options.threads}; seconds",
+                  "batch", "fastbp", "scikit-learn", "sk / ours", "asked", "score", "of sk")  # fmt: skip
+    records: Records = []
+    for name, batch in many.BATCHES.items():
+        outcome, scores = many.search_duel(batch, options.threads, options.rounds)
+        ours, theirs = (outcome.seconds.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
+        table.missing(outcome)
+        table.row(name, ours, theirs, theirs / ours, float(many.ASKED),
+                  *(scores.get(side, math.nan) for side in ("fastbp", "scikit-learn")))  # fmt: skip
+        records.append({"batch": batch, "seconds": outcome.seconds, "scores": scores})
+    table.close()
+    counts = sorted({1, options.threads})
+    table = Table("fit_many by threads, the same network; milliseconds", "batch",
+                  *(f"threads {count}" for count in counts), "1 / most", "asked")  # fmt: skip
+    for name, batch in many.BATCHES.items():
+        seconds = many.threads_duel(batch, counts, options.rounds)
+        table.row(name, *(1000 * seconds[count] for count in counts), seconds[1] / seconds[counts[-1]],
+                  many.ASKED_OF_THREADS)  # fmt: skip
+        records.append({"batch": batch, "seconds_by_threads": seconds})
+    table.close()
+    return records
+
+
+def stream(options: argparse.Namespace) -> Records:
+    table = Table(f"a file of four times the memory limit, threads: {options.threads}", "network, stored as",
+                  "limit MB", "MB before", "peak MB", "over/limit", "asked", "in memory / file", "asked")  # fmt: skip
+    records = []
+    for limit, kind, name in product(streams.LIMITS, streams.KINDS, streams.NETWORKS):
+        with streams.file_of(limit, kind) as file:
+            before, peak = streams.resident(file, name)
+            seconds = streams.speed(file, name, options.threads, options.rounds)
+        megabytes = (bytes_ / memory.MEGABYTE for bytes_ in (limit, before, peak))
+        share, ratio = (peak - before) / limit, seconds["memory"] / seconds["file"]
+        table.row(f"{name}, {kind}", *megabytes, share, 1.1, ratio, 0.9)
+        records.append({"network": name, "kind": kind, "limit": limit, "before": before, "peak": peak,
+                        "seconds": seconds})  # fmt: skip
+    table.close()
+    return records
+
+
+def step_of_ranks(options: argparse.Namespace) -> Records:
+    table = Table(f"a step on several ranks, one thread each, {options.dtype}; microseconds", "network", "rows a rank",
+                  "ranks", "gradient", "exchange", "update", "step", "MLP.fit", "spread")  # fmt: skip
+    records = []
+    for name, rows, number in product(ranks.NETWORKS, ranks.ROWS, (1, 2)):
+        found = ranks.measure(number, name, rows, options.dtype)
+        parts = (found[part] * MICROSECONDS for part in ("gradient", "exchange", "update", "step", "fused", "spread"))
+        table.row(name, rows, number, *parts)
+        records.append({"network": name, "rows": rows, "ranks": number, **found})
+    table.close()
+    return records
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
     "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
-    "estimators": estimators_fit,
+    "estimators": estimators_fit, "many": many_networks, "stream": stream, "ranks": step_of_ranks,
 }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
 from .backward import Gradient, SampleGradients
 from .checkpoint import CheckpointError
+from .cross_validation import CrossValidation, cross_validate
+from .ensemble import Ensemble, fit_many
 from .functional import (
     affine_backward,
     affine_forward,
@@ -26,6 +28,8 @@ from .functional import (
 )
 from .gradients import gradcheck
 from .network import MLP, load
+from .rows import StreamError
+from .search import Search, search
 from .training import DivergenceError, History, warmup
 from .version import __version__
 
@@ -36,15 +40,21 @@ if TYPE_CHECKING:
 __all__ = [
     "MLP",
     "CheckpointError",
+    "CrossValidation",
     "DivergenceError",
+    "Ensemble",
     "Gradient",
     "History",
     "SampleGradients",
+    "Search",
+    "StreamError",
     "__version__",
     "affine_backward",
     "affine_forward",
     "affine_relu_forward",
+    "cross_validate",
     "datasets",
+    "fit_many",
     "gradcheck",
     "kernels",
     "learning_rates",
@@ -53,6 +63,7 @@ __all__ = [
     "reference",
     "relu_backward",
     "relu_forward",
+    "search",
     "sgd_update",
     "softmax_cross_entropy",
     "threads",

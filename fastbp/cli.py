@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from . import datasets, diagnosis, readers, threads, training
 from . import verify as verification
+from .jobs import ALONE, Alone, Together
 from .kernels import tile
 from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
@@ -38,6 +39,7 @@ from .lessons import LESSONS
 from .machine import caches
 from .network import MLP, load
 from .options import DEFAULTS, Settings, build_parser, error_line
+from .ranks import told_elsewhere
 from .readers import Dataset
 from .training import DivergenceError
 from .version import __version__
@@ -83,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return BROKEN_PIPE
     except (ValueError, OSError, DivergenceError, MemoryError) as error:
-        sys.stderr.write(error_line(program, _message(error)))
+        if not told_elsewhere(error):
+            sys.stderr.write(error_line(program, _message(error)))
         _drop_output()
         return 2
     return status or 0
@@ -94,47 +97,71 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """``fastbp train``"""
+    with Together() if args.mpi else Alone() as job:
+        plotting = job.agree(lambda: _check_files(args))
+        kind, data, classes = job.agree(lambda: _rows_of(job, args))
+        given = {name: getattr(args, name) for name in Settings._fields}
+        chosen = DEFAULTS[kind]._replace(**{name: value for name, value in given.items() if value is not None})
+        shift, scale = input_scaling(data.X, SCALES.get(kind), np.dtype(args.dtype), job)
+        sizes = (data.X.shape[1], *chosen.hidden, classes)
+        net = MLP(sizes, dtype=args.dtype, seed=args.seed, input_shift=shift, input_scale=scale)
+        net.class_names = data.class_names
+        assert data.y is not None and data.X_test is not None and data.y_test is not None
+        rows, test_rows = (int(count) for count in job.summed([len(data.X), len(data.X_test)]))
+        if job.leads:
+            _print_rows(f"fastbp {__version__} trains", [
+                ("data", f"{args.data}: {data.X.shape[1]:,} features, {classes:,} classes"),
+                ("rows", f"{rows:,} to train on, {test_rows:,} to test on"),
+                ("network", f"{'-'.join(map(str, sizes))}, {args.dtype}"),
+                *([("processes", f"{job.size:,}")] if args.mpi else []),
+                ("settings", f"{chosen.epochs} epochs, batches of {chosen.batch_size}, learning rate "
+                             f"{chosen.learning_rate:g}, l2 {chosen.l2:g}, seed {args.seed}"),
+            ])  # fmt: skip
+        try:
+            with threads.limit(args.threads) if args.threads else contextlib.nullcontext():
+                history = job.fit(net, data.X, data.y, epochs=chosen.epochs, batch_size=chosen.batch_size,
+                                  learning_rate=chosen.learning_rate, l2=chosen.l2, checkpoint=args.checkpoint,
+                                  validation_data=(data.X_test, data.y_test) if plotting else None)  # fmt: skip
+                accuracy = job.score(net, data.X_test, data.y_test)
+        except KeyboardInterrupt:
+            if args.checkpoint is None or not os.path.exists(args.checkpoint):
+                raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
+            raise KeyboardInterrupt(
+                f"training was interrupted; the same command goes on from {args.checkpoint}"
+            ) from None
+        if not job.leads:
+            return
+        net.save(args.out)
+        if plotting:
+            plotting.plot_history(history, args.plot)
+        seconds = sum(history.seconds)
+        _print_rows("", [
+            ("training loss", f"{history.loss[-1]:.4f}"),
+            ("test accuracy", f"{100 * accuracy:.2f} %"),
+            ("samples/s", f"{rows * len(history.seconds) / seconds:,.0f}"),
+            ("seconds to compile", f"{history.compile_seconds:.2f}"),
+            ("seconds to train", f"{seconds:.2f}"),
+            ("saved as", args.out),
+            *([("curves in", args.plot)] if plotting else []),
+        ])  # fmt: skip
+
+
+def _check_files(args: argparse.Namespace) -> Any:
+    """The module that draws, where a picture is asked for."""
     _check_out("--out", args.out, args.data)
-    plotting = None if args.plot is None else _plotting(args.plot, args.data, args.out)
-    kind, data = _read(args.data, args.target, labelled=True)
+    if args.checkpoint is not None:
+        _check_out("--checkpoint", args.checkpoint, args.data)
+        if os.path.realpath(args.checkpoint) == os.path.realpath(args.out):
+            raise ValueError(f"--checkpoint: {args.out!r} is where the network goes; expected another file")
+    return None if args.plot is None else _plotting(args.plot, args.data, args.out)
+
+
+def _rows_of(job: Alone, args: argparse.Namespace) -> tuple[str, Dataset, int]:
+    """The kind of data, this process's rows of them, and the number of classes in all rows."""
+    kind, data = _read(args.data, args.target, labelled=True, mapped=args.mpi)
     _check_finite(args.data, data)
     classes = _count_classes(args.data, data)
-    data = _with_test_rows(data)
-    given = {name: getattr(args, name) for name in Settings._fields}
-    chosen = DEFAULTS[kind]._replace(**{name: value for name, value in given.items() if value is not None})
-    shift, scale = input_scaling(data.X, SCALES.get(kind), np.dtype(args.dtype))
-    sizes = (data.X.shape[1], *chosen.hidden, classes)
-    net = MLP(sizes, dtype=args.dtype, seed=args.seed, input_shift=shift, input_scale=scale)
-    net.class_names = data.class_names
-    assert data.y is not None and data.X_test is not None and data.y_test is not None
-    _print_rows(f"fastbp {__version__} trains", [
-        ("data", f"{args.data}: {data.X.shape[1]:,} features, {classes:,} classes"),
-        ("rows", f"{len(data.X):,} to train on, {len(data.X_test):,} to test on"),
-        ("network", f"{'-'.join(map(str, sizes))}, {args.dtype}"),
-        ("settings", f"{chosen.epochs} epochs, batches of {chosen.batch_size}, learning rate {chosen.learning_rate:g}, "
-                     f"l2 {chosen.l2:g}, seed {args.seed}"),
-    ])  # fmt: skip
-    try:
-        with threads.limit(args.threads):
-            history = net.fit(data.X, data.y, epochs=chosen.epochs, batch_size=chosen.batch_size,
-                              learning_rate=chosen.learning_rate, l2=chosen.l2,
-                              validation_data=(data.X_test, data.y_test) if plotting else None)  # fmt: skip
-            accuracy = net.score(data.X_test, data.y_test)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
-    net.save(args.out)
-    if plotting:
-        plotting.plot_history(history, args.plot)
-    seconds = sum(history.seconds)
-    _print_rows("", [
-        ("training loss", f"{history.loss[-1]:.4f}"),
-        ("test accuracy", f"{100 * accuracy:.2f} %"),
-        ("samples/s", f"{len(data.X) * len(history.seconds) / seconds:,.0f}"),
-        ("seconds to compile", f"{history.compile_seconds:.2f}"),
-        ("seconds to train", f"{seconds:.2f}"),
-        ("saved as", args.out),
-        *([("curves in", args.plot)] if plotting else []),
-    ])  # fmt: skip
+    return kind, _with_test_rows(data, job.part), classes
 
 
 def _plotting(path: str, *others: str) -> Any:
@@ -159,7 +186,7 @@ def _check_finite(name: str, data: Dataset) -> None:
                     raise ValueError(f"{name}: got NaN or infinity in {part} {row} (from 0), expected finite numbers")
 
 
-def _read(name: str, target: str | None, labelled: bool) -> tuple[str, Dataset]:
+def _read(name: str, target: str | None, labelled: bool, mapped: bool = False) -> tuple[str, Dataset]:
     if target is not None and not name.lower().endswith(CSV):
         raise ValueError(f"--target: only a CSV file has columns to choose from, and {name!r} is none")
     if name == "digits":
@@ -168,7 +195,7 @@ def _read(name: str, target: str | None, labelled: bool) -> tuple[str, Dataset]:
         return name, Dataset(*datasets.quadrants(QUADRANT_POINTS, SPLIT_SEED))
     if not os.path.exists(name):
         raise ValueError(f"there is nothing at {name!r}; expected digits, quadrants, or a file or folder of data")
-    data = datasets.load(name, target, labelled=labelled)
+    data = datasets.load(name, target, labelled=labelled, mapped=mapped)
     return "IDX pictures" if data.is_image else "other data", data
 
 
@@ -189,27 +216,31 @@ def _count_classes(name: str, data: Dataset) -> int:
     return largest + 1
 
 
-def _with_test_rows(data: Dataset) -> Dataset:
-    if data.X_test is not None:
-        return data
+def _with_test_rows(data: Dataset, part: Callable[[Array], Array]) -> Dataset:
+    """Training and test rows, of each the part that is this process's own."""
     assert data.y is not None
-    training, test = datasets.stratified_split(data.y, HELD_OUT, SPLIT_SEED)
+    if data.X_test is not None and data.y_test is not None:
+        return replace(data, X=part(data.X), y=part(data.y), X_test=part(data.X_test), y_test=part(data.y_test))
+    training, test = map(part, datasets.stratified_split(data.y, HELD_OUT, SPLIT_SEED))
     return replace(data, X=data.X[training], y=data.y[training], X_test=data.X[test], y_test=data.y[test])
 
 
-def input_scaling(X: Array, known: float | None, dtype: np.dtype[Any]) -> tuple[Array, Array | float]:
+def input_scaling(X: Array, known: float | None, dtype: np.dtype[Any],
+                  job: Alone = ALONE) -> tuple[Array, Array | float]:  # fmt: skip
     """Shift and scale that bring the features of training rows to order one.
 
     The shift is the mean: without it Fashion-MNIST ends at 87.5 % instead of 89.2 %. The scale is `known`, or 1 over
     the standard deviation; a feature that varies by no more than its rounding in `dtype` counts as constant and is not
-    scaled. X is converted to float64 by parts, never as a whole.
+    scaled. X is converted to float64 by parts, never as a whole; each process of a job goes through its own.
     """
-    first = X[0].astype(np.float64)  # taken away from every row, so that a constant feature sums to 0 exactly
-    offset = sum((chunk - first).sum(axis=0) for _, chunk in _chunks(X)) / len(X)
+    first = job.first(X[0].astype(np.float64))  # taken away from every row: a constant feature sums to 0 exactly
+    total = job.summed([len(X)])[0]
+    offset = job.summed(sum((chunk - first).sum(axis=0) for _, chunk in _chunks(X))) / total
     mean = first + offset
     if known is not None:
         return mean, known
-    deviation = np.sqrt(sum(np.square(chunk - first - offset).sum(axis=0) for _, chunk in _chunks(X)) / len(X))
+    squares = job.summed(sum(np.square(chunk - first - offset).sum(axis=0) for _, chunk in _chunks(X)))
+    deviation = np.sqrt(squares / total)
     constant = deviation <= np.finfo(dtype).eps * np.abs(mean)
     return mean, 1 / np.where(constant, 1.0, deviation)
 

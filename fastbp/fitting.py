@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import validation
 from .learning_rates import Constant, LearningRate
 from .optimizers import optimizer_of
+from .resume import Checkpoints, digest, digest_of_rows
 from .training import History, Plan
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
-         dropout: Any, max_grad_norm: Any, time_budget: Any) -> Plan:  # fmt: skip
+         dropout: Any, max_grad_norm: Any, time_budget: Any, memory_limit: Any = None) -> Plan:  # fmt: skip
     """The arguments of `MLP.fit`, checked; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
     if isinstance(learning_rate, LearningRate):
@@ -40,6 +42,9 @@ def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any,
         dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
         max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
+        memory_limit=None if memory_limit is None else validation.whole_number("memory_limit", memory_limit),
+        generator=net.rng if shuffled else None,
+        streams=True,
     )
 
 
@@ -76,6 +81,22 @@ class EarlyStopping:
 def early_stopping(net: MLP, patience: Any, tol: Any) -> EarlyStopping:
     epochs = math.inf if patience is None else validation.whole_number("early_stopping", patience)
     return EarlyStopping(net, epochs, validation.number("tol", tol))
+
+
+def checkpoints(net: MLP, path: Any, seconds: Any, stop: EarlyStopping, shuffle: Any,
+                held_out: tuple[NDArray[Any], NDArray[Any]] | None) -> Checkpoints | None:  # fmt: skip
+    """Where the fit's state is written, or None; and what must be the same when it goes on from there."""
+    seconds = validation.number("checkpoint_seconds", seconds)
+    if path is None:
+        return None
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"checkpoint: got {type(path).__name__}, expected the path of a file, or None")
+    rows, targets = (None, None) if held_out is None else held_out
+    return Checkpoints(path, seconds, net, stop, {
+        "seed": net._seed, "shuffle": bool(shuffle), "early_stopping": stop.patience, "tol": stop.tol,
+        "validation_data[0]": None if rows is None else digest_of_rows(net._rows("validation_data[0]", rows)),
+        "validation_data[1]": digest(targets),
+    })  # fmt: skip
 
 
 class OneThreadAtATime:

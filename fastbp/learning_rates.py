@@ -28,6 +28,11 @@ class LearningRate(ABC):
         """Whether the rate stays the same within an epoch."""
         return True
 
+    @property
+    def needs_total(self) -> bool:
+        """Whether `at` looks at `total`, which is not known of an iterator of chunks."""
+        return False
+
     @abstractmethod
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         """The rates of some steps.
@@ -147,6 +152,10 @@ class Cosine(LearningRate):
     @property
     def steady(self) -> bool:
         return False
+
+    @property
+    def needs_total(self) -> bool:
+        return True
 
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         rising = round(self.warmup * total)

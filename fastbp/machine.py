@@ -1,9 +1,10 @@
-"""What this machine's caches hold: the only hardware figures that the blocking of a product depends on."""
+"""What this machine holds: its caches, by which products are blocked, and its memory."""
 
 from __future__ import annotations
 
 import functools
 import glob
+import os
 from typing import NamedTuple
 
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
@@ -34,6 +35,27 @@ def caches() -> Caches:
         except (OSError, ValueError):  # some virtual machines leave files out
             continue
     return Caches(found.get("1", 32 * 1024), found.get("2", 512 * 1024))
+
+
+@functools.cache
+def memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or its control group's limit where that is lower.
+
+    Examples
+    --------
+    >>> memory() > 0
+    True
+    """
+    try:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told, as on Windows
+        total = 8 * UNITS["G"]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            total = min(total, int(_read(file)))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return total
 
 
 def _read(path: str) -> str:

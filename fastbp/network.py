@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, fitting, passes, saving, validation
+from . import backward, fitting, passes, saving, streaming, validation
 from .activations import ACTIVATIONS
 from .backward import Gradient, SampleGradients
 from .learning_rates import LearningRate
@@ -18,8 +19,10 @@ from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
 from .program import aligned, owned, rates_of, run, scratch
-from .rows import Rows, most_rows
+from .resume import Checkpoints
+from .rows import Rows, StreamError, most_rows
 from .schedule import threads_for, tuning
+from .scores import score
 from .training import History, Memory, Plan, Training
 
 Array = NDArray[Any]
@@ -111,6 +114,7 @@ class MLP:
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names: tuple[str, ...] | None = None
         self.rng = _generator(seed)
+        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
         self._fits = fitting.OneThreadAtATime()
         self._memory = Memory()  # of partial_fit
         hidden = len(self.sizes) - 2
@@ -226,17 +230,7 @@ class MLP:
         """
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
-        found = self.predict(X)
-        if self._loss.targets == "classes":
-            return float(np.mean(found == (targets if targets.ndim == 1 else targets.argmax(axis=1))))
-        found = found.reshape(targets.shape)
-        if self._loss.classifies:
-            return float(np.mean((found == (targets > 0.5)).all(axis=1)))
-        wanted = targets.astype(np.float64)
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            missed = np.square(wanted - found).sum(axis=0)
-            spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-            return float(np.where(spread > 0, 1 - missed / spread, missed == 0).mean())
+        return score(self._loss, self.predict(X), targets)
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
@@ -315,21 +309,25 @@ class MLP:
 
     # ---- training ----
 
-    def fit(self, X: ArrayLike, y: ArrayLike, epochs: int = 10, batch_size: int = 128,
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, epochs: int = 10, batch_size: int = 128,
             learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
-            early_stopping: int | None = None, tol: float = 1e-4,
-            time_budget: float | None = None) -> History:  # fmt: skip
+            early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
+            checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
+            rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
         """Train by minibatches, from the parameters as they are.
 
         Parameters
         ----------
-        X : array_like or sparse matrix (n, features)
+        X : array_like, sparse matrix or object with row slicing (n, features); or chunks
             Used as it is: rows are converted, shifted and scaled as they are gathered, X is never copied whole.
-        y : array_like (n,) or (n, outputs)
-            As for `gradient`.
+            Objects with shape, dtype and row slicing, such as data sets of h5py and arrays of Zarr, are read part by
+            part, the next while this one trains. Chunks (X, y) or (X, y, sample_weight) come from an iterator, which
+            allows one epoch, or from a callable that gives a fresh iterator for each epoch.
+        y : array_like or object with slicing (n,) or (n, outputs)
+            As for `gradient`; none beside chunks.
         epochs : int
             Passes over all rows.
         batch_size : int
@@ -362,6 +360,21 @@ class MLP:
             See `early_stopping`.
         time_budget : float, optional
             Seconds after which training ends, within an epoch too; checked about every 50 ms.
+        checkpoint : path, optional
+            A file for the state of the run: written before the first step, then every `checkpoint_seconds` and at the
+            end. Where it exists, training goes on from it, and ends in the same bits as if it had never stopped; what a
+            finished run left is returned at once. Callbacks and validation data are not in it; those of the call that
+            goes on are used, and callbacks may see an epoch's end a second time. `time_budget` counts anew in each
+            call, and a run that it ended goes on in the next. A file that cannot be written is an error before
+            training, and a RuntimeWarning later.
+        checkpoint_seconds : float, default 60
+            A checkpoint is due at the first step boundary that Python sees after this, about every 50 ms.
+        rows : array_like of int, or of bool (n,), optional
+            Train on these rows of X, y and `sample_weight` alone: the same bits as of `X[rows]`, which is not made.
+        memory_limit : int, optional
+            Bytes that the rows in memory may take beside what the process has already. If X takes more, rows are
+            shuffled by blocks and within them. By default a quarter of the machine's memory for what is not an array,
+            and for mapped files of more than half of it.
 
         Returns
         -------
@@ -373,8 +386,15 @@ class MLP:
             X, y as for `gradient`; sizes below 1; rates that are negative or not finite. Parameters are unchanged.
         DivergenceError
             A loss or a parameter became infinite or NaN; the parameters from before the epoch are kept.
+        fastbp.CheckpointError
+            `checkpoint` is another run's, and the message says what differs; another program's, or damaged. Nothing is
+            changed.
+        OSError
+            `checkpoint` cannot be read, or not be written before the first step. Nothing is changed.
         KeyboardInterrupt
             At the first step boundary after 50 ms; the network is as it was after that step.
+        StreamError
+            Rows could not be read, or an iterator ended early; the network of the last whole epoch is kept.
         RuntimeError
             Another thread trains this network already; that one goes on unharmed.
 
@@ -387,10 +407,12 @@ class MLP:
         plan = fitting.plan(
             self, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
+            memory_limit=memory_limit,
         )  # fmt: skip
         calls = fitting.callbacks(callbacks)
-        held_out = None if validation_data is None else self._validation_data(validation_data)
+        held_out = None if validation_data is None else self._validation_data(validation_data, memory_limit)
         stop = fitting.early_stopping(self, early_stopping, tol)
+        keep = fitting.checkpoints(self, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
         def after_epoch(history: History) -> bool:
             if held_out is not None:
@@ -400,7 +422,8 @@ class MLP:
             return stop.after_epoch(history) or any(answer is True for answer in answers)
 
         def train() -> History:
-            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress)
+            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress,
+                                 checkpoints=keep, rows=rows)  # fmt: skip
             stop.restore_best()
             return history
 
@@ -431,14 +454,15 @@ class MLP:
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._memory)
 
-    def train(self, X: ArrayLike, y: ArrayLike, plan: Plan, *, sample_weight: ArrayLike | None = None,
+    def train(self, X: ArrayLike, y: ArrayLike | None, plan: Plan, *, sample_weight: ArrayLike | None = None,
               memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
-              progress: bool | None = False) -> History:  # fmt: skip
+              progress: bool | None = False, checkpoints: Checkpoints | None = None,
+              rows: ArrayLike | None = None) -> History:  # fmt: skip
         """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, rows
             As for `fit`.
         plan : fastbp.training.Plan
             Its numbers are not checked.
@@ -446,32 +470,42 @@ class MLP:
             The optimizer's state, to go on from; else it starts anew.
         after_epoch : callable, optional
             Called with the history after each epoch; True ends the training.
+        checkpoints : fastbp.resume.Checkpoints, optional
+            Where the run's state is written, and read from.
         """
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        weights = validation.sample_weight("sample_weight", sample_weight, rows.count, self.dtype)
+        source, targets, weights = streaming.taken(self, X, y, sample_weight, plan)
+        if isinstance(source, streaming.Stream):
+            if rows is not None:
+                raise ValueError("rows: got some and rows that are read block by block, expected None")
+            plan = replace(plan, order=source.order(plan.generator))
+        elif rows is not None:
+            index = validation.row_indices("rows", rows, source.count)
+            source, targets = self._rows("X", source.source, index), targets[index]
+            weights = None if weights is None else weights[index]
         memory = Memory() if memory is None else memory
 
         def train() -> History:
             if memory.filled:  # which could not be taken back
-                rows.check()
+                source.check()
             state = self.rng.bit_generator.state
             key = int(self.rng.integers(2**63)) if plan.dropout else 0
-            training = Training(self._network, self.parameters, rows, targets, weights, plan, self._constants, memory,
-                                key)  # fmt: skip
+            training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
+                                memory, key, checkpoints)  # fmt: skip
             try:
                 return training.run(after_epoch or (lambda history: False), progress)
-            except (TypeError, ValueError):
-                if not training.history.loss:  # NaN or infinity in X, or rates; later it is a callback's
+            except (TypeError, ValueError, OSError, StreamError):
+                if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
                     self.rng.bit_generator.state = state
                 raise
+            finally:
+                source.close()
 
         return self._fits.call(train)
 
-    def _validation_data(self, pair: Any) -> tuple[Array, Array]:
+    def _validation_data(self, pair: Any, memory_limit: int | None) -> tuple[Array, Array]:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
             raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
-        rows = self._rows("validation_data[0]", pair[0])
+        rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit))
         targets = self._targets("validation_data[1]", pair[1], rows.count)
         for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
             rows.between(begin, min(rows.count, begin + rows.most))
@@ -498,8 +532,8 @@ class MLP:
 
     # ---- parts ----
 
-    def _rows(self, name: str, X: ArrayLike) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale)
+    def _rows(self, name: str, X: ArrayLike, index: NDArray[np.int64] | None = None) -> Rows:
+        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, index)
 
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""

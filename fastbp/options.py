@@ -62,6 +62,8 @@ examples:
   fastbp train --data quadrants
   fastbp train --data flowers.csv --target species --out flowers.npz
   fastbp train --data /usr/share/datasets/fashion-mnist --hidden 512,256 --epochs 10
+  fastbp train --checkpoint run.npz            killed, the same command goes on where it was
+  mpirun -n 4 fastbp train --mpi --data fashion-mnist
 
 A fifth of the rows is held out to test on, the same in every run, unless the data bring test rows."""))  # fmt: skip
     _add_predict(_command(commands, "predict", "write what a trained network makes of each row, as CSV", f"""
@@ -121,8 +123,13 @@ def _add_train(parser: Parser) -> None:
             help="calculate in 32 bits (fast) or in 64 (precise) (default: float32)")
     options("--out", default=MODEL, metavar="FILE",
             help=f"where to save the network, replacing what is there (default: {MODEL})")
+    options("--checkpoint", metavar="FILE",
+            help="keep the state of training in this file, written every minute; where it exists, training goes on "
+                 "from it, to the same network as if it had never stopped")
     options("--plot", metavar="FILE",
             help="save the curves of loss and score as a picture, svg, png or pdf by its ending (needs matplotlib)")
+    options("--mpi", action="store_true",
+            help="train by all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])")
     _add_common(parser, count, "a column called target, label, class or y, else the last one")
 
 

@@ -93,6 +93,34 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     return cheapest(write, dtype, threads, _least_workspace(network, rows), repeated=True)
 
 
+@functools.lru_cache(maxsize=256)
+def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm,
+                  forced: Any) -> Program:  # fmt: skip
+    """The first half of a step that is shared by several processes: its gradient, the penalty's part left out, to the
+    gradient buffer; the sum of the losses to the step's sums."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine, form.threshold)
+        loss = writer.loss(form.targets, form.weighted)
+        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
+        more, strands = writer.weight_and_bias_gradients(op.GRADIENT, 0, False)
+        strands[-1].append(writer.sum_up(0))
+        return time + more, [*phases, strands]
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+
+
+@functools.lru_cache(maxsize=64)
+def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: StepForm, forced: Any) -> Program:
+    """The second half: parameters by the gradient in the gradient buffer; the sum of the weights' squares before it to
+    the step's sums. It needs the activations of one row."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        return Writer(network, 1, machine).updates_by_gradient(form)
+
+    return cheapest(write, dtype, threads, _least_workspace(network, 1))
+
+
 @functools.lru_cache(maxsize=64)
 def add_l2(network: Network) -> Program:
     """The penalty's part of the gradient: ``dW += l2 W``, dW in the activations' place."""

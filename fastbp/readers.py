@@ -11,6 +11,7 @@ import gzip
 import io
 import itertools
 import math
+import mmap
 import os
 import re
 import struct
@@ -69,6 +70,7 @@ def load(
     *,
     labelled: bool = True,
     header: bool | None = None,
+    mapped: bool = False,
 ) -> Dataset:
     """Read a data set from a file or a folder, by what it is.
 
@@ -94,6 +96,9 @@ def load(
         fields is target, label or class, or if it has text and no number outside the target column. A line with
         numbers and text there could be either, and is refused until `header` says. A header of numbers alone is taken
         for one by `header=True` only.
+    mapped : bool
+        Map IDX files that are not gzipped into memory, of which then only the rows that are looked at are read: for
+        several processes that take a part each. A file must not be cut short as long as its rows are in use.
 
     Returns
     -------
@@ -135,14 +140,14 @@ def load(
     if is_csv:
         return _load_csv(file, target, labelled, header)
     if is_folder:
-        return _load_idx_folder(file, labelled)
+        return _load_idx_folder(file, labelled, mapped)
     if name.endswith(".npz"):
         return _load_npz(file, labelled)
     if not name.endswith(("idx3-ubyte", "idx3-ubyte.gz")):
         raise ValueError(f"{file}: expected {_SUPPORTED}; got another kind of file")
     if labelled:
         raise ValueError(f"{file}: expected the folder of this file, for its labels, or labelled=False")
-    return Dataset(_read_idx(file, 3), None, is_image=True)
+    return Dataset(_read_idx(file, 3, mapped), None, is_image=True)
 
 
 @contextlib.contextmanager
@@ -358,8 +363,8 @@ def _encode(labels: list[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return y, tuple(names[key] for key in index)
 
 
-def _load_idx_folder(folder: Path, labelled: bool) -> Dataset:
-    train, test = _read_idx_pair(folder, "train", labelled), _read_idx_pair(folder, "t10k", labelled)
+def _load_idx_folder(folder: Path, labelled: bool, mapped: bool) -> Dataset:
+    train, test = (_read_idx_pair(folder, part, labelled, mapped) for part in ("train", "t10k"))
     if train is None:
         raise ValueError(f"{folder}: expected {_SUPPORTED}; got a folder without train-images-idx3-ubyte[.gz]")
     if test is None:
@@ -371,7 +376,7 @@ def _load_idx_folder(folder: Path, labelled: bool) -> Dataset:
 
 
 def _read_idx_pair(
-    folder: Path, part: str, labelled: bool
+    folder: Path, part: str, labelled: bool, mapped: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None] | None:
     images, labels = _find_idx(folder, f"{part}-images", 3), _find_idx(folder, f"{part}-labels", 1)
     if images is None and (labels is None or not labelled):
@@ -379,7 +384,7 @@ def _read_idx_pair(
     if images is None or (labelled and labels is None):
         there, gone = ("labels", "images-idx3") if images is None else ("images", "labels-idx1")
         raise ValueError(f"{folder}: expected {part}-{gone}-ubyte[.gz] beside the {there}, got none")
-    X = _read_idx(images, 3)
+    X = _read_idx(images, 3, mapped)
     if not labelled or labels is None:
         return X, None
     y = _read_idx(labels, 1)[:, 0].astype(np.int64)
@@ -393,8 +398,9 @@ def _find_idx(folder: Path, stem: str, ndim: int) -> Path | None:
     return next((file for file in spellings if file.is_file()), None)
 
 
-def _read_idx(file: Path, ndim: int) -> NDArray[np.uint8]:
+def _read_idx(file: Path, ndim: int, mapped: bool = False) -> NDArray[np.uint8]:
     """Read an IDX file of bytes (magic 0, 0, 8, ndim; ndim big-endian sizes; the bytes) into (n, bytes of one)."""
+    data: bytearray | mmap.mmap
     with _open(file) as stream:
         head = stream.read(4 + 4 * ndim)
         magic = bytes((0, 0, 8, ndim))
@@ -404,11 +410,14 @@ def _read_idx(file: Path, ndim: int) -> NDArray[np.uint8]:
         size = math.prod(shape)
         if size == 0:
             raise ValueError(f"{file}: expected an IDX header with sizes above 0, got {shape}")
-        # By pieces: one read of `size` would allocate whatever a damaged header announces.
-        data = bytearray()
-        while len(data) <= size and (piece := stream.read(1 << 20)):
-            data += piece
-    if len(data) != size:
-        came = f"only {len(data)}: truncated" if len(data) < size else "more"
+        begin = 0
+        if mapped and not isinstance(stream, gzip.GzipFile):
+            data, begin = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY), len(head)
+        else:  # by pieces: one read of `size` would allocate whatever a damaged header announces
+            data = bytearray()
+            while len(data) <= size and (piece := stream.read(1 << 20)):
+                data += piece
+    if (length := len(data) - begin) != size:
+        came = f"only {length}: truncated" if length < size else "more"
         raise ValueError(f"{file}: expected {size} bytes for the sizes {shape} in its header, got {came}")
-    return np.frombuffer(data, np.uint8).reshape(shape[0], -1)
+    return np.frombuffer(data, np.uint8, offset=begin).reshape(shape[0], -1)

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .kept import kept
 from .kernels.gather import gather_rows
 from .program import aligned
-from .validation import matrix_of_rows
+from .validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]
 STAGED_BYTES = 2 * 1024**2
+WINDOW_BYTES = 8 * 1024**2
 FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
 PART = 1 << 18  # numbers, a quarter of a megabyte of mask
 GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
@@ -49,6 +51,23 @@ def most_rows(features: int, dtype: np.dtype[Any]) -> int:
     return max(1, STAGED_BYTES // (features * dtype.itemsize))
 
 
+class StreamError(RuntimeError):
+    """Rows could not be read, or ended early; the network of the last whole epoch was kept."""
+
+
+def read(name: str, source: Any, begin: int, end: int) -> Array:
+    """Rows [begin, end) of an object with slicing, in memory."""
+    try:
+        part = np.asarray(source[begin:end])
+    except Exception as error:
+        raise StreamError(f"{name}: rows {begin} to {end - 1} of {source.shape[0]} could not be read: "
+                          f"{type(error).__name__}: {error}") from error  # fmt: skip
+    expected = (end - begin, *source.shape[1:])
+    if part.shape != expected:
+        raise StreamError(f"{name}: got shape {part.shape} for rows {begin} to {end - 1}, expected {expected}")
+    return real_array(name, part)
+
+
 class Rows:
     """The argument X of a call, checked; parts of its rows on demand.
 
@@ -57,23 +76,37 @@ class Rows:
     name : str
         What the argument is called in errors.
     X : array_like or sparse matrix (n_samples, features)
-        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed.
+        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed;
+        objects that give rows by slicing, of which a part at a time is read.
     features : int
     dtype : numpy.dtype
         float32 or float64: what the kernels compute in.
     shift, scale : array (features,) or None
         ``(x - shift) * scale``, in the compute dtype.
+    index : ndarray of int64, optional
+        Which rows of X these are, in this order; the rows that the methods below are asked for count in it.
     """
 
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
-                 scale: Array | None):  # fmt: skip
+                 scale: Array | None, index: NDArray[np.int64] | None = None):  # fmt: skip
         self.name, self.dtype, self.features = name, dtype, features
         self.source = source = matrix_of_rows(name, X, features)
-        self.count = source.shape[0]
+        self._index = index
+        self.count = source.shape[0] if index is None else len(index)
         dense = isinstance(source, np.ndarray)
-        self._in_place = dense and shift is None and scale is None and source.dtype == dtype and source.flags.carray
-        self._shift, self._scale = shift, scale
+        as_it_is = dense and shift is None and scale is None and index is None
+        self._in_place = as_it_is and source.dtype == dtype and source.flags.carray
+        self._sliced = not dense and index is None and not hasattr(source, "tocsr")
+        self._given = shift, scale
         self._stage: Array | None = None
+        self._window: tuple[int, Array] = 0, np.empty((0, features))  # of a source that is sliced: what was read last
+
+    @kept
+    def _scaling(self) -> tuple[Array, Array]:
+        """Shift and scale; where none were given, those that leave a number as it is."""
+        shift, scale = self._given
+        return (np.zeros(self.features, self.dtype) if shift is None else shift,
+                np.ones(self.features, self.dtype) if scale is None else scale)  # fmt: skip
 
     @property
     def most(self) -> int:
@@ -87,7 +120,7 @@ class Rows:
             if checked and not all_finite(flat):
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)
             return flat
-        return self.chosen(np.arange(begin, end))
+        return self._read(begin, end) if self._sliced else self.chosen(np.arange(begin, end))
 
     def check(self) -> None:
         """Refuse NaN and infinity wherever they are, by the first row that holds one."""
@@ -98,8 +131,8 @@ class Rows:
         """These rows, gathered to a flat vector that is valid until the next call."""
         if self._stage is None or len(self._stage) < len(rows):
             self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
-        shift = np.zeros(self.features, self.dtype) if self._shift is None else self._shift
-        scale = np.ones(self.features, self.dtype) if self._scale is None else self._scale
+        if self._index is not None:
+            rows = self._index[rows]
         stage, source, taken = self._stage[: len(rows)], self.source, rows
         if not isinstance(source, np.ndarray):
             source, taken = source[rows].toarray(), np.arange(len(rows))
@@ -110,15 +143,45 @@ class Rows:
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], kept, ["C", "A", "W"])
             taken = np.arange(len(rows))
-        wrong = gather_rows(source, taken, shift, scale, stage)
+        wrong = gather_rows(source, taken, *self._scaling, stage)
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)
+
+    def _read(self, begin: int, end: int) -> Array:
+        """`between` of a source that is sliced; megabytes at a time where it has chunks, which are often larger."""
+        first, have = self._window
+        if not first <= begin <= end <= first + len(have):
+            row_bytes = self.features * self.source.dtype.itemsize
+            many = max(end - begin, WINDOW_BYTES // row_bytes if hasattr(self.source, "chunks") else 0)
+            first, self._window = begin, (0, have[:0])  # before the next is read: not both in memory
+            del have
+            have = read(self.name, self.source, begin, min(self.count, begin + many))
+            self._window = first, have
+        part = _Part(self.name, have[begin - first : end - first], self.features, self.dtype, *self._given)
+        part.first = begin
+        return part.chosen(np.arange(end - begin))
 
     def prepare(self) -> None:
         """Compile or load the gather for this X."""
         self.chosen(np.empty(0, np.int64))
 
+    def number(self, row: int) -> int:
+        """What a row is called in errors."""
+        return row
+
+    def close(self) -> None:
+        """End what reads ahead: nothing, of rows in memory."""
+
     def _refuse(self, row: int) -> None:
-        raise ValueError(f"{self.name}: got NaN or infinity in row {row}, expected numbers that are finite in "
-                         f"{self.dtype}, input scaling applied")  # fmt: skip
+        raise ValueError(f"{self.name}: got NaN or infinity in row {self.number(row)}, expected numbers that are "
+                         f"finite in {self.dtype}, input scaling applied")  # fmt: skip
+
+
+class _Part(Rows):
+    """Rows of a larger whole, from its row `first` on."""
+
+    first = 0
+
+    def number(self, row: int) -> int:
+        return self.first + row

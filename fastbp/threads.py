@@ -97,6 +97,11 @@ def count() -> int:
     return allowed if wanted is None else min(wanted, allowed)
 
 
+def limited() -> bool:
+    """Whether a limit is in force here."""
+    return _limit.get() is not None
+
+
 def started() -> bool:
     """Whether Numba's pool of threads runs already."""
     return bool(parallel._is_initialized)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,13 +21,36 @@ from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned, owned
-from .rows import GATHERED, Rows, all_finite, balanced
+from .resume import Checkpoints, Position
+from .rows import GATHERED, Rows, StreamError, all_finite, balanced
 from .schedule import threads_for, tuning
+from .sources import UNKNOWN
+from .streaming import Stream
 from .writer import Activations, Network, StepForm
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
+AHEAD = 1024  # steps whose learning rates and the like are found at a time
 FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
+
+
+_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("fastbp_stop", default=None)
+
+
+@contextlib.contextmanager
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Once the event is set, training within the block ends as by Ctrl-C, which only the main thread hears."""
+    token = _stop.set(event)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
+def stop_asked() -> bool:
+    """Whether that event is set."""
+    event = _stop.get()
+    return event is not None and event.is_set()
 
 
 class DivergenceError(ArithmeticError):
@@ -75,6 +101,12 @@ class Plan:
         A longer gradient, penalty included, is shortened to this norm.
     time_budget : float or None
         Seconds after which training ends, at the next step boundary that Python sees.
+    memory_limit : int or None
+        Bytes that the rows in flight may take: beyond them X is read block by block (`fastbp.streaming`).
+    generator : numpy.random.Generator or None
+        What the order of blocks, and of rows within them, is drawn from; None: as they are.
+    streams : bool
+        Whether a mapped file larger than half of memory is read block by block, too.
     """
 
     epochs: int
@@ -82,11 +114,14 @@ class Plan:
     learning_rate: LearningRate
     l2: float
     optimizer: Optimizer
-    order: Callable[[int], NDArray[np.int64] | None]
+    order: Callable[[int], Any]
     l2_per_weight: bool = False
     dropout: float = 0.0
     max_grad_norm: float | None = None
     time_budget: float | None = None
+    memory_limit: int | None = None
+    generator: np.random.Generator | None = None
+    streams: bool = False
 
 
 class Memory:
@@ -123,13 +158,14 @@ class Training:
 
     network: Network
     parameters: Array
-    rows: Rows
+    rows: Rows | Stream
     targets: Array
     weights: Array | None
     plan: Plan
     constants: dict[str, float]  # of `operations.RATES`: those that follow from the network
     memory: Memory
     key: int = 0
+    checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         plan, dtype = self.plan, self.parameters.dtype
@@ -148,77 +184,126 @@ class Training:
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
-        self._done = 0  # steps of this fit
+        self.position = Position()
+        self.before = np.empty_like(self.parameters)  # the running epoch
+        self._began = 0.0  # the running epoch, by the clock
         self._deadline = math.inf
-        self._steady: dict[tuple[int, float], tuple[Array, Any]] = {}
+        self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        same = {**self.constants, "keep": 1.0, "max_norm": plan.max_grad_norm or 0.0}
+        self._same = np.array([same.get(name, 0.0) for name in op.RATES])  # in every step
+        self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
 
     def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
-        history, plan = self.history, self.plan
-        before = np.empty_like(self.parameters)
-        start = time.perf_counter()
+        history, plan, count = self.history, self.plan, self.rows.count
         with program.interrupt_held():
-            program.prepare(self._step(self.batch), self.parameters.dtype)
-            self.rows.prepare()
-        history.compile_seconds = time.perf_counter() - start
+            self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
-        plan.learning_rate.start()
-        with _progress_bar(progress, plan.epochs * self.rows.count) as bar:
-            for epoch in range(plan.epochs):
-                before[...] = self.parameters
-                start = time.perf_counter()
-                order = plan.order(self.rows.count)
-                try:
-                    total, rows = self._epoch(order, bar)
-                    diverged = not (np.isfinite(total) and all_finite(self.parameters))
-                    if diverged and epoch == 0:  # X read in place is not checked before: NaN or infinity ends here
-                        self.rows.check()
-                except (TypeError, ValueError):  # NaN or infinity in X, else seen as its rows are gathered; rates
-                    self.parameters[...] = before
-                    self.memory.forget()
-                    raise
-                if diverged:
-                    what = "a parameter" if np.isfinite(total) else "the loss"
-                    self.parameters[...] = before
-                    self.memory.forget()
-                    raise DivergenceError(self._diverged(what, epoch))
-                history.seconds.append(time.perf_counter() - start)
-                history.samples_per_second.append(rows / history.seconds[-1])
-                history.loss.append(total / rows)
+        first = self.position.epoch
+        total = plan.epochs * count if count < UNKNOWN else None
+        with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
+            while not self.position.finished:
+                epoch = self.position.epoch
+                self._train_epoch(bar, first=epoch == first)
+                position = self.position
+                history.seconds.append(time.perf_counter() - self._began)
+                history.samples_per_second.append(position.rows / history.seconds[-1])
+                history.loss.append(position.total / position.rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
-                if after_epoch(history) or ends or time.perf_counter() >= self._deadline:
+                ends = after_epoch(history) or ends
+                if (
+                    position.rows < self.rows.count
+                ):  # the time is over, and the checkpoint is of that step, within the epoch
+                    break
+                self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
+                over = time.perf_counter() >= self._deadline
+                self._keep(now=over or self.position.finished)
+                if over:
                     break
         return history
 
-    def _epoch(self, order: NDArray[np.int64] | None, bar: Any) -> tuple[float, int]:
-        """All rows once, or as many as time allows: the sum over rows of their minibatches' losses, not finite as soon
-        as a step's is not, and how many rows that is."""
-        if order is not None:
-            validation.shape("order", order, (self.rows.count,))
-        total = 0.0
-        for begin, end, inputs, targets, weights in self._stages(order):
+    def _prepare(self) -> None:
+        """Go on from a checkpoint where there is one; compile or load the kernels where there is something to do."""
+        if self.checkpoints is None:
+            self.plan.learning_rate.start()
+        else:
+            self.checkpoints.begin(self)
+        if not self.position.finished:
+            start = time.perf_counter()
+            program.prepare(self._step(self.batch), self.parameters.dtype)
+            self.rows.prepare()
+            self.history.compile_seconds = time.perf_counter() - start
+
+    def _train_epoch(self, bar: Any, first: bool) -> None:
+        """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
+        self._ahead = self._ahead[:0]  # the learning rate may have changed since
+        if self.position.rows == 0:
+            self.before[...] = self.parameters
+        self._began = time.perf_counter() - self.position.seconds
+        order = self.plan.order(self.rows.count)
+        try:
+            self._epoch(order, bar)
+            total = self.position.total
+            diverged = not (np.isfinite(total) and all_finite(self.parameters))
+            if diverged and first:  # X read in place is not checked before: NaN or infinity ends here
+                self.rows.check()
+        except (TypeError, ValueError, StreamError):  # NaN or infinity in X, seen as rows are gathered; rates
+            self.parameters[...] = self.before
+            self.memory.forget()
+            raise
+        if diverged:
+            what = "a parameter" if np.isfinite(total) else "the loss"
+            self.parameters[...] = self.before
+            self.memory.forget()
+            raise DivergenceError(self._diverged(what, self.position.epoch))
+
+    def _epoch(self, order: Any, bar: Any) -> None:
+        """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
+        finite."""
+        position = self.position
+        for begin, end, inputs, targets, weights in self._stages(order, position.rows):
             whole = (end - begin) // self.batch * self.batch
-            for first, last in self._calls(whole, end - begin):
+            for first, last in self._calls(max(0, position.rows - begin), whole, end - begin):
                 # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
                 for loss in self._call(inputs, targets, weights, first, last, bar):
-                    total += loss
-                if not math.isfinite(total) or time.perf_counter() >= self._deadline:
-                    return total, begin + last
-        return total, self.rows.count
+                    position.total += loss
+                position.rows = begin + last
+                if stop_asked():
+                    raise KeyboardInterrupt
+                over = time.perf_counter() >= self._deadline
+                if not math.isfinite(position.total):
+                    return
+                if position.rows < self.rows.count:
+                    self._keep(now=over)
+                if over:
+                    return
 
-    def _stages(self, order: NDArray[np.int64] | None) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
-        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights)."""
+    def _keep(self, now: bool) -> None:
+        """Write a checkpoint where one is due; the seconds it takes are not those of training."""
+        if self.checkpoints is not None:
+            start = time.perf_counter()
+            if self.position.rows:
+                self.position.seconds = start - self._began
+            self.checkpoints.keep(self, now)
+            self._began += time.perf_counter() - start
+
+    def _stages(self, order: Any, done: int = 0) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
+        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights); from the one
+        that holds the first row behind those that are `done`, or that begins with it."""
+        if isinstance(self.rows, Stream):
+            yield from (stage for stage in self.rows.stages(order) if stage[1] > done)
+            return
         size = max(1, self.rows.most // self.batch) * self.batch
-        for begin in range(0, self.rows.count, size):
+        for begin in range(done, self.rows.count, size):
             end = min(self.rows.count, begin + size)
             chosen: Any = slice(begin, end) if order is None else order[begin:end]
             targets = self.targets[chosen]  # first: NumPy refuses an order beyond the rows, the gather would read there
             inputs = self.rows.between(begin, end, checked=False) if order is None else self.rows.chosen(chosen)
             yield begin, end, inputs, targets, None if self.weights is None else self.weights[chosen]
 
-    def _calls(self, whole: int, rows: int) -> Iterator[tuple[int, int]]:
-        """Cut a stage to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one comes last."""
-        first = 0
+    def _calls(self, first: int, whole: int, rows: int) -> Iterator[tuple[int, int]]:
+        """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one
+        comes last."""
         while first < whole:
             steps = max(1, int(CONTROL_SECONDS / (self._seconds_a_row * self.batch)))
             last = min(whole, first + steps * self.batch)
@@ -242,9 +327,12 @@ class Training:
         part |= ({"labels": targets[first:last]} if targets.ndim == 1 else
                  {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
         start = time.perf_counter()
-        rates, l2 = self._rates(batch, steps, norms, totals)
-        key = (self.key + self._done * STEP_STEP) % 2**64
-        self._done += steps
+        l2 = self.plan.l2 / totals if self.plan.l2_per_weight else self.plan.l2
+        rates = self._rates(steps)
+        with np.errstate(over="ignore"):  # l2 by weights near 0
+            rates[:, op.SCALE], rates[:, op.L2] = 1.0 / norms, l2
+        key = (self.key + self.position.steps * STEP_STEP) % 2**64
+        self.position.steps += steps
         self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
         program.run(self._step(batch), inputs=inputs[first * features : last * features], parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
@@ -255,29 +343,31 @@ class Training:
         losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
         return losses
 
-    def _rates(self, batch: int, steps: int, norms: Any, totals: Any) -> tuple[Array, Any]:
-        """The numbers of the steps, one row for all where they are the same; each step's l2."""
-        plan = self.plan
-        steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
-        count = 1 if steady else steps
-        here = self._done + np.arange(count)
+    def _rates(self, steps: int) -> Array:
+        """The numbers of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
+
+        Those of some steps more of this epoch are kept for the next call: few cost as much Python as many, 14 us, and
+        an epoch of small data is two calls.
+        """
+        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.rows.count // self.batch)
+        more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
+        if self._steady:
+            begin, steps, more = 0, 1, 1
+        if begin + steps > len(self._ahead):
+            self._ahead, self._ahead_from, begin = self._numbers(more), self.position.steps, 0
+        return self._ahead[begin : begin + steps]
+
+    def _numbers(self, count: int) -> Array:
+        """Those of `count` steps from the next one on."""
+        plan, here = self.plan, np.arange(count)
         total = plan.epochs * -(-self.rows.count // self.batch)
-        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(here, total))
+        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(self.position.steps + here, total))
         validation.shape("learning_rate", learning_rate, (count,))
-        if steady and (batch, learning_rate[0]) in self._steady:
-            return self._steady[batch, learning_rate[0]]
-        l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
-        rates = np.zeros((count, len(op.RATES)))
-        rates[:, op.KEEP] = 1.0
-        for name, number in self.constants.items():
-            rates[:, op.RATES.index(name)] = number
-        rates[:, op.SCALE], rates[:, op.L2], rates[:, op.MAX_NORM] = 1.0 / norms, l2, plan.max_grad_norm or 0.0
-        plan.optimizer.fill(rates, self.memory.steps + 1 + np.arange(count), learning_rate)
+        rates = np.empty((count, len(op.RATES)))
+        rates[...] = self._same
+        plan.optimizer.fill(rates, self.memory.steps + 1 + here, learning_rate)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            found = rates.astype(self.parameters.dtype), l2
-        if steady:
-            self._steady[batch, learning_rate[0]] = found
-        return found
+            return rates.astype(self.parameters.dtype)
 
     def _step(self, rows: int) -> program.Program:
         return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, self._form, tuning())
@@ -307,12 +397,12 @@ class _NoBar:
     def set_description(self, what: str) -> None: ...
 
 
-def _progress_bar(wanted: bool | None, total: int, unit: str = "row") -> Any:
+def progress_bar(wanted: bool | None, total: int | None, unit: str = "row", done: int = 0) -> Any:
     if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
         return _NoBar()
     from tqdm import tqdm  # 40 ms that only a terminal pays
 
-    return tqdm(total=total, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)
+    return tqdm(total=total, initial=done, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)
 
 
 # ---- compiling ahead ----
@@ -355,7 +445,7 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     chosen = validation.FLOATS if dtype is None else (validation.float_dtype(dtype),)
     parts = [part for each in chosen for part in _parts(each)]
     seconds: dict[str, float] = {}
-    with _progress_bar(progress, len(parts), "part") as bar:
+    with progress_bar(progress, len(parts), "part") as bar:
         for name, prepare in parts:
             bar.set_description(name)
             start = time.perf_counter()

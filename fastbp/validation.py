@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+IN_MEMORY = ("__array_interface__", "__array_struct__", "__cuda_array_interface__", "__dlpack__")
 MOST = np.iinfo(np.intp).max // 16  # numbers that can be addressed, and counted in bytes with room to spare
 
 
@@ -37,6 +38,21 @@ def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name}: got {array.ndim} dimensions, shape {array.shape}, expected {ndim}")
     return array
+
+
+def sliced(value: Any) -> bool:
+    """Whether it gives rows by slicing and is no array in memory, as data sets of h5py and arrays of Zarr.
+
+    It has a shape, a dtype of NumPy's and slicing, and no way to its memory; pandas' own objects slice by label.
+    """
+    if isinstance(value, np.ndarray) or not all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__")):
+        return False
+    if any(hasattr(value, name) for name in ("tocsr", "iloc", *IN_MEMORY)):
+        return False
+    try:
+        return isinstance(np.dtype(value.dtype), np.dtype)
+    except TypeError:
+        return False
 
 
 def kernel_array(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -207,9 +223,9 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
 
 
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
-    """The rows of X; a sparse matrix as CSR, which gives any rows of it."""
-    dense = isinstance(value, np.ndarray) or not hasattr(value, "tocsr")
-    array: Any = real_array(name, value) if dense else value
+    """The rows of X; a sparse matrix as CSR, which gives any rows of it; what is only `sliced`, as it is."""
+    sparse = not isinstance(value, np.ndarray) and hasattr(value, "tocsr")
+    array: Any = value if sparse or sliced(value) else real_array(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
     shape = array.shape
@@ -217,8 +233,25 @@ def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
         raise ValueError(f"{name}: got shape {shape}, expected (n_samples, {features})")
     if shape[0] == 0:
         raise ValueError(f"{name}: got no rows, shape {shape}, expected at least one")
-    rows: Array = array if dense else array.tocsr()  # of which what is needed has the same names
+    rows: Array = array.tocsr() if sparse else array  # of which what is needed has the same names
     return rows
+
+
+def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
+    """Which of so many rows: their indices in any order, each as often as wanted, or a mask of them all."""
+    array = real_array(name, value, ndim=1)
+    if array.dtype.kind == "b":
+        shape(name, array, (rows,))
+        array = np.flatnonzero(array)
+    if array.size == 0:
+        raise ValueError(f"{name}: got none, expected at least one row")
+    if array.dtype.kind == "f":
+        raise TypeError(f"{name}: got dtype {array.dtype}, expected whole numbers, or a mask")
+    wrong = (array < 0) | (array >= rows)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{name}: got {array[i]} at [{i}], expected indices from 0 to {rows - 1}")
+    return np.require(array, np.int64, ["C", "A", "W"])
 
 
 def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:

@@ -22,12 +22,13 @@ from .kernels.optimizers import ADAPTIVE, DECAY, MOMENTUM, PENALTY, SGD
 from .losses import Loss
 from .parameters import Layout
 from .program import ALIGNMENT, Operation, Strand, round_up
-from .schedule import SQUARES, Link, Machine, Product, RowWise, bounds, side_by_side
+from .schedule import PHASE, SQUARES, Link, Machine, Product, RowWise, bounds, side_by_side
 
 CROSS_ENTROPY = {"labels": op.CROSS_ENTROPY_OF_LABELS, "targets": op.CROSS_ENTROPY_OF_PROBABILITIES}
 UPDATES = {"sgd": SGD, "momentum": MOMENTUM, "adaptive": ADAPTIVE}
 EXP_COST = 40  # vector multiply-adds that one vector of logits takes in a softmax, and a row besides
 DROP_COST = 60  # and one vector of a dropout's mask
+UPDATE_COST = 8  # and one vector of parameters in an update that is not fused: it waits for memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,14 +263,43 @@ class Writer:
         if not step.clipped:  # each block at once, while it is in the cache
             return time, [[[each for block in strand for each in (block, self.update(step, block))]
                            for strand in strands]]  # fmt: skip
+        return time, [strands, *self._clipped_updates(step, blocks)]
+
+    def updates_by_gradient(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
+        """Phases from the whole gradient to new parameters, and the time they take."""
+        squares = self.squares() if step.penalised else []
+        first = [[squares[number :: self.machine.threads] for number in range(min(len(squares), self.machine.threads))]]
+        if step.clipped:
+            phases = self._clipped_updates(step, self.blocks())
+        else:
+            phases = [self._shared_out([[self.update(step, block)] for block in self.blocks()])]
+        phases[-1][-1].append(self.sum_up(len(squares)))
+        vectors = -(-self.network.layout.total // self.machine.lanes)
+        time = UPDATE_COST * vectors / self.machine.threads + PHASE * (len(phases) + bool(squares))
+        return time, [*(first if squares else []), *phases]
+
+    def blocks(self) -> list[Operation]:
+        """The parameters cut at fixed places, as the operations that compute their gradient would name them."""
+        layout = self.network.layout
+        parts: list[Operation] = []
+        for start, bias, (fan_in, fan_out) in zip(layout.weight_starts, layout.bias_starts, layout.fans, strict=True):
+            for begin, end in bounds(fan_in, max(1, fan_in * fan_out // SQUARES), 1):
+                parts.append({"code": op.GEMM, "row_begin": begin, "row_end": end, "column_end": fan_out,
+                              "c": start, "ldc": fan_out})  # fmt: skip
+            parts.append({"code": op.COLUMN_SUMS, "column_end": fan_out, "c": bias})
+        return parts
+
+    def _shared_out(self, strands: list[Strand]) -> list[Strand]:
+        """As many strands as there are threads, or fewer."""
+        shares = [strands[number :: self.machine.threads] for number in range(self.machine.threads)]
+        return [list(itertools.chain(*share)) for share in shares if share]
+
+    def _clipped_updates(self, step: StepForm, blocks: list[Operation]) -> list[list[Strand]]:
+        """The gradient's norm, by what to shorten it, and the update."""
         norm = self.norm(step)
-        shares = [blocks[number :: self.machine.threads] for number in range(self.machine.threads)]
         factor = {"code": op.CLIP_FACTOR, "depth": len(norm), "a_buffer": op.ACTIVATIONS, "a": self.at.clip_factor + 1,
                   "c_buffer": op.ACTIVATIONS, "c": self.at.clip_factor}  # fmt: skip
-        sums = [list(itertools.chain(*norm[number :: self.machine.threads])) for number in range(self.machine.threads)]
-        updates = [[self.update(step, block) for block in share] for share in shares]
-        return time, [strands, [strand for strand in sums if strand], [[factor]],
-                      [strand for strand in updates if strand]]  # fmt: skip
+        return [self._shared_out(norm), [[factor]], self._shared_out([[self.update(step, block)] for block in blocks])]
 
     def norm(self, step: StepForm) -> list[Strand]:
         """Sums of squares of the gradient's parts, cut at fixed places, the penalty's part added before."""

@@ -1,0 +1,57 @@
+"""A step of data-parallel training by its parts, with one rank and with two on this machine, one thread each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from . import BRIEF
+from .duel import PROCESSORS, Missing
+
+NETWORKS = {"64-100-10": (64, 100, 10), "784-512-256-10": (784, 512, 256, 10), "1024x3-10": (1024, 1024, 1024, 10)}
+ROWS = (16,) if BRIEF else (16, 64, 256)  # of each rank
+STEPS = 8 if BRIEF else 160
+ENVIRONMENT = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "NUMBA_NUM_THREADS": "1", "TMPDIR": "/tmp",
+    "OMPI_MCA_mpi_yield_when_idle": "1",  # else a rank that waits takes the processor from whatever it waits for
+}  # fmt: skip
+
+
+def measure(ranks: int, name: str, rows: int, dtype: str = "float32") -> dict[str, float]:
+    """Seconds of each part of a step, medians over steps, means over ranks; of a step of `MLP.fit` alone ("fused"); how
+    much the gradient's time spreads, its slowest tenth apart; bytes of a message and parameters."""
+    beside = Path(sys.executable).with_name("mpirun")
+    mpirun = str(beside) if beside.exists() else shutil.which("mpirun")
+    if mpirun is None or find_spec("mpi4py") is None:
+        raise Missing("pip install 'fastbp[mpi]'")
+    if ranks > len(PROCESSORS):
+        raise Missing(f"{ranks} ranks on {len(PROCESSORS)} processors")
+    told = {"sizes": NETWORKS[name], "rows": rows, "steps": STEPS, "dtype": dtype}
+    command = [mpirun, "-n", str(ranks), sys.executable, "-m", f"{__package__.rpartition('.')[2]}.rank_worker"]
+    process = subprocess.run([*command, json.dumps(told)], cwd=Path(__file__).parents[1], capture_output=True,
+                             text=True, timeout=300, env={**os.environ, **ENVIRONMENT})  # fmt: skip
+    for line in process.stdout.splitlines():
+        if line.startswith("ranks: "):
+            found: dict[str, float] = json.loads(line.removeprefix("ranks: "))
+            return found
+    raise RuntimeError(process.stdout + process.stderr)
+
+
+class Step:
+    """Microseconds of a step with two ranks."""
+
+    params = (list(NETWORKS)[: 1 if BRIEF else None], list(ROWS))
+    param_names = ("network", "rows a rank")
+    unit = "us"
+    timeout = 300
+
+    def track_step(self, name: str, rows: int) -> float:
+        try:
+            return 1e6 * measure(2, name, rows)["step"]
+        except Missing as reason:
+            raise NotImplementedError(str(reason)) from None

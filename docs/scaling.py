@@ -1,0 +1,121 @@
+"""A model of a data-parallel step's time, and its tables for 4 to 1,024 ranks; docs/scaling.md explains it.
+
+    python docs/scaling.py                              the constants as measured for docs/scaling.md
+    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/scaling.py --measured ranks.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+RANKS = tuple(2**k for k in range(2, 11))
+NETWORKS = {"784-512-256-10": 535_818, "1024x3-10": 2_109_450, "2048-4096-4096-1000": 29_270_000}
+LINKS = {"10 Gbit/s": (10e9 / 8, 20e-6), "100 Gbit/s": (100e9 / 8, 3e-6)}  # bytes a second; seconds a message
+ITEM = 4  # bytes of a float32
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one rank; docs/scaling.md says how they were measured.
+
+    Attributes
+    ----------
+    fixed : float
+        Seconds a step, whatever its size: Python, the calls.
+    per_row : float
+        Seconds a row and parameter: the arithmetic, 6 operations.
+    per_parameter : float
+        Seconds a parameter and step: reading gradients and parameters, writing them, and the copies of a message.
+    spread : float
+        Standard deviation of a rank's step relative to its mean.
+    """
+
+    fixed: float = 13e-6
+    per_row: float = 7.5e-11
+    per_parameter: float = 2.5e-9
+    spread: float = 0.05
+
+    def compute(self, parameters: int, rows: float) -> float:
+        return self.fixed + parameters * (self.per_parameter + rows * self.per_row)
+
+
+def fitted(records: list[dict[str, float]]) -> Costs:
+    """Costs from the part "ranks" of the peers: relative least squares over the lines of one rank."""
+    alone = [record for record in records if record["ranks"] == 1]
+    seconds = np.array([each["step"] for each in alone])
+    size, rows = (np.array([each[name] for each in alone], float) for name in ("parameters", "rows"))
+    columns = np.stack([np.ones_like(size), size * rows, size], axis=1) / seconds[:, None]
+    found, *_ = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)
+    fixed, per_row, per_parameter = np.maximum(found, (1e-6, 1e-12, 1e-11))
+    spread = float(np.median([each["spread"] / each["gradient"] for each in alone]))
+    return Costs(float(fixed), float(per_row), float(per_parameter), spread)
+
+
+def ring(ranks: int, size: int, link: tuple[float, float]) -> float:
+    """2 (N - 1) messages of 1 / N of the vector each: what long vectors take, fastbp's own exchange too."""
+    bandwidth, latency = link
+    return 2 * (ranks - 1) * (latency + size / ranks / bandwidth)
+
+
+def tree(ranks: int, size: int, link: tuple[float, float]) -> float:
+    """Up and down a binary tree, the whole vector each time."""
+    bandwidth, latency = link
+    return 2 * math.ceil(math.log2(ranks)) * (latency + size / bandwidth)
+
+
+def waiting(ranks: int, compute: float, spread: float) -> float:
+    """For the slowest of N ranks whose times spread normally: about sqrt(2 ln N) standard deviations."""
+    return spread * compute * math.sqrt(2 * math.log(ranks))
+
+
+def step(costs: Costs, parameters: int, rows: float, ranks: int, link: tuple[float, float]) -> tuple[float, ...]:
+    """(computing, waiting, ring, tree, the whole with the faster of the two)."""
+    compute, size = costs.compute(parameters, rows), parameters * ITEM
+    wait = waiting(ranks, compute, costs.spread)
+    by_ring, by_tree = ring(ranks, size, link), tree(ranks, size, link)
+    return compute, wait, by_ring, by_tree, compute + wait + min(by_ring, by_tree)
+
+
+def table(costs: Costs, name: str, batch: int, weak: bool, link_name: str) -> None:
+    parameters, link = NETWORKS[name], LINKS[link_name]
+    kind = f"{batch:,} rows a rank" if weak else f"{batch:,} rows a step in all"
+    print(f"\n{name}, {kind}, {link_name}; milliseconds")
+    print(f"{'ranks':>6}{'compute':>10}{'wait':>9}{'ring':>9}{'tree':>9}{'step':>9}{'speed-up':>10}{'efficiency':>11}")
+    gains = []
+    for ranks in RANKS:
+        rows = batch if weak else batch / ranks
+        parts = step(costs, parameters, rows, ranks, link)
+        gain = costs.compute(parameters, rows * ranks) / parts[-1]  # over one rank with as many rows
+        gains.append((ranks, gain))
+        cells = "".join(f"{1e3 * part:9.3g}" for part in parts[1:])
+        print(f"{ranks:6}{1e3 * parts[0]:10.3g}{cells}{gain:10.3g}{100 * gain / ranks:10.0f}%")
+    stop = next((one[0] for one, two in pairwise(gains) if two[1] < 1.2 * one[1]), None)
+    print(f"doubling stops paying (below 1.2 times) at {stop} ranks" if stop else "doubling pays throughout")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measured", metavar="FILE", help="what the part ranks of asv_benchmarks.peers wrote")
+    parser.add_argument("--spread", type=float, help="of a rank's times, relative (a quiet cluster: 0.02)")
+    options = parser.parse_args()
+    costs = Costs()
+    if options.measured:
+        with open(options.measured, encoding="utf-8") as file:
+            costs = fitted(json.load(file)["ranks"])
+    if options.spread is not None:
+        costs = Costs(costs.fixed, costs.per_row, costs.per_parameter, options.spread)
+    print(costs)
+    for name in NETWORKS:
+        for link in LINKS:
+            table(costs, name, 4096, False, link)
+            table(costs, name, 256, True, link)
+
+
+if __name__ == "__main__":
+    main()

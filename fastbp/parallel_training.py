@@ -1,0 +1,340 @@
+"""The steps that many processes take together, and the checkpoints from which they go on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import checkpoint, passes, program
+from .checkpoint import CheckpointError
+from .fitting import EarlyStopping
+from .kernels import operations as op
+from .kernels.dropout import STEP_STEP, STREAM, UNITS
+from .network import MLP
+from .program import aligned
+from .ranks import Exchange, Ranks
+from .rows import Rows, all_finite
+from .schedule import threads_for, tuning
+from .shards import cuts, walk
+from .training import DivergenceError, History, Memory, Plan, progress_bar
+from .writer import Activations, StepForm
+
+Array = NDArray[Any]
+LOSS, WEIGHT, STOP, FAILED = range(4)  # behind the gradient in a message
+TAIL = 4
+LISTS = ("loss", "validation_loss", "validation_score", "seconds", "samples_per_second")  # of a history
+
+
+@dataclass
+class Position:
+    """Where a run is: the same on each rank."""
+
+    epoch: int = 0
+    step: int = 0  # of the epoch
+    steps: int = 0  # of the run
+    total: float = 0.0  # of this epoch's minibatches: their losses times their rows
+    finished: bool = False
+
+
+class ParallelTraining:
+    """One call of `distributed.fit` on one rank, its arguments checked; `key` is dropout's, `walk_key` shuffling's."""
+
+    def __init__(self, net: MLP, rows: Rows, targets: Array, weights: Array | None, plan: Plan, ranks: Ranks,
+                 shards: tuple[int, ...], key: int, walk_key: int | None):  # fmt: skip
+        self.net, self.rows, self.weights, self.plan, self.ranks = net, rows, weights, plan, ranks
+        self.targets = targets.copy()  # a callback may write into y, whose labels are checked but once
+        self.key, self.walk_key, self.count = key, walk_key, sum(shards)
+        self.batch = min(plan.batch_size, self.count)
+        self.places = cuts(shards, ranks.rank, self.batch)
+        given = np.diff(self.places)
+        # Rows of lower ranks in each step: this one's stand behind them, and dropout goes by a row's place.
+        lower = ranks.comm.exscan(given) if plan.dropout else None
+        self._behind = np.zeros_like(given) if lower is None else lower
+        self.history, self.position = History(loss_name=net.loss_name), Position()
+        self.memory = Memory()
+        self._failure: Exception | None = None
+        self._most = max(1, int(given.max()))
+        self._allocate(self._most)
+
+    def _allocate(self, most: int) -> None:
+        net, plan, dtype = self.net, self.plan, self.net.dtype
+        self._form = StepForm(
+            "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
+            int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
+        )  # fmt: skip
+        size = Activations(net._network, most, dtype, self._form.threshold > 0).of_training
+        self._activations = aligned(max(size, Activations(net._network, 1, dtype).of_training), dtype)
+        self.gradient = self.memory.buffer(plan.optimizer, net.parameters)  # and behind it what the optimizer remembers
+        self._begin = program.round_up(net.parameters.size, dtype)
+        self._exchange = Exchange(self.ranks, self._begin + TAIL, dtype)
+        self._threads = threads_for(6.0 * plan.epochs * self.rows.count * net.parameters.size)
+        self._sums = np.zeros(2)
+        self._deadline = math.inf
+
+    @property
+    def moments(self) -> Array:
+        return self.gradient[self._begin :]
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return len(self.places) - 1
+
+    # ---- epochs ----
+
+    def run(self, after_epoch: Callable[[History], bool], progress: bool | None, savings: Savings) -> None:
+        history, plan, position = self.history, self.plan, self.position
+        if position.finished:
+            return
+        start = time.perf_counter()
+        with program.interrupt_held():
+            for code in (self._gradient_program(self._most), self._update_program()):
+                program.prepare(code, self.net.dtype)
+            self.rows.prepare()
+        history.compile_seconds = time.perf_counter() - start
+        self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
+        before = np.empty_like(self.net.parameters)
+        with progress_bar(progress if self.ranks.leads else False, plan.epochs * self.count) as bar:
+            while not position.finished:
+                before[...] = self.net.parameters
+                start = time.perf_counter()
+                try:
+                    over = self._epoch(bar, savings)
+                    self._check(position)
+                except Exception:
+                    self.net.parameters[...] = before
+                    raise
+                rows = min(position.step * self.batch, self.count)
+                history.seconds.append(time.perf_counter() - start)
+                history.samples_per_second.append(rows / history.seconds[-1])
+                history.loss.append(position.total / rows)
+                bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
+                ends = plan.learning_rate.epoch_ended(history.loss[-1])
+                ends = after_epoch(history) or ends
+                if position.step < self.steps:  # the checkpoint is of that step, within the epoch
+                    break
+                position.epoch, position.step, position.total = position.epoch + 1, 0, 0.0
+                position.finished = ends or position.epoch == plan.epochs
+                self._try(savings.keep, over or position.finished)
+                if over:
+                    break
+        self.ranks.agree(self._fail)  # no message follows that would tell
+
+    def _check(self, position: Position) -> None:
+        """The same verdict on each rank, whose losses and parameters are the same."""
+        wrong = None if np.isfinite(position.total) else "the loss"
+        if wrong is None and not all_finite(self.net.parameters):
+            wrong = "a parameter"
+        if wrong is None:
+            return
+        if position.epoch == 0:  # rows read in place are not checked before
+            self.ranks.agree(self.rows.check)
+        raise self.ranks.alike(DivergenceError(
+            f"training diverged in epoch {position.epoch + 1} of {self.plan.epochs}: {wrong} became infinite or NaN; "
+            "the parameters from before that epoch are kept. Try a smaller learning_rate (now "
+            f"{self.plan.learning_rate.learning_rate:g}), or inputs scaled to order one (input_shift, input_scale)"
+        ))  # fmt: skip
+
+    def _epoch(self, bar: Any, savings: Savings) -> bool:
+        """What is left of an epoch; whether the time is over."""
+        position = self.position
+        order = walk(self.walk_key, position.epoch, self.ranks.rank, self.rows.count)
+        while position.step < self.steps:
+            rows = min(self.batch, self.count - position.step * self.batch)
+            loss, over = self._step(order, rows)
+            position.total += rows * loss
+            position.step, position.steps = position.step + 1, position.steps + 1
+            bar.update(rows)
+            if not math.isfinite(position.total):
+                return over
+            if position.step < self.steps:  # the next message tells the others where this fails
+                self._try(savings.keep, over)
+            if over:
+                return True
+        return False
+
+    # ---- a step ----
+
+    def _step(self, order: NDArray[np.int64], rows: int) -> tuple[float, bool]:
+        """One update; the minibatch's loss before it, and whether rank 0's time is over."""
+        message, total = self._exchange.message, self._exchange.total
+        tail = message[self._begin :]
+        self._try(self._own_part, order, rows)
+        if self._failure is not None:
+            message[...] = 0.0
+        tail[STOP] = self.ranks.leads and time.perf_counter() >= self._deadline
+        tail[FAILED] = self._failure is not None
+        self._exchange.add_up()
+        tail = total[self._begin :]
+        if tail[FAILED]:
+            self.ranks.agree(self._fail)
+        size = self.net.parameters.size
+        whole = rows if self.weights is None else float(tail[WEIGHT]) or 1.0  # rows that all weigh 0 teach nothing
+        if self.weights is None:
+            self.gradient[:size] = total[:size]
+        else:
+            np.multiply(total[:size], self.net.dtype.type(1 / whole), out=self.gradient[:size])
+        self.memory.steps += 1
+        program.run(self._update_program(), inputs=self.net.parameters, parameters=self.net.parameters,
+                    activations=self._activations, gradient=self.gradient, sums=self._sums,
+                    rates=self._rates)  # fmt: skip
+        return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
+
+    def _own_part(self, order: NDArray[np.int64], rows: int) -> None:
+        """This rank's share of the gradient, the losses and the weights, into the message."""
+        step, net = self.position.step, self.net
+        begin, end = self.places[step], self.places[step + 1]
+        message = self._exchange.message
+        self._rates = self._numbers(rows)
+        message[self._begin :] = 0.0
+        if begin == end:
+            message[...] = 0.0
+            return
+        straight = self.walk_key is None
+        chosen: Any = slice(begin, end) if straight else order[begin:end]
+        inputs = self.rows.between(int(begin), int(end), checked=False) if straight else self.rows.chosen(chosen)
+        targets = self.targets[chosen]
+        part = {"labels": targets} if targets.ndim == 1 else {"targets": targets.reshape(-1)}
+        if self.weights is not None:
+            part["weights"] = self.weights[chosen]
+            message[self._begin + WEIGHT] = part["weights"].sum(dtype=np.float64)
+        key = (self.key + self.position.steps * STEP_STEP + int(self._behind[step]) * STREAM) % 2**64
+        program.run(self._gradient_program(int(end - begin)), inputs=inputs, parameters=net.parameters,
+                    activations=self._activations, gradient=message, sums=self._sums, rates=self._rates, key=key,
+                    **part)  # fmt: skip
+        with np.errstate(over="ignore"):  # to infinity, which ends the training on all ranks
+            message[self._begin + LOSS] = self._sums[0]
+
+    def _gradient_program(self, rows: int) -> program.Program:
+        net = self.net
+        return passes.step_gradient(net._network, rows, net.dtype, self._threads, self._form, tuning())
+
+    def _update_program(self) -> program.Program:
+        return passes.step_update(self.net._network, self.net.dtype, self._threads, self._form, tuning())
+
+    def _numbers(self, rows: int) -> Array:
+        """The numbers of this step. Weighted gradients come as sums, for the weights of other ranks are not known."""
+        plan = self.plan
+        rates = np.zeros((1, len(op.RATES)))
+        rates[0, op.KEEP], rates[0, op.L2], rates[0, op.MAX_NORM] = 1.0, plan.l2, plan.max_grad_norm or 0.0
+        rates[0, op.SCALE] = 1.0 if self.weights is not None else 1.0 / rows
+        for name, number in self.net._constants.items():
+            rates[0, op.RATES.index(name)] = number
+        learning_rate = plan.learning_rate.at(np.array([self.position.steps]), plan.epochs * self.steps)
+        plan.optimizer.fill(rates, np.array([self.memory.steps + 1]), np.asarray(learning_rate, np.float64))
+        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
+            found: Array = rates[0].astype(self.net.dtype)
+        return found
+
+    # ---- failures ----
+
+    def _try(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Keep an error of this rank's until the next message, in which all hear of it."""
+        try:
+            action(*arguments)
+        except Exception as error:
+            self._failure = self._failure or error
+
+    def _fail(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class Savings:
+    """Checkpoints of a run, written by rank 0.
+
+    Beside what is the same on each rank nothing must be kept: a rank's walk follows from the key, the epoch and its
+    number.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, seconds: float, about: dict[str, Any],
+                 training: ParallelTraining, stop: EarlyStopping):  # fmt: skip
+        self._path, self._seconds, self._about = path, seconds, about
+        self._training, self._stop = training, stop
+        self._last = time.monotonic()
+
+    def keep(self, now: bool = False) -> None:
+        """Write one where it is due."""
+        training = self._training
+        due = now or time.monotonic() - self._last >= self._seconds
+        if self._path is None or not training.ranks.leads or not due:
+            return
+        arrays = {"parameters": training.net.parameters, "moments": training.moments}
+        if self._stop.best is not None:
+            arrays["best"] = self._stop.best
+        _write(self._path, {
+            **arrays, "fingerprint": self._about, "position": asdict(training.position), "key": training.key,
+            "walk_key": training.walk_key, "memory_steps": training.memory.steps,
+            "history": {name: getattr(training.history, name) for name in LISTS},
+            "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
+            "learning_rate": _remembered(training.plan.learning_rate),
+            "generator": training.net.rng.bit_generator.state,
+        })  # fmt: skip
+        self._last = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the file where there is one: rank 0 reads it for all."""
+        ranks = self._training.ranks
+        state = ranks.agree(lambda: self._read() if ranks.leads else None)
+        state = ranks.comm.bcast(state)
+        if state is not None:
+            ranks.agree(lambda: self._put_back(state))
+
+    def _read(self) -> dict[str, Any] | None:
+        state = None if self._path is None else _read(self._path)
+        if state is None:
+            return None
+        there = state.get("fingerprint", {})
+        for name, value in self._about.items():
+            if there.get(name) != value:
+                raise ValueError(f"checkpoint: {os.fspath(self._path or '')!r} is of another run, whose {name} is "
+                                 f"{there.get(name)}; expected {value}")  # fmt: skip
+        return state
+
+    def _put_back(self, state: dict[str, Any]) -> None:
+        training, stop = self._training, self._stop
+        try:
+            for name, array in (("parameters", training.net.parameters), ("moments", training.moments)):
+                if state[name].shape != array.shape or state[name].dtype != array.dtype:
+                    raise ValueError(f"{name} of shape {state[name].shape} and dtype {state[name].dtype}")
+                array[...] = state[name]
+            training.position = Position(**state["position"])
+            training.key, training.walk_key = state["key"], state["walk_key"]
+            training.memory.steps = state["memory_steps"]
+            for name in LISTS:
+                getattr(training.history, name)[:] = state["history"][name]
+            stop.lowest, stop.waited = state["early_stopping"]["lowest"], state["early_stopping"]["waited"]
+            stop.best = state.get("best")
+            for name, value in state["learning_rate"].items():
+                object.__setattr__(training.plan.learning_rate, name, value)
+            training.net.rng.bit_generator.state = state["generator"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{os.fspath(self._path or '')}: not a run that fastbp can read: {error}") from error
+
+
+def _remembered(owner: Any) -> dict[str, Any]:
+    """What a learning rate has come to remember: numbers, under whatever names."""
+    values = {**getattr(owner, "__dict__", {})}
+    return {name: value for name, value in values.items() if type(value) in (int, float, bool, str)}
+
+
+def _write(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+    checkpoint.write(path, arrays, {"run": {name: state[name] for name in state if name not in arrays}})
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    with contextlib.suppress(FileNotFoundError):
+        arrays, metadata = checkpoint.read(path)
+        if "run" not in metadata:
+            raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected a run's")
+        return {**metadata["run"], **arrays}
+    return None

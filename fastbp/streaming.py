@@ -1,0 +1,301 @@
+"""Training on more rows than memory holds: block by block, the next one read by a thread while this one trains.
+
+Rows lie in the source in pieces, side by side. An epoch takes the pieces in a random order, fills blocks with them, and
+shuffles the rows of each block. What is read when follows from the network's generator, the rows' number and size, the
+limit, and the chunks that a file may have: neither from the clock nor from what else holds the rows.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import machine, validation
+from .rows import STAGED_BYTES, Rows
+from .sources import Chunks, Slices, Unmapped, shared_mapping
+
+if TYPE_CHECKING:
+    from .network import MLP
+    from .training import Plan
+
+Array = NDArray[Any]
+Item = TypeVar("Item")
+RESERVED_BYTES = 4 * 1024**2  # for staging and for what is being read; a quarter of small limits
+BLOCK_SHARE = 15 / 32  # of what is left, for each of two blocks
+MOST_BYTES = 256 * 1024**2  # of a block: an epoch begins when its first block is read
+PIECES = 32  # in a block
+PIECE_BYTES = 1024**2  # at least, where blocks are large enough: a disk seeks once for each
+CHUNKS_LIMIT = 256 * 1024**2  # bytes for chunks, if none is given
+JOIN_SECONDS = 10.0  # that a reader in the midst of someone else's code is waited for
+POLL_SECONDS = 0.5  # how long a wait keeps Ctrl-C away where the system does not interrupt it
+
+
+class Order(NamedTuple):
+    """Of an epoch's rows: that of the pieces, and what the orders within the blocks follow from."""
+
+    pieces: NDArray[np.int64]
+    key: int
+
+    def within(self, block: int, rows: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.key, block]).permutation(rows)
+
+
+class Block(NamedTuple):
+    """Rows [first, first + rows) of the buffers, and the order to train on them."""
+
+    first: int
+    rows: int
+    order: NDArray[np.int64] | None
+
+
+def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan) -> tuple[Rows | Stream, Array, Array | None]:
+    """What `Training` takes: rows, targets and weights; of a stream, which brings its own, only what they are like."""
+    if of_chunks(X):
+        if y is not None or sample_weight is not None:
+            raise TypeError("y, sample_weight: got some beside an iterator of chunks, expected them in the chunks, "
+                            "(X, y) or (X, y, sample_weight)")  # fmt: skip
+        if not callable(X) and plan.epochs > 1:
+            raise ValueError(f"epochs: got {plan.epochs} and an iterator, which gives its chunks once, expected 1, or "
+                             "for X a callable that gives a fresh iterator for each epoch")  # fmt: skip
+        if plan.learning_rate.needs_total:
+            raise ValueError(f"learning_rate: got {type(plan.learning_rate).__name__} and an iterator of chunks, whose "
+                             "number of steps is not known, expected another")  # fmt: skip
+        return _streamed(net, Chunks(net, X), plan)
+    if y is None:
+        raise TypeError("y: got None, expected targets; only chunks (X, y) from an iterator bring their own")
+    if plan.memory_limit is not None or validation.sliced(X) or (plan.streams and _too_large(X)):
+        slices = Slices(net, X, y, sample_weight)
+        if slices.count * _row_bytes(net, slices) > _limit(plan, slices) * 2 * BLOCK_SHARE:
+            return _streamed(net, slices, plan)
+        if validation.sliced(X):  # read once
+            values = np.empty(X.shape, slices.dtype)
+            rows = max(1, STAGED_BYTES // max(1, values[:1].nbytes), slices.chunk)
+            for begin in range(0, len(values), rows):
+                slices.inputs.copy(begin, min(len(values), begin + rows), values[begin : begin + rows])
+            X = values
+    in_memory = net._rows("X", X)
+    targets = net._targets("y", y, in_memory.count)
+    return in_memory, targets, validation.sample_weight("sample_weight", sample_weight, in_memory.count, net.dtype)
+
+
+def of_chunks(X: Any) -> bool:
+    """Whether X is an iterator, or a callable that gives them."""
+    return hasattr(X, "__next__") or (callable(X) and not hasattr(X, "shape") and not hasattr(X, "__array__"))
+
+
+def held_out(X: Any, memory_limit: int | None) -> Any:
+    """Validation rows, read so that a mapped file does not become resident where memory is limited."""
+    limited = memory_limit is not None or _too_large(X)
+    return Unmapped(X) if limited and isinstance(X, np.ndarray) and shared_mapping(X) is not None else X
+
+
+def _too_large(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.nbytes > machine.memory() // 2 and shared_mapping(X) is not None
+
+
+def _limit(plan: Plan, source: Slices | Chunks) -> int:
+    if plan.memory_limit is not None:
+        return plan.memory_limit
+    return machine.memory() // 4 if isinstance(source, Slices) else min(CHUNKS_LIMIT, machine.memory() // 4)
+
+
+def _row_bytes(net: MLP, source: Slices | Chunks) -> int:
+    """Of a row in a block: inputs as they are stored, targets as they are trained on, weight, place in the order."""
+    targets = source.target_shape[0] * net.dtype.itemsize if source.target_shape else 8
+    return int(net.sizes[0] * source.dtype.itemsize + targets + net.dtype.itemsize * source.weighted + 8)
+
+
+def _streamed(net: MLP, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Array, Array | None]:
+    batch = min(plan.batch_size, source.count)
+    limit, row = _limit(plan, source) - source.held, _row_bytes(net, source)
+    limit -= min(RESERVED_BYTES, limit // 4)
+    block = int(min(limit * BLOCK_SHARE, MOST_BYTES)) // row // batch * batch
+    if block <= 0:
+        least = int(batch * row / BLOCK_SHARE * 4 / 3) + 4 + source.held
+        raise ValueError(f"memory_limit: got {_limit(plan, source)} bytes, expected at least {least} for minibatches "
+                         f"of {batch} rows")  # fmt: skip
+    source.check()
+    targets = np.empty((0, *source.target_shape), net.dtype if source.target_shape else np.int64)
+    return Stream(net, source, block, batch), targets, np.empty(0, net.dtype) if source.weighted else None
+
+
+class Stream:
+    """Stands in `Training` where `Rows` does.
+
+    Parameters
+    ----------
+    net : MLP
+    source : Slices or Chunks
+    block : int
+        Rows of one, whole minibatches.
+    batch : int
+    """
+
+    def __init__(self, net: MLP, source: Slices | Chunks, block: int, batch: int):
+        self.features, self._net, self._source, self.block, self._batch = net.sizes[0], net, source, block, batch
+        self._reader: Reader[Block] | None = None
+        wanted = max(1, block // PIECES, min(block, PIECE_BYTES // (self.features * source.dtype.itemsize)))
+        self._piece = -(-wanted // source.chunk) * source.chunk
+
+    @property
+    def count(self) -> int:
+        """Rows of an epoch; `UNKNOWN` until the first of an iterator has ended."""
+        return self._source.count
+
+    def prepare(self) -> None:
+        Buffers(self._net, self._source, 1).rows.prepare()
+
+    def check(self) -> None:
+        """Blocks are checked as they are trained on."""
+
+    def order(self, generator: np.random.Generator | None) -> Callable[[int], Order | None]:
+        """What draws the order of an epoch; rows stay in their own without a generator."""
+
+        def draw(rows: int) -> Order | None:
+            if generator is None:
+                return None
+            pieces = -(-rows // self._piece) if isinstance(self._source, Slices) else 0
+            return Order(generator.permutation(pieces), int(generator.integers(2**63)))
+
+        return draw
+
+    def stages(self, order: Order | None) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
+        """Whole minibatches at a time: (begin, end, inputs, targets, weights); begin and end count the rows so far."""
+        self.close()
+        stop, buffers = threading.Event(), Buffers(self._net, self._source, self.block)
+        self._reader = Reader(self._blocks(order, buffers, stop), stop)
+        self._reader.start()
+        staged = self.block * buffers.inputs.itemsize // (4 * self._net.dtype.itemsize)  # a quarter of a block's bytes
+        size = max(1, min(buffers.rows.most, staged) // self._batch) * self._batch
+        done = 0
+        for first, rows, within in self._reader:
+            for begin in range(0, rows, size):
+                end = min(rows, begin + size)
+                if within is None:
+                    chosen: Any = slice(first + begin, first + end)
+                    inputs = buffers.rows.between(first + begin, first + end)
+                else:
+                    chosen = first + within[begin:end]
+                    inputs = buffers.rows.chosen(chosen)
+                weights = None if buffers.weights is None else buffers.weights[chosen]
+                yield done + begin, done + end, inputs, buffers.targets[chosen], weights
+            done += rows
+        self.close()
+
+    def _blocks(self, order: Order | None, buffers: Buffers, stop: threading.Event) -> Generator[Block, None, None]:
+        """Fill one block after another, in the two places in turn; in the reader's thread."""
+        number = filled = 0
+        starts: list[tuple[int, int]] = []
+
+        def whole() -> Block:
+            buffers.rows.starts[number % 2][:] = starts
+            return Block(number % 2 * self.block, filled, None if order is None else order.within(number, filled))
+
+        for piece in self._source.pieces(None if order is None else order.pieces, self._piece):
+            begin = 0
+            while begin < piece.rows:
+                if stop.is_set():
+                    return
+                at = number % 2 * self.block + filled
+                many = min(piece.rows - begin, self.block - filled, self._piece)
+                piece.copy(begin, begin + many, *buffers.part(at, at + many))
+                starts.append((at, piece.first + begin))
+                begin, filled = begin + many, filled + many
+                if filled == self.block:
+                    yield whole()
+                    number, filled, starts = number + 1, 0, []
+            del piece  # a chunk, before the next one is made
+        if filled:
+            yield whole()
+
+    def close(self) -> None:
+        """End the reader, wherever it is."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+class Buffers:
+    """The memory of two blocks, one behind the other, for an epoch: validation between two has it for itself."""
+
+    def __init__(self, net: MLP, source: Slices | Chunks, block: int):
+        inputs = np.empty((2 * block, net.sizes[0]), source.dtype)
+        shape = source.target_shape
+        self.inputs, self.targets = inputs, np.empty((2 * block, *shape), net.dtype if shape else np.int64)
+        self.weights = np.empty(2 * block, net.dtype) if source.weighted else None
+        self.rows = _Blocks("X", inputs, net.sizes[0], net.dtype, net.input_shift, net.input_scale)
+        self.rows.starts = [], []
+
+    def part(self, begin: int, end: int) -> tuple[Array, Array, Array | None]:
+        weights = None if self.weights is None else self.weights[begin:end]
+        return self.inputs[begin:end], self.targets[begin:end], weights
+
+
+class _Blocks(Rows):
+    """The rows of two blocks; where each run of them begins in the source."""
+
+    starts: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+
+    def number(self, row: int) -> int:
+        at, first = max(start for starts in self.starts for start in starts if start[0] <= row)
+        return first + row - at
+
+
+class Reader(Generic[Item]):
+    """Runs an iterator in a thread: while one item is used, the next is made, and no third.
+
+    Parameters
+    ----------
+    items : generator
+    stop : threading.Event
+        Set when the items are no longer wanted; the generator looks at it.
+    """
+
+    def __init__(self, items: Generator[Item, None, None], stop: threading.Event):
+        self._items, self._stop = items, stop
+        self._places = threading.Semaphore(2)
+        self._made: queue.SimpleQueue[tuple[Item | None, BaseException | None]] = queue.SimpleQueue()
+        # NumPy's settings and the limit of threads hold in the reader too. A daemon: it may wait in someone's code.
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True,
+                                        name="fastbp-reader")  # fmt: skip
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while self._places.acquire() and not self._stop.is_set():
+                item = next(self._items, None)
+                self._made.put((item, None))
+                if item is None:
+                    return
+        except BaseException as error:  # is raised where the items are used
+            self._made.put((None, error))
+        finally:
+            self._items.close()
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            try:
+                item, error = self._made.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+            self._places.release()
+
+    def close(self) -> None:
+        """End the thread: at once, or as soon as the read that it is in returns."""
+        self._stop.set()
+        self._places.release()
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_SECONDS)
