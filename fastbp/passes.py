@@ -80,7 +80,7 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     """One update; the sums of the losses before it and of the weights' squares to the step's sums."""
 
     def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine, form.threshold)
+        writer = Writer(network, rows, machine, form.threshold, form.fetched)
         loss = writer.loss(form.targets, form.weighted)
         time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
         squares = writer.squares() if form.penalised else []

@@ -26,7 +26,7 @@ Array = NDArray[Any]
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
-NO_LABELS = np.zeros(1, np.int64)
+NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
 NO_SUMS = np.zeros(2)  # for programs that write none
 NO_KEY = np.uint64(0)
 
@@ -123,6 +123,7 @@ def run(
     targets: Array | None = None,
     weights: Array | None = None,
     labels: NDArray[np.int64] | None = None,
+    order: NDArray[np.int64] | None = None,
     sums: NDArray[np.float64] | None = None,
     rates: Array | None = None,
     key: int = 0,
@@ -134,7 +135,7 @@ def run(
 ) -> None:
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype.
 
-    `weights` and `labels` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a step as
+    `weights`, `labels` and `order` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a step as
     `operations.RATES` names them, by `rate_step`; `key` is what dropout's masks follow from.
     """
     dtype = parameters.dtype
@@ -143,8 +144,9 @@ def run(
     arguments = (
         address, program.table, repeats, input_step, row_step, target_step, rate_step, inputs, parameters, activations,
         gradient, parameters if targets is None else targets, parameters if weights is None else weights,
-        NO_LABELS if labels is None else labels, NO_SUMS if sums is None else sums,
-        no_rates if rates is None else rates, NO_KEY if key == 0 else np.uint64(key),
+        NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order,
+        NO_SUMS if sums is None else sums, no_rates if rates is None else rates,
+        NO_KEY if key == 0 else np.uint64(key),
         _scratch.workspace(dtype, team, program.workspace),
     )  # fmt: skip
     if team == 1:

@@ -6,7 +6,7 @@ X itself is read where it is so already; else a part of it at a time is gathered
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,6 +68,17 @@ def read(name: str, source: Any, begin: int, end: int) -> Array:
     return real_array(name, part)
 
 
+class Stage(NamedTuple):
+    """Rows that are trained on side by side, [begin, end) of an epoch; whole minibatches, but for the last."""
+
+    begin: int
+    end: int
+    inputs: Array  # flat: these rows, or where `order` is given all those that it counts
+    targets: Array
+    weights: Array | None
+    order: NDArray[np.int64] | None = None
+
+
 class Rows:
     """The argument X of a call, checked; parts of its rows on demand.
 
@@ -85,6 +96,11 @@ class Rows:
         ``(x - shift) * scale``, in the compute dtype.
     index : ndarray of int64, optional
         Which rows of X these are, in this order; the rows that the methods below are asked for count in it.
+
+    Attributes
+    ----------
+    as_it_is : bool
+        Whether compiled code can read the source itself, row by row.
     """
 
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
@@ -94,8 +110,9 @@ class Rows:
         self._index = index
         self.count = source.shape[0] if index is None else len(index)
         dense = isinstance(source, np.ndarray)
-        as_it_is = dense and shift is None and scale is None and index is None
-        self._in_place = as_it_is and source.dtype == dtype and source.flags.carray
+        self.as_it_is: bool = (dense and shift is None and scale is None and source.dtype == dtype
+                               and source.flags.carray)  # fmt: skip
+        self._in_place = self.as_it_is and index is None
         self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
         self._stage: Array | None = None
@@ -107,6 +124,15 @@ class Rows:
         shift, scale = self._given
         return (np.zeros(self.features, self.dtype) if shift is None else shift,
                 np.ones(self.features, self.dtype) if scale is None else scale)  # fmt: skip
+
+    @property
+    def flat(self) -> Array:
+        """All of the source."""
+        return self.source.reshape(-1)
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where these rows lie in the source."""
+        return rows if self._index is None else self._index[rows]
 
     @property
     def most(self) -> int:
@@ -131,8 +157,7 @@ class Rows:
         """These rows, gathered to a flat vector that is valid until the next call."""
         if self._stage is None or len(self._stage) < len(rows):
             self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
-        if self._index is not None:
-            rows = self._index[rows]
+        rows = self.places(rows)
         stage, source, taken = self._stage[: len(rows)], self.source, rows
         if not isinstance(source, np.ndarray):
             source, taken = source[rows].toarray(), np.arange(len(rows))

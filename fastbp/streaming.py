@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import machine, validation
-from .rows import STAGED_BYTES, Rows
+from .rows import STAGED_BYTES, Rows, Stage
 from .sources import Chunks, Slices, Unmapped, shared_mapping
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ class Stream:
 
         return draw
 
-    def stages(self, order: Order | None) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
-        """Whole minibatches at a time: (begin, end, inputs, targets, weights); begin and end count the rows so far."""
+    def stages(self, order: Order | None) -> Iterator[Stage]:
+        """An epoch, whole minibatches at a time."""
         self.close()
         stop, buffers = threading.Event(), Buffers(self._net, self._source, self.block)
         self._reader = Reader(self._blocks(order, buffers, stop), stop)
@@ -184,7 +184,7 @@ class Stream:
                     chosen = first + within[begin:end]
                     inputs = buffers.rows.chosen(chosen)
                 weights = None if buffers.weights is None else buffers.weights[chosen]
-                yield done + begin, done + end, inputs, buffers.targets[chosen], weights
+                yield Stage(done + begin, done + end, inputs, buffers.targets[chosen], weights)
             done += rows
         self.close()
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .learning_rates import LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned, owned
 from .resume import Checkpoints, Position
-from .rows import GATHERED, Rows, StreamError, all_finite, balanced
+from .rows import GATHERED, Rows, Stage, StreamError, all_finite, balanced
 from .schedule import threads_for, tuning
 from .sources import UNKNOWN
 from .streaming import Stream
@@ -175,8 +175,10 @@ class Training:
             "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
             int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
         )  # fmt: skip
-        size = Activations(self.network, self.batch, dtype, self._form.threshold > 0).of_training
-        self._activations = aligned(size, dtype)
+        self._fetched_form = replace(self._form, fetched=True)
+        places = Activations(self.network, self.batch, dtype, self._form.threshold > 0)
+        self._fetches = isinstance(self.rows, Rows) and self.rows.as_it_is  # where there is an order
+        self._activations = aligned(places.total if self._fetches else places.of_training, dtype)
         fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
         if fused:  # it needs no memory, but another optimizer that comes after it starts anew
             self.memory.forget()
@@ -230,7 +232,7 @@ class Training:
             self.checkpoints.begin(self)
         if not self.position.finished:
             start = time.perf_counter()
-            program.prepare(self._step(self.batch), self.parameters.dtype)
+            program.prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
             self.rows.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
@@ -261,13 +263,12 @@ class Training:
         """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
         finite."""
         position = self.position
-        for begin, end, inputs, targets, weights in self._stages(order, position.rows):
-            whole = (end - begin) // self.batch * self.batch
-            for first, last in self._calls(max(0, position.rows - begin), whole, end - begin):
+        for stage in self._stages(order, position.rows):
+            for first, last in self._calls(max(0, position.rows - stage.begin), stage.end - stage.begin):
                 # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
-                for loss in self._call(inputs, targets, weights, first, last, bar):
+                for loss in self._call(stage, first, last, bar):
                     position.total += loss
-                position.rows = begin + last
+                position.rows = stage.begin + last
                 if stop_asked():
                     raise KeyboardInterrupt
                 over = time.perf_counter() >= self._deadline
@@ -287,23 +288,29 @@ class Training:
             self.checkpoints.keep(self, now)
             self._began += time.perf_counter() - start
 
-    def _stages(self, order: Any, done: int = 0) -> Iterator[tuple[int, int, Array, Array, Array | None]]:
-        """Whole minibatches at a time, as many as one stage holds: (begin, end, inputs, targets, weights); from the one
-        that holds the first row behind those that are `done`, or that begins with it."""
+    def _stages(self, order: Any, done: int = 0) -> Iterator[Stage]:
+        """An epoch from the stage that holds the first row behind those that are `done`, or that begins with it."""
         if isinstance(self.rows, Stream):
-            yield from (stage for stage in self.rows.stages(order) if stage[1] > done)
+            yield from (stage for stage in self.rows.stages(order) if stage.end > done)
             return
-        size = max(1, self.rows.most // self.batch) * self.batch
-        for begin in range(done, self.rows.count, size):
-            end = min(self.rows.count, begin + size)
+        count, rows = self.rows.count, self.rows
+        if order is not None:
+            order = validation.row_indices("order", order, count)  # compiled code reads there
+            validation.shape("order", order, (count,))
+        fetched = order is not None and self._fetches
+        size = count if fetched else max(1, rows.most // self.batch) * self.batch
+        for begin in range(done, count, size):
+            end = min(count, begin + size)
             chosen: Any = slice(begin, end) if order is None else order[begin:end]
-            targets = self.targets[chosen]  # first: NumPy refuses an order beyond the rows, the gather would read there
-            inputs = self.rows.between(begin, end, checked=False) if order is None else self.rows.chosen(chosen)
-            yield begin, end, inputs, targets, None if self.weights is None else self.weights[chosen]
+            inputs = (rows.flat if fetched else rows.between(begin, end, checked=False) if order is None else
+                      rows.chosen(chosen))  # fmt: skip
+            yield Stage(begin, end, inputs, self.targets[chosen], None if self.weights is None else self.weights[chosen],
+                        rows.places(chosen) if fetched else None)  # fmt: skip
 
-    def _calls(self, first: int, whole: int, rows: int) -> Iterator[tuple[int, int]]:
+    def _calls(self, first: int, rows: int) -> Iterator[tuple[int, int]]:
         """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one
         comes last."""
+        whole = rows // self.batch * self.batch
         while first < whole:
             steps = max(1, int(CONTROL_SECONDS / (self._seconds_a_row * self.batch)))
             last = min(whole, first + steps * self.batch)
@@ -312,20 +319,23 @@ class Training:
         if whole < rows:
             yield whole, rows
 
-    def _call(self, inputs: Array, targets: Array, weights: Array | None, first: int, last: int,
-              bar: Any) -> list[float]:  # fmt: skip
+    def _call(self, stage: Stage, first: int, last: int, bar: Any) -> list[float]:
         """Train on rows [first, last) of a stage, in one compiled call; each step's loss times its rows."""
         batch = min(self.batch, last - first)
         steps, features = (last - first) // batch, self.rows.features
         sums = np.empty((steps, 2))
         norms: Any = batch  # what each minibatch's loss is divided by
         totals: Any = batch  # and the sums of its weights as they were given
-        part: dict[str, Any] = {}
-        if weights is not None:
-            weights, norms, totals = balanced(weights[first:last].reshape(steps, batch))
+        targets = stage.targets[first:last]
+        part: dict[str, Any] = ({"labels": targets} if targets.ndim == 1 else
+                                {"targets": targets.reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
+        if stage.weights is not None:
+            weights, norms, totals = balanced(stage.weights[first:last].reshape(steps, batch))
             part["weights"] = weights.reshape(-1)
-        part |= ({"labels": targets[first:last]} if targets.ndim == 1 else
-                 {"targets": targets[first:last].reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
+        if stage.order is None:
+            part |= {"inputs": stage.inputs[first * features : last * features], "input_step": batch * features}
+        else:
+            part |= {"inputs": stage.inputs, "order": stage.order[first:last]}
         start = time.perf_counter()
         l2 = self.plan.l2 / totals if self.plan.l2_per_weight else self.plan.l2
         rates = self._rates(steps)
@@ -334,10 +344,10 @@ class Training:
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
         self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
-        program.run(self._step(batch), inputs=inputs[first * features : last * features], parameters=self.parameters,
+        program.run(self._step(batch, stage.order is not None), parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
                     rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
-                    key=key, repeats=steps, input_step=batch * features, row_step=batch, **part)  # fmt: skip
+                    key=key, repeats=steps, row_step=batch, **part)  # fmt: skip
         self._seconds_a_row = (time.perf_counter() - start) / (last - first)
         bar.update(last - first)
         losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
@@ -369,8 +379,9 @@ class Training:
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             return rates.astype(self.parameters.dtype)
 
-    def _step(self, rows: int) -> program.Program:
-        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, self._form, tuning())
+    def _step(self, rows: int, fetched: bool) -> program.Program:
+        form = self._fetched_form if fetched else self._form
+        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, tuning())
 
     def _diverged(self, what: str, epoch: int) -> str:
         plan = self.plan

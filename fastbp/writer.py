@@ -28,6 +28,7 @@ CROSS_ENTROPY = {"labels": op.CROSS_ENTROPY_OF_LABELS, "targets": op.CROSS_ENTRO
 UPDATES = {"sgd": SGD, "momentum": MOMENTUM, "adaptive": ADAPTIVE}
 EXP_COST = 40  # vector multiply-adds that one vector of logits takes in a softmax, and a row besides
 DROP_COST = 60  # and one vector of a dropout's mask
+FETCH_COST = 15  # and one vector of a row of X that lies anywhere
 UPDATE_COST = 8  # and one vector of parameters in an update that is not fused: it waits for memory
 
 
@@ -87,6 +88,11 @@ class Activations:
         return self._starts[3 * self.network.layers - 1 + layer] if self.dropout else self.output(layer)
 
     @property
+    def inputs(self) -> int:
+        """The rows of X, where a step fetches them: in the place of dX, which no training step computes."""
+        return self.gradient(-1)
+
+    @property
     def losses(self) -> int:
         return self._starts[-5]
 
@@ -101,7 +107,7 @@ class Activations:
 
     @property
     def of_training(self) -> int:
-        """Elements that a training step needs, which leaves dX out."""
+        """Elements that a training step needs which does not fetch its rows; it leaves dX out."""
         return self._starts[-2]
 
     @property
@@ -112,13 +118,14 @@ class Activations:
 class Writer:
     """Writes the operations of one network for one number of rows."""
 
-    def __init__(self, network: Network, rows: int, machine: Machine, threshold: int = 0):
-        self.network, self.rows, self.machine, self.threshold = network, rows, machine, threshold
+    def __init__(self, network: Network, rows: int, machine: Machine, threshold: int = 0, fetched: bool = False):
+        self.network, self.rows, self.machine = network, rows, machine
+        self.threshold, self.fetched = threshold, fetched
         self.at = Activations(network, rows, machine.dtype, threshold > 0)
 
     def forward(self, logits_to: tuple[int, int] | None = None) -> list[Link]:
         layout, last = self.network.layout, self.network.layers - 1
-        links: list[Link] = []
+        links: list[Link] = [self._fetch()] if self.fetched else []
         for layer, (fan_in, fan_out) in enumerate(layout.fans):
             target, epilogue = (op.ACTIVATIONS, self.at.output(layer)), ADD_BIAS
             if layer < last:
@@ -158,7 +165,14 @@ class Writer:
 
     def _input(self, layer: int) -> tuple[int, int, int]:
         width = self.network.sizes[layer]
-        return (op.INPUTS, 0, width) if layer == 0 else (op.ACTIVATIONS, self.at.dropped(layer - 1), width)
+        if layer == 0:
+            return (op.ACTIVATIONS, self.at.inputs, width) if self.fetched else (op.INPUTS, 0, width)
+        return (op.ACTIVATIONS, self.at.dropped(layer - 1), width)
+
+    def _fetch(self) -> Link:
+        width = self.network.sizes[0]
+        fields = {"code": op.FETCH, "a_buffer": op.INPUTS, "c_buffer": op.ACTIVATIONS, "c": self.at.inputs, "lda": width}
+        return RowWise(self.rows, tuple(fields.items()), FETCH_COST * -(-width // self.machine.lanes))
 
     def outputs(self, buffer: int) -> list[Link]:
         """The output function, in place on logits at the buffer's begin."""
@@ -356,3 +370,4 @@ class StepForm:
     threshold: int = 0  # of dropout, in units of 2^-53
     update: str = "sgd"
     clipped: bool = False
+    fetched: bool = False  # rows of X by their order, else they lie side by side

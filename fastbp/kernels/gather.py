@@ -1,8 +1,10 @@
-"""Rows of the user's X, in any order, converted, shifted and scaled into the buffer that the compiled pass reads."""
+"""Rows of the user's X, in any order, where the compiled pass reads them: before it, converted, shifted and scaled, or
+as they are by its threads, each step's when it is due."""
 
 from __future__ import annotations
 
-from .jit import serial_entry
+from .jit import kernel, serial_entry
+from .simd import advance, lanes, load, number, store
 
 
 @serial_entry
@@ -23,3 +25,13 @@ def gather_rows(X, rows, shift, scale, out):
         if wrong != 0 and first < 0:
             first = i
     return first
+
+
+@kernel
+def fetch_rows(rows, columns, x, order, out):
+    """``out[i] = x[order[i]]``."""
+    size, nothing = lanes(out), number(out, 0.0)
+    for i in range(rows):
+        row, target = advance(x, order[i] * columns), advance(out, i * columns)
+        for j in range(0, columns, size):
+            store(load(advance(row, j), columns - j, nothing), advance(target, j), columns - j)

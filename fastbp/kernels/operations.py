@@ -9,6 +9,7 @@ from __future__ import annotations
 # Operations. "Sums" are stored to buffers; offsets and leading dimensions count elements. What works row by row takes
 # rows [row_begin, row_end) of `lda` entries each.
 (
+    FETCH,  # rows of A, as many behind one another as `order` names -> C
     GEMM,  # C[row_begin:row_end, column_begin:column_end] = op(A) op(B), with an epilogue
     COLUMN_SUMS,  # C[j] = sum_i A[i, j] over depth rows, columns as above; epilogue SGD: C is a bias and is updated
     CROSS_ENTROPY_OF_LABELS,  # rows of A (logits) -> C (gradient), losses and sums in Y
@@ -24,7 +25,7 @@ from __future__ import annotations
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
-) = range(15)
+) = range(16)
 
 # The table's columns.
 FIELDS = (

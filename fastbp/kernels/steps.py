@@ -14,6 +14,7 @@ from . import operations as op
 from .activations import activate, activate_backward
 from .affine import column_sums, sum_of
 from .dropout import drop, key_of_step
+from .gather import fetch_rows
 from .gemm import block
 from .jit import call_at, compiled_once, kernel, parallel_entry, serial_entry
 from .losses import (
@@ -46,11 +47,12 @@ def operand(row, buffer, offset, inputs, parameters, activations, gradient, targ
 
 def _perform_signature(dtype: types.Type) -> Any:
     data, labels, sums, row = (types.CPointer(kind) for kind in (dtype, types.int64, types.float64, types.int64))
-    return types.void(row, data, data, data, data, data, data, labels, sums, data, types.uint64, data)
+    return types.void(row, data, data, data, data, data, data, labels, labels, sums, data, types.uint64, data)
 
 
 @compiled_once(_perform_signature)
-def perform(row, inputs, parameters, activations, gradient, targets, weights, labels, sums, rates, key, workspace):
+def perform(row, inputs, parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+            workspace):  # fmt: skip
     """Carry out one operation, a row of the table."""
     a = operand(row, op.A_BUFFER, op.A, inputs, parameters, activations, gradient, targets)
     b = operand(row, op.B_BUFFER, op.B, inputs, parameters, activations, gradient, targets)
@@ -66,6 +68,8 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
               row[op.EPILOGUE], i0, i1, j0, j1, depth, a, lda, b, row[op.LDB], c, ldc, bias, y,
               rates[op.LEARNING_RATE], rates[op.L2], row[op.KC], row[op.NC], workspace,
               advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL]))  # fmt: skip
+    elif code == op.FETCH:
+        fetch_rows(count, lda, a, advance(order, i0), advance(c, at))
     elif code == op.COLUMN_SUMS:
         if row[op.EPILOGUE] == FUSED_SGD:
             column_sums(False, depth, j1 - j0, advance(a, j0), lda, workspace)
@@ -108,29 +112,29 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
 
 @kernel
 def perform_all(begin, end, step, address, table, input_step, row_step, target_step, rate_step, inputs, parameters,
-                activations, gradient, targets, weights, labels, sums, rates, key, workspace):  # fmt: skip
+                activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
     """Rows [begin, end) of the table, one after the other."""
     for index in range(begin, end):
         call_at(address, (
             advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), step * input_step),
             pointer(parameters), pointer(activations), pointer(gradient),
             advance(pointer(targets), step * target_step), advance(pointer(weights), step * row_step),
-            advance(pointer(labels), step * row_step), advance(pointer(sums), 2 * step),
-            advance(pointer(rates), step * rate_step), key_of_step(key, step), workspace,
+            advance(pointer(labels), step * row_step), advance(pointer(order), step * row_step),
+            advance(pointer(sums), 2 * step), advance(pointer(rates), step * rate_step), key_of_step(key, step), workspace,
         ))  # fmt: skip
 
 
 def _serially(address, table, steps, input_step, row_step, target_step, rate_step, inputs, parameters, activations,
-              gradient, targets, weights, labels, sums, rates, key, workspace):  # fmt: skip
+              gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
     """Carry the table out `steps` times."""
     for step in range(steps):
         perform_all(0, table.shape[0], step, address, table, input_step, row_step, target_step, rate_step, inputs,
-                    parameters, activations, gradient, targets, weights, labels, sums, rates, key,
+                    parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
                     pointer(workspace))  # fmt: skip
 
 
 def _by_a_team(team, strands, phases, counters, address, table, steps, input_step, row_step, target_step, rate_step,
-               inputs, parameters, activations, gradient, targets, weights, labels, sums, rates, key,
+               inputs, parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
                workspace):  # fmt: skip
     """The same by a team of so many threads; each works in its own row of the workspace."""
     total, last = strands.size - 1, phases.size - 2
@@ -144,7 +148,7 @@ def _by_a_team(team, strands, phases, counters, address, table, steps, input_ste
                     if own != others and look(counters, 1 + strand) == step and begin(counters, 1 + strand, step):
                         perform_all(strands[strand], strands[strand + 1], step, address, table, input_step, row_step,
                                     target_step, rate_step, inputs, parameters, activations, gradient, targets,
-                                    weights, labels, sums, rates, key,
+                                    weights, labels, order, sums, rates, key,
                                     advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
                         count_one(counters, DONE)
             phase += 1
