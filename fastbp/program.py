@@ -135,8 +135,8 @@ def run(
 ) -> None:
     """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype.
 
-    `weights`, `labels` and `order` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a step as
-    `operations.RATES` names them, by `rate_step`; `key` is what dropout's masks follow from.
+    `weights`, `labels` and `order` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a
+    step as `operations.RATES` names them, by `rate_step`; `key` is what dropout's masks follow from.
     """
     dtype = parameters.dtype
     address, no_rates = _compiled(dtype)

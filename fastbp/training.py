@@ -304,8 +304,9 @@ class Training:
             chosen: Any = slice(begin, end) if order is None else order[begin:end]
             inputs = (rows.flat if fetched else rows.between(begin, end, checked=False) if order is None else
                       rows.chosen(chosen))  # fmt: skip
-            yield Stage(begin, end, inputs, self.targets[chosen], None if self.weights is None else self.weights[chosen],
-                        rows.places(chosen) if fetched else None)  # fmt: skip
+            weights = None if self.weights is None else self.weights[chosen]
+            places = rows.places(chosen) if fetched else None
+            yield Stage(begin, end, inputs, self.targets[chosen], weights, places)
 
     def _calls(self, first: int, rows: int) -> Iterator[tuple[int, int]]:
         """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one

@@ -171,7 +171,8 @@ class Writer:
 
     def _fetch(self) -> Link:
         width = self.network.sizes[0]
-        fields = {"code": op.FETCH, "a_buffer": op.INPUTS, "c_buffer": op.ACTIVATIONS, "c": self.at.inputs, "lda": width}
+        fields = {"code": op.FETCH, "a_buffer": op.INPUTS, "lda": width, "c_buffer": op.ACTIVATIONS,
+                  "c": self.at.inputs}  # fmt: skip
         return RowWise(self.rows, tuple(fields.items()), FETCH_COST * -(-width // self.machine.lanes))
 
     def outputs(self, buffer: int) -> list[Link]:

@@ -120,7 +120,8 @@ def perform_all(begin, end, step, address, table, input_step, row_step, target_s
             pointer(parameters), pointer(activations), pointer(gradient),
             advance(pointer(targets), step * target_step), advance(pointer(weights), step * row_step),
             advance(pointer(labels), step * row_step), advance(pointer(order), step * row_step),
-            advance(pointer(sums), 2 * step), advance(pointer(rates), step * rate_step), key_of_step(key, step), workspace,
+            advance(pointer(sums), 2 * step), advance(pointer(rates), step * rate_step),
+            key_of_step(key, step), workspace,
         ))  # fmt: skip
 
 
