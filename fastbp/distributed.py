@@ -147,7 +147,7 @@ class _Run:
         training = ParallelTraining(net, self.rows, self.targets, weights, plan, ranks, shards, key, walk_key)
         savings = Savings(self.path, self.seconds, about, training, self.stop)
         plan.learning_rate.start()
-        savings.resume()
+        savings.begin()
         training.run(self._after_epoch, progress, savings)
         self.stop.restore_best()
         return training.history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import checkpoint, passes, program
-from .checkpoint import CheckpointError
+from . import passes, program, resume
 from .fitting import EarlyStopping
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, STREAM, UNITS
@@ -30,7 +28,6 @@ from .writer import Activations, StepForm
 Array = NDArray[Any]
 LOSS, WEIGHT, STOP, FAILED = range(4)  # behind the gradient in a message
 TAIL = 4
-LISTS = ("loss", "validation_loss", "validation_score", "seconds", "samples_per_second")  # of a history
 
 
 @dataclass
@@ -87,6 +84,12 @@ class ParallelTraining:
     def steps(self) -> int:
         """Of an epoch."""
         return len(self.places) - 1
+
+    def digests(self) -> dict[str, str]:
+        """What all ranks' data are told by."""
+        mine = {"X": resume.digest_of_rows(self.rows), "y": resume.digest(self.targets),
+                "sample_weight": resume.digest(self.weights)}  # fmt: skip
+        return {name: resume.digest_of_text(repr(self.ranks.comm.allgather(each))) for name, each in mine.items()}
 
     # ---- epochs ----
 
@@ -249,7 +252,7 @@ class ParallelTraining:
 
 
 class Savings:
-    """Checkpoints of a run, written by rank 0.
+    """Checkpoints of a run, read and written by rank 0 as those of one process are (`fastbp.resume`).
 
     Beside what is the same on each rank nothing must be kept: a rank's walk follows from the key, the epoch and its
     number.
@@ -257,50 +260,56 @@ class Savings:
 
     def __init__(self, path: str | os.PathLike[str] | None, seconds: float, about: dict[str, Any],
                  training: ParallelTraining, stop: EarlyStopping):  # fmt: skip
-        self._path, self._seconds, self._about = path, seconds, about
-        self._training, self._stop = training, stop
+        self._path, self._seconds, self._training, self._stop = path, seconds, training, stop
         self._last = time.monotonic()
+        self._fingerprint = about | ({} if path is None else training.digests())
+
+    def begin(self) -> None:
+        """Go on from the file where there is one, else write the first: what cannot be written is found before hours of
+        training are lost."""
+        if self._path is None:
+            return
+        ranks = self._training.ranks
+        state = ranks.comm.bcast(ranks.agree(lambda: self._read() if ranks.leads else None))
+        if state is None:
+            ranks.agree(lambda: self._save() if ranks.leads else None)
+        else:
+            ranks.agree(lambda: self._put_back(state))
 
     def keep(self, now: bool = False) -> None:
-        """Write one where it is due."""
-        training = self._training
+        """Write one where it is due; one that cannot be written is no reason to lose the run."""
         due = now or time.monotonic() - self._last >= self._seconds
-        if self._path is None or not training.ranks.leads or not due:
+        if self._path is None or not self._training.ranks.leads or not due:
             return
+        try:
+            self._save()
+        except (OSError, TypeError) as error:  # TypeError: what a user's learning rate has come to remember
+            resume.warn_not_written(self._path, error)
+        self._last = time.monotonic()
+
+    def _save(self) -> None:
+        training, plan = self._training, self._training.plan
         arrays = {"parameters": training.net.parameters, "moments": training.moments}
         if self._stop.best is not None:
             arrays["best"] = self._stop.best
-        _write(self._path, {
-            **arrays, "fingerprint": self._about, "position": asdict(training.position), "key": training.key,
+        resume.save(self._path or "", {
+            **arrays, "fingerprint": self._fingerprint, "position": asdict(training.position), "key": training.key,
             "walk_key": training.walk_key, "memory_steps": training.memory.steps,
-            "history": {name: getattr(training.history, name) for name in LISTS},
+            "history": {name: getattr(training.history, name) for name in resume.LISTS},
             "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
-            "learning_rate": _remembered(training.plan.learning_rate),
+            "learning_rate": resume.attributes("learning_rate", plan.learning_rate),
+            "optimizer": resume.attributes("optimizer", plan.optimizer),
             "generator": training.net.rng.bit_generator.state,
         })  # fmt: skip
-        self._last = time.monotonic()
-
-    def resume(self) -> None:
-        """Go on from the file where there is one: rank 0 reads it for all."""
-        ranks = self._training.ranks
-        state = ranks.agree(lambda: self._read() if ranks.leads else None)
-        state = ranks.comm.bcast(state)
-        if state is not None:
-            ranks.agree(lambda: self._put_back(state))
 
     def _read(self) -> dict[str, Any] | None:
-        state = None if self._path is None else _read(self._path)
-        if state is None:
-            return None
-        there = state.get("fingerprint", {})
-        for name, value in self._about.items():
-            if there.get(name) != value:
-                raise ValueError(f"checkpoint: {os.fspath(self._path or '')!r} is of another run, whose {name} is "
-                                 f"{there.get(name)}; expected {value}")  # fmt: skip
+        state = resume.load(self._path or "")
+        if state is not None:
+            resume.check_same_run(self._path or "", state.get("fingerprint", {}), self._fingerprint)
         return state
 
     def _put_back(self, state: dict[str, Any]) -> None:
-        training, stop = self._training, self._stop
+        training, stop, plan = self._training, self._stop, self._training.plan
         try:
             for name, array in (("parameters", training.net.parameters), ("moments", training.moments)):
                 if state[name].shape != array.shape or state[name].dtype != array.dtype:
@@ -309,32 +318,12 @@ class Savings:
             training.position = Position(**state["position"])
             training.key, training.walk_key = state["key"], state["walk_key"]
             training.memory.steps = state["memory_steps"]
-            for name in LISTS:
+            for name in resume.LISTS:
                 getattr(training.history, name)[:] = state["history"][name]
             stop.lowest, stop.waited = state["early_stopping"]["lowest"], state["early_stopping"]["waited"]
             stop.best = state.get("best")
-            for name, value in state["learning_rate"].items():
-                object.__setattr__(training.plan.learning_rate, name, value)
+            resume.put_attributes(plan.learning_rate, state["learning_rate"])
+            resume.put_attributes(plan.optimizer, state["optimizer"])
             training.net.rng.bit_generator.state = state["generator"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{os.fspath(self._path or '')}: not a run that fastbp can read: {error}") from error
-
-
-def _remembered(owner: Any) -> dict[str, Any]:
-    """What a learning rate has come to remember: numbers, under whatever names."""
-    values = {**getattr(owner, "__dict__", {})}
-    return {name: value for name, value in values.items() if type(value) in (int, float, bool, str)}
-
-
-def _write(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    checkpoint.write(path, arrays, {"run": {name: state[name] for name in state if name not in arrays}})
-
-
-def _read(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    with contextlib.suppress(FileNotFoundError):
-        arrays, metadata = checkpoint.read(path)
-        if "run" not in metadata:
-            raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected a run's")
-        return {**metadata["run"], **arrays}
-    return None
+            raise resume.unreadable(self._path or "", error) from error

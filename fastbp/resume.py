@@ -98,7 +98,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         rest: dict[str, Any] = from_json(metadata["run"])
         return {**rest, **arrays}
     except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def to_json(value: Any) -> Any:
@@ -129,8 +129,13 @@ def from_json(value: Any) -> Any:
     return {name: from_json(item) for name, item in value["dict"].items()}
 
 
-def _unreadable(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
+def unreadable(path: str | os.PathLike[str], error: Exception) -> CheckpointError:
     return CheckpointError(f"{os.fspath(path)}: not a run that fastbp can read: {type(error).__name__}: {error}")
+
+
+def warn_not_written(path: str | os.PathLike[str], error: Exception) -> None:
+    warnings.warn(f"checkpoint: {os.fspath(path)!r} was not written: {error}; training goes on, and the next one is "
+                  "tried in time", RuntimeWarning, stacklevel=2)  # fmt: skip
 
 
 # ---- what is saved ----
@@ -188,8 +193,7 @@ class Checkpoints:
         try:
             save(self.path, self._state(training))
         except (OSError, TypeError) as error:  # TypeError: what a user's learning rate has come to remember
-            warnings.warn(f"checkpoint: {os.fspath(self.path)!r} was not written: {error}; training goes on, and the "
-                          "next one is tried in time", RuntimeWarning, stacklevel=2)  # fmt: skip
+            warn_not_written(self.path, error)
         self._last = time.monotonic()
 
     def _state(self, training: Training) -> dict[str, Any]:
@@ -211,15 +215,10 @@ class Checkpoints:
     def _checked(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
         """A function that puts everything back and cannot fail."""
         try:
-            differing = differences(state["fingerprint"], self._fingerprint)
-            if differing:
-                raise CheckpointError(
-                    f"{os.fspath(self.path)}: got another run's checkpoint, whose {differing}; expected this run's: "
-                    "repeat the call that wrote it, or name another file"
-                )
+            check_same_run(self.path, state["fingerprint"], self._fingerprint)
             return self._read(training, state)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise error if isinstance(error, CheckpointError) else _unreadable(self.path, error) from error
+            raise error if isinstance(error, CheckpointError) else unreadable(self.path, error) from error
 
     def _read(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
         """The same, of a state whose values may be anything."""
@@ -332,12 +331,24 @@ def digest(array: Array | None) -> str | None:
     return OTHER + found.hexdigest()
 
 
+def digest_of_text(text: str) -> str:
+    return OTHER + hashlib.sha256(text.encode()).hexdigest()
+
+
 def digest_of_rows(rows: Rows | Stream) -> str:
     """Of some rows; where they are read block by block, which rows follow from the blocks."""
     if isinstance(rows, Stream):
         return f"blocks of {rows.block} rows"
     some = np.unique(np.linspace(0, rows.count - 1, SAMPLE).astype(np.int64))
     return digest(rows.chosen(some)) or ""
+
+
+def check_same_run(path: str | os.PathLike[str], there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse a file with another fingerprint."""
+    differing = differences(there, here)
+    if differing:
+        raise CheckpointError(f"{os.fspath(path)}: got another run's checkpoint, whose {differing}; expected this "
+                              "run's: repeat the call that wrote it, or name another file")  # fmt: skip
 
 
 def differences(there: dict[str, Any], here: dict[str, Any]) -> str:

@@ -301,13 +301,31 @@ def test_resumed_checkpoints_are_checked(tmp_path: Path) -> None:
         return distributed.fit(case.net(), X, y, Single(), **{**case.arguments(), "checkpoint": path, **options})
 
     fit()
-    with pytest.raises(ValueError, match=r"checkpoint: .*another run, whose l2 is 0.0; expected 0.5"):
+    with pytest.raises(ValueError, match=r"run.npz: got another run's checkpoint, whose l2 is 0.0, here 0.5; expected"):
         fit(l2=0.5)
+    with pytest.raises(fastbp.CheckpointError, match="whose X has other values; expected"):
+        distributed.fit(case.net(), X + 1, y, Single(), **{**case.arguments(), "checkpoint": path})
     case.net().save(tmp_path / "net.npz")
     with pytest.raises(fastbp.CheckpointError, match="got a network's file"):
         fit(checkpoint=tmp_path / "net.npz")
     with pytest.raises(FileNotFoundError):
         fit(checkpoint=tmp_path / "none" / "run.npz")
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_no_run(tmp_path: Path) -> None:
+    case = distributed_cases.Case((50,))
+    X, y, _ = case.data()
+    net, folder = case.net(), tmp_path / "folder"
+    folder.mkdir()
+
+    def remove(net: fastbp.MLP, history: Any) -> None:
+        (folder / "run.npz").unlink(missing_ok=True)
+        folder.rmdir()
+
+    with pytest.warns(RuntimeWarning, match="run.npz.* was not written"):
+        history = distributed.fit(net, X, y, Single(), checkpoint=folder / "run.npz", callbacks=[remove],
+                                  **{**case.arguments(), "epochs": 1})  # fmt: skip
+    assert len(history.loss) == 1
 
 
 def test_a_run_that_is_out_of_time_goes_on(tmp_path: Path) -> None:
