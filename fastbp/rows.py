@@ -196,7 +196,7 @@ class Rows:
         return row
 
     def close(self) -> None:
-        """End what reads ahead: nothing, of rows in memory."""
+        """End what reads ahead, and give its memory back: nothing, of rows in memory."""
 
     def _refuse(self, row: int) -> None:
         raise ValueError(f"{self.name}: got NaN or infinity in row {self.number(row)}, expected numbers that are "

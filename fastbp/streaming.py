@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import machine, validation
+from .kept import kept
 from .rows import STAGED_BYTES, Rows, Stage
 from .sources import Chunks, Slices, Unmapped, shared_mapping
 
@@ -140,6 +141,7 @@ class Stream:
     def __init__(self, net: MLP, source: Slices | Chunks, block: int, batch: int):
         self.features, self._net, self._source, self.block, self._batch = net.sizes[0], net, source, block, batch
         self._reader: Reader[Block] | None = None
+        self._trained_on: tuple[Rows, int, int] | None = None
         wanted = max(1, block // PIECES, min(block, PIECE_BYTES // (self.features * source.dtype.itemsize)))
         self._piece = -(-wanted // source.chunk) * source.chunk
 
@@ -148,11 +150,24 @@ class Stream:
         """Rows of an epoch; `UNKNOWN` until the first of an iterator has ended."""
         return self._source.count
 
+    @kept
+    def _example(self) -> Rows:
+        return Buffers(self._net, self._source, 1).rows
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether compiled code can read the rows of a block itself."""
+        return self._example.as_it_is
+
     def prepare(self) -> None:
-        Buffers(self._net, self._source, 1).rows.prepare()
+        self._example.prepare()
 
     def check(self) -> None:
-        """Blocks are checked as they are trained on."""
+        """Refuse NaN and infinity in the block that was trained on last."""
+        if self._trained_on is not None:
+            rows, begin, end = self._trained_on
+            for first in range(begin, end, rows.most):
+                rows.between(first, min(end, first + rows.most))
 
     def order(self, generator: np.random.Generator | None) -> Callable[[int], Order | None]:
         """What draws the order of an epoch; rows stay in their own without a generator."""
@@ -175,18 +190,21 @@ class Stream:
         size = max(1, min(buffers.rows.most, staged) // self._batch) * self._batch
         done = 0
         for first, rows, within in self._reader:
-            for begin in range(0, rows, size):
-                end = min(rows, begin + size)
-                if within is None:
-                    chosen: Any = slice(first + begin, first + end)
+            self._trained_on = buffers.rows, first, first + rows
+            fetched = within is not None and buffers.rows.as_it_is
+            for begin in range(0, rows, rows if fetched else size):
+                end = rows if fetched else min(rows, begin + size)
+                chosen: Any = slice(first + begin, first + end) if within is None else first + within[begin:end]
+                if fetched:
+                    inputs = buffers.rows.flat
+                elif within is None:
                     inputs = buffers.rows.between(first + begin, first + end)
                 else:
-                    chosen = first + within[begin:end]
                     inputs = buffers.rows.chosen(chosen)
                 weights = None if buffers.weights is None else buffers.weights[chosen]
-                yield Stage(done + begin, done + end, inputs, buffers.targets[chosen], weights)
+                yield Stage(done + begin, done + end, inputs, buffers.targets[chosen], weights,
+                            chosen if fetched else None)  # fmt: skip
             done += rows
-        self.close()
 
     def _blocks(self, order: Order | None, buffers: Buffers, stop: threading.Event) -> Generator[Block, None, None]:
         """Fill one block after another, in the two places in turn; in the reader's thread."""
@@ -215,7 +233,8 @@ class Stream:
             yield whole()
 
     def close(self) -> None:
-        """End the reader, wherever it is."""
+        """End the reader, wherever it is, and give its memory back."""
+        self._trained_on = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None

@@ -177,7 +177,7 @@ class Training:
         )  # fmt: skip
         self._fetched_form = replace(self._form, fetched=True)
         places = Activations(self.network, self.batch, dtype, self._form.threshold > 0)
-        self._fetches = isinstance(self.rows, Rows) and self.rows.as_it_is  # where there is an order
+        self._fetches = self.rows.as_it_is  # where there is an order
         self._activations = aligned(places.total if self._fetches else places.of_training, dtype)
         fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
         if fused:  # it needs no memory, but another optimizer that comes after it starts anew
@@ -205,7 +205,7 @@ class Training:
         with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
                 epoch = self.position.epoch
-                self._train_epoch(bar, first=epoch == first)
+                self._train_epoch(bar)
                 position = self.position
                 history.seconds.append(time.perf_counter() - self._began)
                 history.samples_per_second.append(position.rows / history.seconds[-1])
@@ -236,7 +236,7 @@ class Training:
             self.rows.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
-    def _train_epoch(self, bar: Any, first: bool) -> None:
+    def _train_epoch(self, bar: Any) -> None:
         """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
         self._ahead = self._ahead[:0]  # the learning rate may have changed since
         if self.position.rows == 0:
@@ -247,7 +247,7 @@ class Training:
             self._epoch(order, bar)
             total = self.position.total
             diverged = not (np.isfinite(total) and all_finite(self.parameters))
-            if diverged and first:  # X read in place is not checked before: NaN or infinity ends here
+            if diverged:  # X read in place is not checked before: NaN or infinity ends here
                 self.rows.check()
         except (TypeError, ValueError, StreamError):  # NaN or infinity in X, seen as rows are gathered; rates
             self.parameters[...] = self.before
@@ -258,6 +258,7 @@ class Training:
             self.parameters[...] = self.before
             self.memory.forget()
             raise DivergenceError(self._diverged(what, self.position.epoch))
+        self.rows.close()  # between epochs its memory is that of validation
 
     def _epoch(self, order: Any, bar: Any) -> None:
         """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
