@@ -23,6 +23,7 @@ from fastbp.learning_rates import Adaptive, LearningRate
 from fastbp.resume import from_json, load, save, to_json
 
 ALWAYS: dict[str, Any] = {"checkpoint_seconds": 0}
+CALLS = training.Training._calls
 
 
 class Killed(BaseException):
@@ -33,7 +34,7 @@ class Killed(BaseException):
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each of them one call, whatever the clock says."""
     monkeypatch.setattr(rows, "STAGED_BYTES", resume_cases.STAGE)
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 1e9)
+    monkeypatch.setattr(training.Training, "_calls", resume_cases.calls)
 
 
 @pytest.fixture
@@ -111,6 +112,11 @@ def test_the_cases_are_what_they_are_to_try() -> None:
 
 def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor trained on again, where stages begin before them."""
+
+    def by_columns(*classes: int) -> Any:  # which the compiled step does not read itself
+        X, y = data(*classes)
+        return np.asfortranarray(X), y
+
     stages, sample = training.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, resume.SAMPLE).astype(int)))
     for kept in (True, False):
         assert killed_after(4, monkeypatch, lambda: outcome("adam", checkpoint=path, **ALWAYS))  # 150 rows are done
@@ -123,6 +129,7 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
 
         with monkeypatch.context() as patched:
             patched.setattr(rows.Rows, "chosen", counted)
+            patched.setattr(resume_cases, "data", by_columns)
             if not kept:
                 patched.setattr(training.Training, "_stages", lambda self, order, done: stages(self, order))
             assert outcome("adam", checkpoint=path) == never_killed("adam")
@@ -319,6 +326,7 @@ def command(*words: Any) -> int:
 
 def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(path.parent)
+    monkeypatch.setattr(training.Training, "_calls", CALLS)
     monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)  # a call a step, and a checkpoint that is always due
     clock = resume.time.monotonic
     monkeypatch.setattr(resume.time, "monotonic", iter(range(0, 10**9, 100)).__next__)
