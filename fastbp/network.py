@@ -421,9 +421,11 @@ class MLP:
             answers = [callback(self, history) for callback in calls]  # all are called, whatever the first says
             return stop.after_epoch(history) or any(answer is True for answer in answers)
 
+        watched = calls or held_out is not None or early_stopping is not None
+
         def train() -> History:
-            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch, progress=progress,
-                                 checkpoints=keep, rows=rows)  # fmt: skip
+            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch if watched else None,
+                                 progress=progress, checkpoints=keep, rows=rows)  # fmt: skip
             stop.restore_best()
             return history
 
@@ -492,7 +494,7 @@ class MLP:
             training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
                                 memory, key, checkpoints)  # fmt: skip
             try:
-                return training.run(after_epoch or (lambda history: False), progress)
+                return training.run(after_epoch, progress)
             except (TypeError, ValueError, OSError, StreamError):
                 if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
                     self.rng.bit_generator.state = state

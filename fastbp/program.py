@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import threads
 from .kernels import operations as op
 from .kernels import steps
+from .kernels.dropout import STEP_STEP
 from .kernels.team import LINE
 
 Array = NDArray[Any]
@@ -29,6 +30,7 @@ ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
 NO_SUMS = np.zeros(2)  # for programs that write none
 NO_KEY = np.uint64(0)
+NO_TABLE = np.zeros((0, len(op.FIELDS)), np.int64)
 
 
 @dataclass(frozen=True)
@@ -128,32 +130,54 @@ def run(
     rates: Array | None = None,
     key: int = 0,
     repeats: int = 1,
-    input_step: int = 0,
-    row_step: int = 0,
-    target_step: int = 0,
+    batch: int = 0,
+    tail: Program | None = None,
+    last: int = 0,
+    rounds: int = 1,
+    input_row: int = 0,
+    target_row: int = 0,
     rate_step: int = 0,
 ) -> None:
-    """Carry a program out `repeats` times. All arrays are flat, contiguous, writable and of one dtype.
+    """Carry a program out `repeats` times, each for `batch` rows, then `tail` for the `last` ones; all that in so many
+    rounds, whose rows follow one another.
 
-    `weights`, `labels` and `order` move on by `row_step` with each step, `sums` by 2, and `rates`, the numbers of a
-    step as `operations.RATES` names them, by `rate_step`; `key` is what dropout's masks follow from.
+    All arrays are flat, contiguous, writable and of one dtype. With each row `weights`, `labels` and `order` move on by
+    1, `inputs` and `targets` by `input_row` and `target_row`. With each step `sums` moves on by 2 and `rates`, the
+    numbers of a step as `operations.RATES` names them, by `rate_step`; dropout's masks follow from `key` and the step.
     """
     dtype = parameters.dtype
     address, no_rates = _compiled(dtype)
-    team = program.threads if program.threads > 1 and threads.layer() is not None else 1
-    arguments = (
-        address, program.table, repeats, input_step, row_step, target_step, rate_step, inputs, parameters, activations,
-        gradient, parameters if targets is None else targets, parameters if weights is None else weights,
-        NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order,
-        NO_SUMS if sums is None else sums, no_rates if rates is None else rates,
-        NO_KEY if key == 0 else np.uint64(key),
-        _scratch.workspace(dtype, team, program.workspace),
-    )  # fmt: skip
-    if team == 1:
-        steps.run_serial(*arguments)
-    else:
+    sums, rates = NO_SUMS if sums is None else sums, no_rates if rates is None else rates
+    targets, weights = parameters if targets is None else targets, parameters if weights is None else weights
+    labels, order = NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order
+    parts = (program,) if tail is None else (program, tail)
+    if all(part.threads == 1 for part in parts) or threads.layer() is None:
+        table = NO_TABLE if tail is None else tail.table
+        workspace = _scratch.workspace(dtype, 1, max(part.workspace for part in parts))
+        steps.run_serial(
+            table, rounds, address, program.table, repeats, batch, last, input_row, target_row, rate_step, inputs,
+            parameters, activations, gradient, targets, weights, labels, order, sums, rates,
+            NO_KEY if key == 0 else np.uint64(key), workspace,
+        )  # fmt: skip
+    elif len(parts) == 1 and rounds == 1:
+        team = program.threads
+        workspace = _scratch.workspace(dtype, team, program.workspace)
         with threads.entered(team):
-            steps.run_parallel(team, program.strands, program.phases, _counters(program.strands.size - 1), *arguments)
+            steps.run_parallel(
+                team, program.strands, program.phases, _counters(program.strands.size - 1), address, program.table,
+                repeats, batch, input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets,
+                weights, labels, order, sums, rates, NO_KEY if key == 0 else np.uint64(key), workspace,
+            )  # fmt: skip
+    else:
+        step = first = 0
+        for number in range(rounds * len(parts)):
+            part, many, rows = ((program, repeats, batch), (tail, 1, last))[number % len(parts)]
+            run(part or program, inputs=inputs[first * input_row :], parameters=parameters, activations=activations,
+                gradient=gradient, targets=targets[first * target_row :], weights=weights[first:],
+                labels=labels[first:], order=order[first:], sums=sums[2 * step :], rates=rates[step * rate_step :],
+                key=(key + step * STEP_STEP) % 2**64, repeats=many, batch=rows, input_row=input_row,
+                target_row=target_row, rate_step=rate_step)  # fmt: skip
+            step, first = step + many, first + many * rows
 
 
 def rates_of(dtype: np.dtype[Any], **numbers: float) -> Array:

@@ -69,7 +69,7 @@ def read(name: str, source: Any, begin: int, end: int) -> Array:
 
 
 class Stage(NamedTuple):
-    """Rows that are trained on side by side, [begin, end) of an epoch; whole minibatches, but for the last."""
+    """Rows that are trained on one after the other, [begin, end) of an epoch: whole minibatches, but for the last."""
 
     begin: int
     end: int
@@ -77,6 +77,7 @@ class Stage(NamedTuple):
     targets: Array
     weights: Array | None
     order: NDArray[np.int64] | None = None
+    rounds: int = 1  # epochs whose orders follow one another
 
 
 class Rows:

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from . import passes, program, threads, validation
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, UNITS
-from .learning_rates import LearningRate
+from .learning_rates import Constant, Cosine, InverseScaling, LearningRate
 from .optimizers import Optimizer
 from .program import Program, aligned, owned
 from .resume import Checkpoints, Position
@@ -30,6 +30,8 @@ from .writer import Activations, Network, StepForm
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
+MOST_AT_ONCE = 1 << 19  # rows of the epochs of one call: their orders take 8 bytes a row, as do their labels
+BY_STEPS = (Constant, InverseScaling, Cosine)  # rates that nothing between two epochs can change
 AHEAD = 1024  # steps whose learning rates and the like are found at a time
 FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
 
@@ -189,13 +191,15 @@ class Training:
         self.position = Position()
         self.before = np.empty_like(self.parameters)  # the running epoch
         self._began = 0.0  # the running epoch, by the clock
+        self._one_by_one = False
         self._deadline = math.inf
         self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
         same = {**self.constants, "keep": 1.0, "max_norm": plan.max_grad_norm or 0.0}
         self._same = np.array([same.get(name, 0.0) for name in op.RATES])  # in every step
         self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
 
-    def run(self, after_epoch: Callable[[History], bool], progress: bool | None) -> History:
+    def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
+        """All epochs; `after_epoch` is called after each, and ends the training by True."""
         history, plan, count = self.history, self.plan, self.rows.count
         with program.interrupt_held():
             self._prepare()
@@ -204,6 +208,9 @@ class Training:
         total = plan.epochs * count if count < UNKNOWN else None
         with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
+                epochs = 1 if after_epoch is not None else self._epochs_at_once()
+                if epochs > 1 and self._train_epochs(epochs, bar):
+                    continue
                 epoch = self.position.epoch
                 self._train_epoch(bar)
                 position = self.position
@@ -212,10 +219,8 @@ class Training:
                 history.loss.append(position.total / position.rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
-                ends = after_epoch(history) or ends
-                if (
-                    position.rows < self.rows.count
-                ):  # the time is over, and the checkpoint is of that step, within the epoch
+                ends = (after_epoch is not None and after_epoch(history)) or ends
+                if position.rows < self.rows.count:  # the time is over: the checkpoint is of that step within the epoch
                     break
                 self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
                 over = time.perf_counter() >= self._deadline
@@ -235,6 +240,53 @@ class Training:
             program.prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
             self.rows.prepare()
             self.history.compile_seconds = time.perf_counter() - start
+
+    def _epochs_at_once(self) -> int:
+        """How many epochs one compiled call may take: those of `CONTROL_SECONDS` where nothing is asked between them.
+
+        An epoch of the digits takes some 0.3 ms with 64-32-10, and Python's part of it 0.2 ms.
+        """
+        plan = self.plan
+        asked = (self.weights is not None or self.checkpoints is not None or plan.time_budget is not None
+                 or type(plan.learning_rate) not in BY_STEPS)  # fmt: skip
+        drawn = isinstance(self.rows, Rows) and self._fetches and plan.generator is not None
+        if asked or self._one_by_one or not drawn:
+            return 1
+        many = int(CONTROL_SECONDS / (self._seconds_a_row * self.rows.count))
+        return max(1, min(many, plan.epochs - self.position.epoch, MOST_AT_ONCE // self.rows.count))
+
+    def _train_epochs(self, epochs: int, bar: Any) -> bool:
+        """So many in one call; False, and all as before, where training diverges or X holds NaN: in which epoch, and
+        what was before it, they show one by one."""
+        plan, rows, count, generator = self.plan, self.rows, self.rows.count, self.plan.generator
+        assert isinstance(rows, Rows) and generator is not None
+        self._ahead = self._ahead[:0]
+        self.before[...] = self.parameters
+        remembered = self._gradient.copy() if self.memory.filled else None
+        done, drawn = (self.position.steps, self.memory.steps), generator.bit_generator.state
+        start = time.perf_counter()
+        order = np.concatenate([self._checked(plan.order(count)) for _ in range(epochs)])
+        stage = Stage(0, count, rows.flat, self.targets[order], None, rows.places(order), epochs)
+        losses = np.array(self._call(stage, 0, count, bar)).reshape(epochs, -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            totals = np.add.accumulate(losses, axis=1)[:, -1]  # one by one, as those of a single epoch are added
+        if not (np.isfinite(totals).all() and all_finite(self.parameters)):
+            self.parameters[...] = self.before
+            if remembered is not None:
+                self._gradient[...] = remembered
+            (self.position.steps, self.memory.steps), generator.bit_generator.state = done, drawn
+            self._one_by_one = True
+            return False
+        if stop_asked():
+            raise KeyboardInterrupt
+        seconds = (time.perf_counter() - start) / epochs
+        self.history.loss += (totals / count).tolist()
+        self.history.seconds += [seconds] * epochs
+        self.history.samples_per_second += [count / seconds] * epochs
+        bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
+        epoch = self.position.epoch + epochs
+        self.position = Position(epoch, steps=self.position.steps, finished=epoch == plan.epochs)
+        return True
 
     def _train_epoch(self, bar: Any) -> None:
         """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
@@ -296,8 +348,7 @@ class Training:
             return
         count, rows = self.rows.count, self.rows
         if order is not None:
-            order = validation.row_indices("order", order, count)  # compiled code reads there
-            validation.shape("order", order, (count,))
+            order = self._checked(order)
         fetched = order is not None and self._fetches
         size = count if fetched else max(1, rows.most // self.batch) * self.batch
         for begin in range(done, count, size):
@@ -309,38 +360,51 @@ class Training:
             places = rows.places(chosen) if fetched else None
             yield Stage(begin, end, inputs, self.targets[chosen], weights, places)
 
+    def _checked(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
+        """An epoch's order: compiled code reads at these rows."""
+        order = validation.row_indices("order", order, self.rows.count)
+        validation.shape("order", order, (self.rows.count,))
+        return order
+
     def _calls(self, first: int, rows: int) -> Iterator[tuple[int, int]]:
-        """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; a short one
-        comes last."""
+        """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; the last
+        takes a short one, too, unless a step alone takes that time."""
         whole = rows // self.batch * self.batch
-        while first < whole:
-            steps = max(1, int(CONTROL_SECONDS / (self._seconds_a_row * self.batch)))
-            last = min(whole, first + steps * self.batch)
+        while first < rows:
+            steps = int(CONTROL_SECONDS / (self._seconds_a_row * self.batch))
+            last = first + max(1, steps) * self.batch
+            if last >= whole:
+                last = rows if steps > 1 or first >= whole else whole
             yield first, last
             first = last
-        if whole < rows:
-            yield whole, rows
 
     def _call(self, stage: Stage, first: int, last: int, bar: Any) -> list[float]:
-        """Train on rows [first, last) of a stage, in one compiled call; each step's loss times its rows."""
-        batch = min(self.batch, last - first)
-        steps, features = (last - first) // batch, self.rows.features
-        sums = np.empty((steps, 2))
-        norms: Any = batch  # what each minibatch's loss is divided by
-        totals: Any = batch  # and the sums of its weights as they were given
-        targets = stage.targets[first:last]
+        """Train on rows [first, last) of a stage's rounds, in one compiled call; each step's loss times its rows."""
+        whole, left = divmod(last - first, self.batch)
+        batch, whole, left = (self.batch, whole, left) if whole else (left, 1, 0)
+        steps = (whole + (left > 0)) * stage.rounds
+        sizes: Any = batch  # of the minibatches
+        if left:
+            sizes = np.full(steps, float(batch))
+            sizes[whole :: whole + 1] = left
+        sums, features, plan = np.empty((steps, 2)), self.rows.features, self.plan
+        norms = totals = sizes  # what the minibatches' losses are divided by; the sums of their weights as given
+        targets = stage.targets[first:]
         part: dict[str, Any] = ({"labels": targets} if targets.ndim == 1 else
-                                {"targets": targets.reshape(-1), "target_step": batch * targets.shape[1]})  # fmt: skip
+                                {"targets": targets.reshape(-1), "target_row": targets.shape[1]})  # fmt: skip
         if stage.weights is not None:
-            weights, norms, totals = balanced(stage.weights[first:last].reshape(steps, batch))
-            part["weights"] = weights.reshape(-1)
+            part["weights"], norms, totals = self._weighed(stage.weights[first:last], batch)
         if stage.order is None:
-            part |= {"inputs": stage.inputs[first * features : last * features], "input_step": batch * features}
+            part |= {"inputs": stage.inputs[first * features :], "input_row": features}
         else:
-            part |= {"inputs": stage.inputs, "order": stage.order[first:last]}
+            part |= {"inputs": stage.inputs, "order": stage.order[first:]}
+        if left:
+            part |= {"tail": self._step(left, stage.order is not None), "last": left}
         start = time.perf_counter()
-        l2 = self.plan.l2 / totals if self.plan.l2_per_weight else self.plan.l2
+        l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
         rates = self._rates(steps)
+        if len(rates) < steps and np.ndim(norms):
+            rates = np.repeat(rates, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
             rates[:, op.SCALE], rates[:, op.L2] = 1.0 / norms, l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
@@ -349,11 +413,21 @@ class Training:
         program.run(self._step(batch, stage.order is not None), parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
                     rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
-                    key=key, repeats=steps, row_step=batch, **part)  # fmt: skip
-        self._seconds_a_row = (time.perf_counter() - start) / (last - first)
-        bar.update(last - first)
-        losses: list[float] = (batch * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
+                    key=key, repeats=whole, batch=batch, rounds=stage.rounds, **part)  # fmt: skip
+        self._seconds_a_row = (time.perf_counter() - start) / ((last - first) * stage.rounds)
+        bar.update((last - first) * stage.rounds)
+        losses: list[float] = (sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
         return losses
+
+    @staticmethod
+    def _weighed(weights: Array, batch: int) -> tuple[Array, Array, Array]:
+        """`balanced` weights of rows in their minibatches, the last one perhaps short: flat, and the sums."""
+        whole = len(weights) // batch * batch
+        parts = [balanced(weights[:whole].reshape(-1, batch))]
+        if whole < len(weights):
+            parts.append(balanced(weights[whole:].reshape(1, -1)))
+        flat, norms, totals = zip(*parts, strict=True)
+        return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
 
     def _rates(self, steps: int) -> Array:
         """The numbers of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.

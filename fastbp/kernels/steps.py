@@ -111,33 +111,42 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
 
 
 @kernel
-def perform_all(begin, end, step, address, table, input_step, row_step, target_step, rate_step, inputs, parameters,
+def perform_all(begin, end, step, first, address, table, input_row, target_row, rate_step, inputs, parameters,
                 activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
-    """Rows [begin, end) of the table, one after the other."""
+    """Rows [begin, end) of the table, one after the other, for a minibatch that begins at row `first`."""
     for index in range(begin, end):
         call_at(address, (
-            advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), step * input_step),
+            advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), first * input_row),
             pointer(parameters), pointer(activations), pointer(gradient),
-            advance(pointer(targets), step * target_step), advance(pointer(weights), step * row_step),
-            advance(pointer(labels), step * row_step), advance(pointer(order), step * row_step),
+            advance(pointer(targets), first * target_row), advance(pointer(weights), first),
+            advance(pointer(labels), first), advance(pointer(order), first),
             advance(pointer(sums), 2 * step), advance(pointer(rates), step * rate_step),
             key_of_step(key, step), workspace,
         ))  # fmt: skip
 
 
-def _serially(address, table, steps, input_step, row_step, target_step, rate_step, inputs, parameters, activations,
-              gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
-    """Carry the table out `steps` times."""
-    for step in range(steps):
-        perform_all(0, table.shape[0], step, address, table, input_step, row_step, target_step, rate_step, inputs,
-                    parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
-                    pointer(workspace))  # fmt: skip
+def _serially(tail, rounds, address, table, steps, batch, last, input_row, target_row, rate_step, inputs, parameters,
+              activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
+    """Carry the table out `steps` times, each for `batch` rows, then `tail`, if it is one, for the `last` ones; all of
+    that in so many rounds, whose rows follow one another."""
+    step, first = 0, 0
+    for _ in range(rounds):
+        for _ in range(steps):
+            perform_all(0, table.shape[0], step, first, address, table, input_row, target_row, rate_step, inputs,
+                        parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+                        pointer(workspace))  # fmt: skip
+            step, first = step + 1, first + batch
+        if tail.shape[0] > 0:
+            perform_all(0, tail.shape[0], step, first, address, tail, input_row, target_row, rate_step, inputs,
+                        parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+                        pointer(workspace))  # fmt: skip
+            step, first = step + 1, first + last
 
 
-def _by_a_team(team, strands, phases, counters, address, table, steps, input_step, row_step, target_step, rate_step,
-               inputs, parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+def _by_a_team(team, strands, phases, counters, address, table, steps, batch, input_row, target_row, rate_step, inputs,
+               parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
                workspace):  # fmt: skip
-    """The same by a team of so many threads; each works in its own row of the workspace."""
+    """Carry the table out `steps` times by a team of so many threads; each works in its own row of the workspace."""
     total, last = strands.size - 1, phases.size - 2
     for member in prange(team):
         step, phase = 0, 0
@@ -147,9 +156,9 @@ def _by_a_team(team, strands, phases, counters, address, table, steps, input_ste
                 for strand in range(first, end):
                     own = (strand - first) % team == member
                     if own != others and look(counters, 1 + strand) == step and begin(counters, 1 + strand, step):
-                        perform_all(strands[strand], strands[strand + 1], step, address, table, input_step, row_step,
-                                    target_step, rate_step, inputs, parameters, activations, gradient, targets,
-                                    weights, labels, order, sums, rates, key,
+                        perform_all(strands[strand], strands[strand + 1], step, step * batch, address, table, input_row,
+                                    target_row, rate_step, inputs, parameters, activations, gradient, targets, weights,
+                                    labels, order, sums, rates, key,
                                     advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
                         count_one(counters, DONE)
             phase += 1
