@@ -249,8 +249,8 @@ class Training:
         plan = self.plan
         asked = (self.weights is not None or self.checkpoints is not None or plan.time_budget is not None
                  or type(plan.learning_rate) not in BY_STEPS)  # fmt: skip
-        drawn = isinstance(self.rows, Rows) and self._fetches and plan.generator is not None
-        if asked or self._one_by_one or not drawn:
+        drawn = plan.generator is not None and plan.order == plan.generator.permutation
+        if asked or self._one_by_one or not (drawn and self._fetches and isinstance(self.rows, Rows)):
             return 1
         many = int(CONTROL_SECONDS / (self._seconds_a_row * self.rows.count))
         return max(1, min(many, plan.epochs - self.position.epoch, MOST_AT_ONCE // self.rows.count))
@@ -258,14 +258,16 @@ class Training:
     def _train_epochs(self, epochs: int, bar: Any) -> bool:
         """So many in one call; False, and all as before, where training diverges or X holds NaN: in which epoch, and
         what was before it, they show one by one."""
-        plan, rows, count, generator = self.plan, self.rows, self.rows.count, self.plan.generator
+        rows, count, generator = self.rows, self.rows.count, self.plan.generator
         assert isinstance(rows, Rows) and generator is not None
         self._ahead = self._ahead[:0]
         self.before[...] = self.parameters
         remembered = self._gradient.copy() if self.memory.filled else None
         done, drawn = (self.position.steps, self.memory.steps), generator.bit_generator.state
         start = time.perf_counter()
-        order = np.concatenate([self._checked(plan.order(count)) for _ in range(epochs)])
+        orders = np.tile(np.arange(count), (epochs, 1))
+        generator.permuted(orders, axis=1, out=orders)  # the draws of `permutation`, while other threads may run
+        order = orders.reshape(-1)
         stage = Stage(0, count, rows.flat, self.targets[order], None, rows.places(order), epochs)
         losses = np.array(self._call(stage, 0, count, bar)).reshape(epochs, -1)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -285,7 +287,7 @@ class Training:
         self.history.samples_per_second += [count / seconds] * epochs
         bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
         epoch = self.position.epoch + epochs
-        self.position = Position(epoch, steps=self.position.steps, finished=epoch == plan.epochs)
+        self.position = Position(epoch, steps=self.position.steps, finished=epoch == self.plan.epochs)
         return True
 
     def _train_epoch(self, bar: Any) -> None:
