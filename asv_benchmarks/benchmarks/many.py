@@ -47,9 +47,9 @@ def search():
 search()  # starts its processes, which stay
 """
 MANY = f"""
-X, several = X.astype("float32"), {1 if BRIEF else 8}
+X, several, epochs = X.astype("float32"), *{(1, 1) if BRIEF else (8, 50)}
 def train():
-    fastbp.fit_many([fastbp.MLP((64, 32, 10), seed=seed) for seed in range(several)], X, y, {EPOCHS}, BATCH,
+    fastbp.fit_many([fastbp.MLP((64, 32, 10), seed=seed) for seed in range(several)], X, y, epochs, BATCH,
                     optimizer="adam", progress=False)
 train()
 """
