@@ -20,7 +20,7 @@ from .duel import PROCESSORS, ROUNDS, Side, duel
 
 LIMITS = (2 << 20,) if BRIEF else (48 << 20, 256 << 20)  # bytes; the file has four times as many
 NETWORKS = ("784-10",) if BRIEF else ("784-512-256-10", "784-100-10")
-KINDS = {"float32": 1.0, "uint8": 1 / 255}  # a stored dtype, and what its numbers are multiplied with
+KINDS = {"float32": None, "uint8": 1 / 255}  # a stored dtype, and what its numbers are multiplied with
 SETUP = """
 import numpy as np
 import fastbp
