@@ -20,7 +20,6 @@ from numpy.typing import DTypeLike, NDArray
 from . import threads
 from .kernels import operations as op
 from .kernels import steps
-from .kernels.dropout import STEP_STEP
 from .kernels.team import LINE
 
 Array = NDArray[Any]
@@ -30,7 +29,6 @@ ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
 NO_SUMS = np.zeros(2)  # for programs that write none
 NO_KEY = np.uint64(0)
-NO_TABLE = np.zeros((0, len(op.FIELDS)), np.int64)
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,12 @@ class Program:
     activations: int = 0  # elements
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
 
+    def counters(self) -> NDArray[np.int64]:
+        """One for all, and one for each strand, each on a cache line of its own."""
+        counters = aligned(LINE * self.strands.size, np.int64)
+        counters.fill(0)
+        return counters
+
     @classmethod
     def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
         rows: list[list[int]] = []
@@ -56,6 +60,9 @@ class Program:
             phase_ends.append(len(strand_ends) - 1)
         table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
         return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads)
+
+
+NO_PROGRAM = Program.of([], 0, 1)
 
 
 class _Scratch(threading.local):
@@ -108,13 +115,6 @@ def scratch(elements: int, dtype: np.dtype[Any]) -> Array:
     return have[:elements]
 
 
-def _counters(strands: int) -> NDArray[np.int64]:
-    """One for all, and one for each strand, each on a cache line of its own."""
-    counters = aligned(LINE * (1 + strands), np.int64)
-    counters.fill(0)
-    return counters
-
-
 def run(
     program: Program,
     *,
@@ -147,37 +147,23 @@ def run(
     """
     dtype = parameters.dtype
     address, no_rates = _compiled(dtype)
-    sums, rates = NO_SUMS if sums is None else sums, no_rates if rates is None else rates
-    targets, weights = parameters if targets is None else targets, parameters if weights is None else weights
-    labels, order = NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order
-    parts = (program,) if tail is None else (program, tail)
-    if all(part.threads == 1 for part in parts) or threads.layer() is None:
-        table = NO_TABLE if tail is None else tail.table
-        workspace = _scratch.workspace(dtype, 1, max(part.workspace for part in parts))
-        steps.run_serial(
-            table, rounds, address, program.table, repeats, batch, last, input_row, target_row, rate_step, inputs,
-            parameters, activations, gradient, targets, weights, labels, order, sums, rates,
-            NO_KEY if key == 0 else np.uint64(key), workspace,
-        )  # fmt: skip
-    elif len(parts) == 1 and rounds == 1:
-        team = program.threads
-        workspace = _scratch.workspace(dtype, team, program.workspace)
-        with threads.entered(team):
-            steps.run_parallel(
-                team, program.strands, program.phases, _counters(program.strands.size - 1), address, program.table,
-                repeats, batch, input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets,
-                weights, labels, order, sums, rates, NO_KEY if key == 0 else np.uint64(key), workspace,
-            )  # fmt: skip
+    tail = NO_PROGRAM if tail is None else tail
+    team = max(program.threads, tail.threads)
+    team = team if team > 1 and threads.layer() is not None else 1
+    arguments = (
+        rounds, address, program.table, tail.table, repeats, batch, last, input_row, target_row, rate_step, inputs,
+        parameters, activations, gradient, parameters if targets is None else targets,
+        parameters if weights is None else weights, NO_INTEGERS if labels is None else labels,
+        NO_INTEGERS if order is None else order, NO_SUMS if sums is None else sums,
+        no_rates if rates is None else rates, NO_KEY if key == 0 else np.uint64(key),
+        _scratch.workspace(dtype, team, max(program.workspace, tail.workspace)),
+    )  # fmt: skip
+    if team == 1:
+        steps.run_serial(*arguments)
     else:
-        step = first = 0
-        for number in range(rounds * len(parts)):
-            part, many, rows = ((program, repeats, batch), (tail, 1, last))[number % len(parts)]
-            run(part or program, inputs=inputs[first * input_row :], parameters=parameters, activations=activations,
-                gradient=gradient, targets=targets[first * target_row :], weights=weights[first:],
-                labels=labels[first:], order=order[first:], sums=sums[2 * step :], rates=rates[step * rate_step :],
-                key=(key + step * STEP_STEP) % 2**64, repeats=many, batch=rows, input_row=input_row,
-                target_row=target_row, rate_step=rate_step)  # fmt: skip
-            step, first = step + many, first + many * rows
+        with threads.entered(team):
+            steps.run_parallel(team, program.strands, program.phases, program.counters(), tail.strands, tail.phases,
+                               tail.counters(), *arguments)  # fmt: skip
 
 
 def rates_of(dtype: np.dtype[Any], **numbers: float) -> Array:

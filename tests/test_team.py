@@ -84,6 +84,6 @@ def test_no_steps() -> None:
 
 
 def test_strands_that_nobody_claims_are_seen(tmp_path: Path) -> None:
-    claim = "look(counters, 1 + strand) == step and begin(counters, 1 + strand, step)"
-    done = python(CODE, env=planted(tmp_path, "kernels/steps.py", claim, "step >= 0"), timeout=90)
+    claim = "look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn)"
+    done = python(CODE, env=planted(tmp_path, "kernels/steps.py", claim, "turn >= 0"), timeout=90)
     assert done.stdout.strip() != "[20000.0]"

@@ -125,7 +125,7 @@ def perform_all(begin, end, step, first, address, table, input_row, target_row, 
         ))  # fmt: skip
 
 
-def _serially(tail, rounds, address, table, steps, batch, last, input_row, target_row, rate_step, inputs, parameters,
+def _serially(rounds, address, table, tail, steps, batch, last, input_row, target_row, rate_step, inputs, parameters,
               activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
     """Carry the table out `steps` times, each for `batch` rows, then `tail`, if it is one, for the `last` ones; all of
     that in so many rounds, whose rows follow one another."""
@@ -143,30 +143,48 @@ def _serially(tail, rounds, address, table, steps, batch, last, input_row, targe
             step, first = step + 1, first + last
 
 
-def _by_a_team(team, strands, phases, counters, address, table, steps, batch, input_row, target_row, rate_step, inputs,
-               parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
-               workspace):  # fmt: skip
-    """Carry the table out `steps` times by a team of so many threads; each works in its own row of the workspace."""
+@kernel
+def take_part(member, team, strands, phases, counters, begun, steps, step, first, batch, address, table, input_row,
+              target_row, rate_step, inputs, parameters, activations, gradient, targets, weights, labels, order, sums,
+              rates, key, workspace):  # fmt: skip
+    """One member's part in `steps` steps from `step` on, whose rows begin at `first`; `begun` of the counters' steps
+    were before."""
     total, last = strands.size - 1, phases.size - 2
+    turn, phase = begun, 0
+    while turn < begun + steps:
+        start, end = phases[phase], phases[phase + 1]
+        for others in (False, True):  # its own strands first: what they work on is in its cache
+            for strand in range(start, end):
+                own = (strand - start) % team == member
+                if own != others and look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn):
+                    since = turn - begun
+                    perform_all(strands[strand], strands[strand + 1], step + since, first + since * batch, address,
+                                table, input_row, target_row, rate_step, inputs, parameters, activations, gradient,
+                                targets, weights, labels, order, sums, rates, key,
+                                advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
+                    count_one(counters, DONE)
+        phase += 1
+        if phase > last:
+            turn, phase = turn + 1, 0
+        done = wait_for(counters, turn * total + phases[phase])
+        if done >= (turn + 1) * total:  # it came late: the others are further on
+            turn, phase = done // total, 0
+
+
+def _by_a_team(team, strands, phases, counters, tail_strands, tail_phases, tail_counters, rounds, address, table, tail,
+               steps, batch, last, input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets,
+               weights, labels, order, sums, rates, key, workspace):  # fmt: skip
+    """The same by a team of so many threads; each works in its own row of the workspace."""
+    tails = min(tail.shape[0], 1)
     for member in prange(team):
-        step, phase = 0, 0
-        while step < steps:
-            first, end = phases[phase], phases[phase + 1]
-            for others in (False, True):  # its own strands first: what they work on is in its cache
-                for strand in range(first, end):
-                    own = (strand - first) % team == member
-                    if own != others and look(counters, 1 + strand) == step and begin(counters, 1 + strand, step):
-                        perform_all(strands[strand], strands[strand + 1], step, step * batch, address, table, input_row,
-                                    target_row, rate_step, inputs, parameters, activations, gradient, targets, weights,
-                                    labels, order, sums, rates, key,
-                                    advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
-                        count_one(counters, DONE)
-            phase += 1
-            if phase > last:
-                step, phase = step + 1, 0
-            done = wait_for(counters, step * total + phases[phase])
-            if done >= (step + 1) * total:  # it came late: the others are further on
-                step, phase = done // total, 0
+        for turn in range(rounds):
+            step, first = turn * (steps + tails), turn * (steps * batch + last)
+            take_part(member, team, strands, phases, counters, turn * steps, steps, step, first, batch, address, table,
+                      input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets, weights,
+                      labels, order, sums, rates, key, workspace)  # fmt: skip
+            take_part(member, team, tail_strands, tail_phases, tail_counters, turn, tails, step + steps,
+                      first + steps * batch, last, address, tail, input_row, target_row, rate_step, inputs, parameters,
+                      activations, gradient, targets, weights, labels, order, sums, rates, key, workspace)  # fmt: skip
 
 
 run_serial = serial_entry(_serially)
