@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -36,25 +37,52 @@ class Costs:
         Standard deviation of a rank's step relative to its mean.
     """
 
-    fixed: float = 13e-6
-    per_row: float = 7.5e-11
-    per_parameter: float = 2.5e-9
-    spread: float = 0.05
+    fixed: float = 42e-6
+    per_row: float = 5.6e-11
+    per_parameter: float = 9.2e-10
+    spread: float = 0.07
 
     def compute(self, parameters: int, rows: float) -> float:
         return self.fixed + parameters * (self.per_parameter + rows * self.per_row)
 
 
-def fitted(records: list[dict[str, float]]) -> Costs:
-    """Costs from the part "ranks" of the peers: relative least squares over the lines of one rank."""
-    alone = [record for record in records if record["ranks"] == 1]
-    seconds = np.array([each["step"] for each in alone])
-    size, rows = (np.array([each[name] for each in alone], float) for name in ("parameters", "rows"))
-    columns = np.stack([np.ones_like(size), size * rows, size], axis=1) / seconds[:, None]
-    found, *_ = np.linalg.lstsq(columns, np.ones_like(seconds), rcond=None)
-    fixed, per_row, per_parameter = np.maximum(found, (1e-6, 1e-12, 1e-11))
-    spread = float(np.median([each["spread"] / each["gradient"] for each in alone]))
-    return Costs(float(fixed), float(per_row), float(per_parameter), spread)
+def least_squares(seconds: list[float], *columns: list[float]) -> list[float]:
+    """Coefficients of the columns, none below 0, whose sums miss the seconds by the least shares."""
+    shares = np.stack(columns, axis=1) / np.array(seconds)[:, None]
+    found, *_ = np.linalg.lstsq(shares, np.ones(len(seconds)), rcond=None)
+    return [float(number) for number in np.maximum(found, 1e-12)]
+
+
+def fitted(records: list[dict[str, Any]]) -> Costs:
+    """Costs from the part "ranks" of the peers, lines of one rank and of two: steps without their exchanges."""
+    sizes, rows = ([float(each[name]) for each in records] for name in ("parameters", "rows"))
+    fixed, per_row, per_parameter = least_squares(
+        [each["step"] - each["exchange"] for each in records],
+        [1.0] * len(records), [size * row for size, row in zip(sizes, rows, strict=True)], sizes,
+    )  # fmt: skip
+    spread = float(np.median([each["spread"] / each["gradient"] for each in records]))
+    return Costs(fixed, per_row, per_parameter, spread)
+
+
+def link_of(records: list[dict[str, Any]]) -> tuple[float, float]:
+    """Bandwidth and latency between two ranks of this machine, by their exchanges."""
+    pairs = [record for record in records if record["ranks"] == 2]
+    double_latency, per_byte = least_squares(
+        [each["exchange"] for each in pairs], [1.0] * len(pairs), [float(each["bytes"]) for each in pairs]
+    )
+    return 1 / per_byte, double_latency / 2
+
+
+def compare(costs: Costs, records: list[dict[str, Any]]) -> None:
+    """What the model says of the lines it was fitted to."""
+    link = link_of(records)
+    print(f"two ranks here: {1e-9 * link[0]:.2g} GB/s, {1e6 * link[1]:.2g} us a message\n")
+    print(f"{'network':<16}{'rows a rank':>12}{'ranks':>7}{'step us':>9}{'model us':>10}{'waiting':>9}{'ring':>7}")
+    for each in records:
+        parts = step(costs, each["parameters"], each["rows"], each["ranks"], link)
+        model = costs.compute(each["parameters"], each["rows"]) + each["exchange"] if each["ranks"] == 1 else parts[-1]
+        print(f"{each['network']:<16}{each['rows']:12}{each['ranks']:7}{1e6 * each['step']:9.0f}{1e6 * model:10.0f}"
+              f"{1e6 * parts[1]:9.0f}{1e6 * parts[2]:7.0f}")  # fmt: skip
 
 
 def ring(ranks: int, size: int, link: tuple[float, float]) -> float:
@@ -107,7 +135,9 @@ def main() -> None:
     costs = Costs()
     if options.measured:
         with open(options.measured, encoding="utf-8") as file:
-            costs = fitted(json.load(file)["ranks"])
+            records = json.load(file)["ranks"]
+        costs = fitted(records)
+        compare(costs, records)
     if options.spread is not None:
         costs = Costs(costs.fixed, costs.per_row, costs.per_parameter, options.spread)
     print(costs)
