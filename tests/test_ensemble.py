@@ -188,6 +188,8 @@ import signal, threading, time
 import numpy as np
 import fastbp
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a script ignores it
+
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(20_000, 200)), rng.integers(0, 10, 20_000)
 networks = [fastbp.MLP((200, 300, 10), seed=seed) for seed in range(6)]
