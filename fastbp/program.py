@@ -29,6 +29,7 @@ ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
 NO_SUMS = np.zeros(2)  # for programs that write none
 NO_KEY = np.uint64(0)
+ONCE = np.array([1, 1, 0, 0, 0, 0, 0])  # the course of one step
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,22 @@ def run(
     """
     dtype = parameters.dtype
     address, no_rates = _compiled(dtype)
-    tail = NO_PROGRAM if tail is None else tail
-    team = max(program.threads, tail.threads)
-    team = team if team > 1 and threads.layer() is not None else 1
+    team, size, course = program.threads, program.workspace, ONCE
+    if repeats != 1 or rounds != 1 or tail is not None:
+        course = np.array([rounds, repeats, batch, last, input_row, target_row, rate_step])
+    if tail is None:
+        tail = NO_PROGRAM
+    else:
+        team, size = max(team, tail.threads), max(size, tail.workspace)
+    if team > 1 and threads.layer() is None:
+        team = 1
     arguments = (
-        rounds, address, program.table, tail.table, repeats, batch, last, input_row, target_row, rate_step, inputs,
-        parameters, activations, gradient, parameters if targets is None else targets,
-        parameters if weights is None else weights, NO_INTEGERS if labels is None else labels,
-        NO_INTEGERS if order is None else order, NO_SUMS if sums is None else sums,
-        no_rates if rates is None else rates, NO_KEY if key == 0 else np.uint64(key),
-        _scratch.workspace(dtype, team, max(program.workspace, tail.workspace)),
+        course, address, program.table, tail.table, inputs, parameters, activations, gradient,
+        parameters if targets is None else targets, parameters if weights is None else weights,
+        NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order,
+        NO_SUMS if sums is None else sums, no_rates if rates is None else rates,
+        NO_KEY if key == 0 else np.uint64(key),
+        _scratch.workspace(dtype, team, size),
     )  # fmt: skip
     if team == 1:
         steps.run_serial(*arguments)

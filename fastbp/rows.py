@@ -20,6 +20,7 @@ Array = NDArray[Any]
 STAGED_BYTES = 2 * 1024**2
 WINDOW_BYTES = 8 * 1024**2
 FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
+NOTHING = np.empty((0, 0))
 PART = 1 << 18  # numbers, a quarter of a megabyte of mask
 GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
 
@@ -104,6 +105,9 @@ class Rows:
         Whether compiled code can read the source itself, row by row.
     """
 
+    _stage: Array | None = None
+    _window: tuple[int, Array] = 0, NOTHING  # of a source that is sliced: what was read last
+
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
                  scale: Array | None, index: NDArray[np.int64] | None = None):  # fmt: skip
         self.name, self.dtype, self.features = name, dtype, features
@@ -116,8 +120,6 @@ class Rows:
         self._in_place = self.as_it_is and index is None
         self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
-        self._stage: Array | None = None
-        self._window: tuple[int, Array] = 0, np.empty((0, features))  # of a source that is sliced: what was read last
 
     @kept
     def _scaling(self) -> tuple[Array, Array]:
@@ -177,7 +179,7 @@ class Rows:
     def _read(self, begin: int, end: int) -> Array:
         """`between` of a source that is sliced; megabytes at a time where it has chunks, which are often larger."""
         first, have = self._window
-        if not first <= begin <= end <= first + len(have):
+        if not (len(have) and first <= begin <= end <= first + len(have)):
             row_bytes = self.features * self.source.dtype.itemsize
             many = max(end - begin, WINDOW_BYTES // row_bytes if hasattr(self.source, "chunks") else 0)
             first, self._window = begin, (0, have[:0])  # before the next is read: not both in memory

@@ -224,8 +224,9 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
 
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
     """The rows of X; a sparse matrix as CSR, which gives any rows of it; what is only `sliced`, as it is."""
-    sparse = not isinstance(value, np.ndarray) and hasattr(value, "tocsr")
-    array: Any = value if sparse or sliced(value) else real_array(name, value)
+    dense = isinstance(value, np.ndarray)
+    sparse = not dense and hasattr(value, "tocsr")
+    array: Any = real_array(name, value) if dense or not (sparse or sliced(value)) else value
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: got dtype {array.dtype}, expected real numbers")
     shape = array.shape

@@ -44,6 +44,10 @@ FIELDS = (
 # The buffers that operands lie in. INPUTS and TARGETS move on with every step.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS = range(5)
 
+# The course of a call: so many rounds of steps, each for the rows of a batch, and of a last step for fewer rows; what
+# inputs and targets move on by with a row, and the numbers of a step, below, with a step.
+ROUNDS, STEPS, BATCH, LAST, INPUT_ROW, TARGET_ROW, RATE_STEP = range(7)
+
 # The numbers of a step, in the compute dtype: one row a step, or one for all steps.
 RATES = (
     "learning_rate", "l2", "scale", "share", "old_first", "new_first", "first_share", "gradient_share",

@@ -111,42 +111,38 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
 
 
 @kernel
-def perform_all(begin, end, step, first, address, table, input_row, target_row, rate_step, inputs, parameters,
-                activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
+def perform_all(begin, end, step, first, course, address, table, inputs, parameters, activations, gradient, targets,
+                weights, labels, order, sums, rates, key, workspace):  # fmt: skip
     """Rows [begin, end) of the table, one after the other, for a minibatch that begins at row `first`."""
     for index in range(begin, end):
         call_at(address, (
-            advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), first * input_row),
+            advance(pointer(table), index * table.shape[1]), advance(pointer(inputs), first * course[op.INPUT_ROW]),
             pointer(parameters), pointer(activations), pointer(gradient),
-            advance(pointer(targets), first * target_row), advance(pointer(weights), first),
-            advance(pointer(labels), first), advance(pointer(order), first),
-            advance(pointer(sums), 2 * step), advance(pointer(rates), step * rate_step),
-            key_of_step(key, step), workspace,
+            advance(pointer(targets), first * course[op.TARGET_ROW]), advance(pointer(weights), first),
+            advance(pointer(labels), first), advance(pointer(order), first), advance(pointer(sums), 2 * step),
+            advance(pointer(rates), step * course[op.RATE_STEP]), key_of_step(key, step), workspace,
         ))  # fmt: skip
 
 
-def _serially(rounds, address, table, tail, steps, batch, last, input_row, target_row, rate_step, inputs, parameters,
-              activations, gradient, targets, weights, labels, order, sums, rates, key, workspace):  # fmt: skip
-    """Carry the table out `steps` times, each for `batch` rows, then `tail`, if it is one, for the `last` ones; all of
-    that in so many rounds, whose rows follow one another."""
+def _serially(course, address, table, tail, inputs, parameters, activations, gradient, targets, weights, labels, order,
+              sums, rates, key, workspace):  # fmt: skip
+    """Carry the table out for each step of the course, and `tail`, if it is one, for the last step of each round."""
     step, first = 0, 0
-    for _ in range(rounds):
-        for _ in range(steps):
-            perform_all(0, table.shape[0], step, first, address, table, input_row, target_row, rate_step, inputs,
-                        parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
-                        pointer(workspace))  # fmt: skip
-            step, first = step + 1, first + batch
+    for _ in range(course[op.ROUNDS]):
+        for _ in range(course[op.STEPS]):
+            perform_all(0, table.shape[0], step, first, course, address, table, inputs, parameters, activations,
+                        gradient, targets, weights, labels, order, sums, rates, key, pointer(workspace))  # fmt: skip
+            step, first = step + 1, first + course[op.BATCH]
         if tail.shape[0] > 0:
-            perform_all(0, tail.shape[0], step, first, address, tail, input_row, target_row, rate_step, inputs,
-                        parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
-                        pointer(workspace))  # fmt: skip
-            step, first = step + 1, first + last
+            perform_all(0, tail.shape[0], step, first, course, address, tail, inputs, parameters, activations,
+                        gradient, targets, weights, labels, order, sums, rates, key, pointer(workspace))  # fmt: skip
+            step, first = step + 1, first + course[op.LAST]
 
 
 @kernel
-def take_part(member, team, strands, phases, counters, begun, steps, step, first, batch, address, table, input_row,
-              target_row, rate_step, inputs, parameters, activations, gradient, targets, weights, labels, order, sums,
-              rates, key, workspace):  # fmt: skip
+def take_part(member, team, strands, phases, counters, begun, steps, step, first, batch, course, address, table, inputs,
+              parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+              workspace):  # fmt: skip
     """One member's part in `steps` steps from `step` on, whose rows begin at `first`; `begun` of the counters' steps
     were before."""
     total, last = strands.size - 1, phases.size - 2
@@ -158,9 +154,9 @@ def take_part(member, team, strands, phases, counters, begun, steps, step, first
                 own = (strand - start) % team == member
                 if own != others and look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn):
                     since = turn - begun
-                    perform_all(strands[strand], strands[strand + 1], step + since, first + since * batch, address,
-                                table, input_row, target_row, rate_step, inputs, parameters, activations, gradient,
-                                targets, weights, labels, order, sums, rates, key,
+                    perform_all(strands[strand], strands[strand + 1], step + since, first + since * batch, course,
+                                address, table, inputs, parameters, activations, gradient, targets, weights, labels,
+                                order, sums, rates, key,
                                 advance(pointer(workspace), member * workspace.shape[1]))  # fmt: skip
                     count_one(counters, DONE)
         phase += 1
@@ -171,20 +167,20 @@ def take_part(member, team, strands, phases, counters, begun, steps, step, first
             turn, phase = done // total, 0
 
 
-def _by_a_team(team, strands, phases, counters, tail_strands, tail_phases, tail_counters, rounds, address, table, tail,
-               steps, batch, last, input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets,
-               weights, labels, order, sums, rates, key, workspace):  # fmt: skip
+def _by_a_team(team, strands, phases, counters, tail_strands, tail_phases, tail_counters, course, address, table, tail,
+               inputs, parameters, activations, gradient, targets, weights, labels, order, sums, rates, key,
+               workspace):  # fmt: skip
     """The same by a team of so many threads; each works in its own row of the workspace."""
-    tails = min(tail.shape[0], 1)
+    steps, batch, tails, last = course[op.STEPS], course[op.BATCH], min(tail.shape[0], 1), course[op.LAST]
     for member in prange(team):
-        for turn in range(rounds):
+        for turn in range(course[op.ROUNDS]):
             step, first = turn * (steps + tails), turn * (steps * batch + last)
-            take_part(member, team, strands, phases, counters, turn * steps, steps, step, first, batch, address, table,
-                      input_row, target_row, rate_step, inputs, parameters, activations, gradient, targets, weights,
-                      labels, order, sums, rates, key, workspace)  # fmt: skip
+            take_part(member, team, strands, phases, counters, turn * steps, steps, step, first, batch, course, address,
+                      table, inputs, parameters, activations, gradient, targets, weights, labels, order, sums, rates,
+                      key, workspace)  # fmt: skip
             take_part(member, team, tail_strands, tail_phases, tail_counters, turn, tails, step + steps,
-                      first + steps * batch, last, address, tail, input_row, target_row, rate_step, inputs, parameters,
-                      activations, gradient, targets, weights, labels, order, sums, rates, key, workspace)  # fmt: skip
+                      first + steps * batch, last, course, address, tail, inputs, parameters, activations, gradient,
+                      targets, weights, labels, order, sums, rates, key, workspace)  # fmt: skip
 
 
 run_serial = serial_entry(_serially)
