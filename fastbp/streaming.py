@@ -183,7 +183,7 @@ class Stream:
     def stages(self, order: Order | None) -> Iterator[Stage]:
         """An epoch, whole minibatches at a time."""
         self.close()
-        stop, buffers = threading.Event(), Buffers(self._net, self._source, self.block)
+        stop, buffers = Stop(), Buffers(self._net, self._source, self.block)
         self._reader = Reader(self._blocks(order, buffers, stop), stop)
         self._reader.start()
         staged = self.block * buffers.inputs.itemsize // (4 * self._net.dtype.itemsize)  # a quarter of a block's bytes
@@ -206,7 +206,7 @@ class Stream:
                             chosen if fetched else None)  # fmt: skip
             done += rows
 
-    def _blocks(self, order: Order | None, buffers: Buffers, stop: threading.Event) -> Generator[Block, None, None]:
+    def _blocks(self, order: Order | None, buffers: Buffers, stop: Stop) -> Generator[Block, None, None]:
         """Fill one block after another, in the two places in turn; in the reader's thread."""
         number = filled = 0
         starts: list[tuple[int, int]] = []
@@ -218,7 +218,7 @@ class Stream:
         for piece in self._source.pieces(None if order is None else order.pieces, self._piece):
             begin = 0
             while begin < piece.rows:
-                if stop.is_set():
+                if stop.asked:
                     return
                 at = number % 2 * self.block + filled
                 many = min(piece.rows - begin, self.block - filled, self._piece)
@@ -266,19 +266,30 @@ class _Blocks(Rows):
         return first + row - at
 
 
+class Stop:
+    """Whether items are no longer wanted."""
+
+    asked = False
+
+
 class Reader(Generic[Item]):
     """Runs an iterator in a thread: while one item is used, the next is made, and no third.
+
+    The two threads share queues and a flag, nothing with a lock that is Python's own: Ctrl-C within `threading`'s
+    semaphore or event leaves it locked for ever.
 
     Parameters
     ----------
     items : generator
-    stop : threading.Event
-        Set when the items are no longer wanted; the generator looks at it.
+    stop : Stop
+        Asked when the items are no longer wanted; the generator looks at it.
     """
 
-    def __init__(self, items: Generator[Item, None, None], stop: threading.Event):
+    def __init__(self, items: Generator[Item, None, None], stop: Stop):
         self._items, self._stop = items, stop
-        self._places = threading.Semaphore(2)
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(2):
+            self._places.put(None)
         self._made: queue.SimpleQueue[tuple[Item | None, BaseException | None]] = queue.SimpleQueue()
         # NumPy's settings and the limit of threads hold in the reader too. A daemon: it may wait in someone's code.
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._run,), daemon=True,
@@ -289,7 +300,10 @@ class Reader(Generic[Item]):
 
     def _run(self) -> None:
         try:
-            while self._places.acquire() and not self._stop.is_set():
+            while True:
+                self._places.get()
+                if self._stop.asked:
+                    return
                 item = next(self._items, None)
                 self._made.put((item, None))
                 if item is None:
@@ -310,11 +324,11 @@ class Reader(Generic[Item]):
             if item is None:
                 return
             yield item
-            self._places.release()
+            self._places.put(None)
 
     def close(self) -> None:
         """End the thread: at once, or as soon as the read that it is in returns."""
-        self._stop.set()
-        self._places.release()
+        self._stop.asked = True
+        self._places.put(None)
         if self._thread.ident is not None:
             self._thread.join(JOIN_SECONDS)

@@ -423,7 +423,7 @@ def test_one_block_is_read_ahead_and_no_second() -> None:
             made.append(i)
             yield i
 
-    stop = threading.Event()
+    stop = streaming.Stop()
     reader = streaming.Reader(items(), stop)
     reader.start()
     for i in reader:

@@ -220,7 +220,8 @@ FAULTS = {
         "writer.py", "PENALTY if step.penalised and not step.clipped", "PENALTY if step.penalised", "optimizers' steps"
     ),
     "every step has the first one's rates": fault(
-        "kernels/steps.py", "advance(pointer(rates), step * course[op.RATE_STEP])", "pointer(rates)", "optimizers' steps"
+        "kernels/steps.py", "advance(pointer(rates), step * course[op.RATE_STEP])", "pointer(rates)",
+        "optimizers' steps",
     ),
     "a state loses its last lane": fault(
         "kernels/optimizers.py", "store(second, advance(v, i), left)", "store(second, advance(v, i), left - 1)",
