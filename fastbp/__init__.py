@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
 from .backward import Gradient, SampleGradients
 from .checkpoint import CheckpointError
+from .compiling import warmup
 from .cross_validation import CrossValidation, cross_validate
 from .ensemble import Ensemble, fit_many
 from .functional import (
@@ -30,7 +31,7 @@ from .gradients import gradcheck
 from .network import MLP, load
 from .rows import StreamError
 from .search import Search, search
-from .training import DivergenceError, History, warmup
+from .training import DivergenceError, History
 from .version import __version__
 
 if TYPE_CHECKING:

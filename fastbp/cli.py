@@ -29,7 +29,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import datasets, diagnosis, readers, threads, training
+from . import compiling, datasets, diagnosis, readers, threads
 from . import verify as verification
 from .jobs import ALONE, Alone, Together
 from .kernels import tile
@@ -319,7 +319,7 @@ def learn(args: argparse.Namespace) -> None:
 
 def warmup(args: argparse.Namespace) -> None:
     """``fastbp warmup``"""
-    seconds = training.warmup(args.dtype)
+    seconds = compiling.warmup(args.dtype)
     _print_rows("Seconds to compile, or to load from the cache", [
         *((part, f"{took:.2f}") for part, took in seconds.items()),
         ("all", f"{sum(seconds.values()):.2f}"),

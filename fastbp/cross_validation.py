@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
-from .ensemble import OF_FIT, check, fit_job, raised
+from .ensemble import OF_FIT, check, distinct, fit_job, raised
 from .network import MLP
 from .training import History
 from .workers import run_all
@@ -94,10 +94,11 @@ def cross_validate(network: Mapping[str, Any] | Callable[[int], MLP], X: ArrayLi
     unknown(fit, OF_FIT, "MLP.fit")
     if not (callable(network) or isinstance(network, Mapping)):
         raise TypeError(f"network: got {type(network).__name__}, expected a mapping of arguments of MLP, or a function")
-    make = network if callable(network) else maker(network, seed)
+    make = _checked(network) if callable(network) else maker(network, seed)
     first = make(0)
     parts = split(first, X, y, folds, seed)
     networks = [first, *map(make, range(1, len(parts)))]
+    distinct(networks)  # one that learns from all folds has seen every row that it is scored on
     jobs, costs = [], []
     for i, (net, (train, test)) in enumerate(zip(networks, parts, strict=True)):
         jobs.append(fold_job(net, X, y, train, test, fit))
@@ -109,6 +110,16 @@ def cross_validate(network: Mapping[str, Any] | Callable[[int], MLP], X: ArrayLi
     outcomes = raised(run_all(jobs, costs, progress, "network"), "fold {}".format)
     histories, scores = zip(*outcomes, strict=True)
     return CrossValidation(np.array(scores), networks, list(histories), parts)
+
+
+def _checked(function: Callable[[int], MLP]) -> Callable[[int], MLP]:
+    def make(fold: int) -> MLP:
+        net = function(fold)
+        if not isinstance(net, MLP):
+            raise TypeError(f"network: got {type(net).__name__} from the function for fold {fold}, expected an MLP")
+        return net
+
+    return make
 
 
 def maker(arguments: Mapping[str, Any], seed: int) -> Callable[[int], MLP]:

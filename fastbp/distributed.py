@@ -12,21 +12,19 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import fitting, validation
 from .learning_rates import LearningRate
+from .network import MLP
 from .optimizers import Optimizer
 from .parallel_training import ParallelTraining, Savings
 from .ranks import Ranks
 from .shards import KEYS, single_process_order
 from .training import History
-
-if TYPE_CHECKING:
-    from .network import MLP
 
 __all__ = ["fit", "score", "single_process_order"]
 
@@ -105,6 +103,8 @@ def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epoc
         with ranks.ending_together(), ranks.sharing_processors():
             return ranks.agree(prepare).train(progress)
 
+    with ranks.ending_together():
+        ranks.agree(lambda: _check_network(net))
     return net._fits.call(train)
 
 
@@ -112,7 +112,13 @@ def score(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None) ->
     """`MLP.score` over the rows of all ranks, at least one each; the same on each rank."""
     ranks = Ranks(comm)
     with ranks.ending_together(), ranks.sharing_processors():
+        ranks.agree(lambda: _check_network(net))
         return ranks.agree(lambda: _HeldOut(net, (X_local, y_local), ranks, "X", "y")).score()
+
+
+def _check_network(net: Any) -> None:
+    if not isinstance(net, MLP):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
 
 
 class _Run:

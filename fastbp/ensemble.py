@@ -84,7 +84,8 @@ def fit_many(networks: Sequence[MLP], X: ArrayLike, y: ArrayLike, epochs: int | 
     >>> fastbp.Ensemble(networks).score(X, y) > 0.95
     True
     """
-    nets = _distinct(networks)
+    nets = _networks(networks)
+    distinct(nets)
     single = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "l2": l2, "optimizer": optimizer,
         "shuffle": shuffle, "dropout": dropout, "max_grad_norm": max_grad_norm, "early_stopping": early_stopping,
@@ -139,18 +140,22 @@ def raised(outcomes: list[Any], name: Callable[[int], str]) -> list[Any]:
     return outcomes
 
 
-def _distinct(networks: Any) -> list[MLP]:
+def _networks(networks: Any) -> list[MLP]:
     nets = validation.as_list(networks)
     if nets is None or not all(isinstance(net, MLP) for net in nets):
         raise TypeError(f"networks: got {type(networks).__name__}, expected a sequence of MLP")
     if not nets:
         raise ValueError("networks: got none, expected at least one")
+    return nets
+
+
+def distinct(nets: Sequence[MLP]) -> None:
+    """Refuse networks that cannot be trained side by side, for they are one, or draw from one generator."""
     seen: dict[int, int] = {}
     for i, net in enumerate(nets):
         for part, what in ((net, "the same network"), (net.rng, "one Generator, whose draws would mingle,")):
             if (first := seen.setdefault(id(part), i)) != i:
                 raise ValueError(f"networks: got {what} at [{first}] and [{i}], expected one each")
-    return nets
 
 
 def _is_sequence(value: Any) -> bool:
@@ -199,11 +204,7 @@ class Ensemble:
     """
 
     def __init__(self, networks: Sequence[MLP]):
-        nets = validation.as_list(networks)
-        if nets is None or not all(isinstance(net, MLP) for net in nets):
-            raise TypeError(f"networks: got {type(networks).__name__}, expected a sequence of MLP")
-        if not nets:
-            raise ValueError("networks: got none, expected at least one")
+        nets = _networks(networks)
         first = nets[0]
         for i, net in enumerate(nets):
             for what, mine, wanted in (

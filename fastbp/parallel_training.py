@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from . import passes, program, resume
 from .fitting import EarlyStopping
 from .kernels import operations as op
-from .kernels.dropout import STEP_STEP, STREAM, UNITS
+from .kernels.dropout import STEP_STEP, STREAM
 from .network import MLP
 from .program import aligned
+from .progress import progress_bar
 from .ranks import Exchange, Ranks
 from .rows import Rows, all_finite
 from .schedule import threads_for, tuning
 from .shards import cuts, walk
-from .training import DivergenceError, History, Memory, Plan, progress_bar
-from .writer import Activations, StepForm
+from .training import History, Memory, Plan
+from .writer import Activations
 
 Array = NDArray[Any]
 LOSS, WEIGHT, STOP, FAILED = range(4)  # behind the gradient in a message
@@ -63,10 +64,7 @@ class ParallelTraining:
 
     def _allocate(self, most: int) -> None:
         net, plan, dtype = self.net, self.plan, self.net.dtype
-        self._form = StepForm(
-            "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
-            int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
-        )  # fmt: skip
+        self._form = plan.form(self.targets, self.weights is not None)
         size = Activations(net._network, most, dtype, self._form.threshold > 0).of_training
         self._activations = aligned(max(size, Activations(net._network, 1, dtype).of_training), dtype)
         self.gradient = self.memory.buffer(plan.optimizer, net.parameters)  # and behind it what the optimizer remembers
@@ -140,11 +138,7 @@ class ParallelTraining:
             return
         if position.epoch == 0:  # rows read in place are not checked before
             self.ranks.agree(self.rows.check)
-        raise self.ranks.alike(DivergenceError(
-            f"training diverged in epoch {position.epoch + 1} of {self.plan.epochs}: {wrong} became infinite or NaN; "
-            "the parameters from before that epoch are kept. Try a smaller learning_rate (now "
-            f"{self.plan.learning_rate.learning_rate:g}), or inputs scaled to order one (input_shift, input_scale)"
-        ))  # fmt: skip
+        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch))
 
     def _epoch(self, bar: Any, savings: Savings) -> bool:
         """What is left of an epoch; whether the time is over."""
@@ -225,17 +219,10 @@ class ParallelTraining:
 
     def _numbers(self, rows: int) -> Array:
         """The numbers of this step. Weighted gradients come as sums, for the weights of other ranks are not known."""
-        plan = self.plan
-        rates = np.zeros((1, len(op.RATES)))
-        rates[0, op.KEEP], rates[0, op.L2], rates[0, op.MAX_NORM] = 1.0, plan.l2, plan.max_grad_norm or 0.0
-        rates[0, op.SCALE] = 1.0 if self.weights is not None else 1.0 / rows
-        for name, number in self.net._constants.items():
-            rates[0, op.RATES.index(name)] = number
-        learning_rate = plan.learning_rate.at(np.array([self.position.steps]), plan.epochs * self.steps)
-        plan.optimizer.fill(rates, np.array([self.memory.steps + 1]), np.asarray(learning_rate, np.float64))
-        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            found: Array = rates[0].astype(self.net.dtype)
-        return found
+        at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
+        rates = self.plan.numbers(self.net._constants, at, update, self.plan.epochs * self.steps, self.net.dtype)
+        rates[:, op.L2], rates[:, op.SCALE] = self.plan.l2, 1.0 if self.weights is not None else 1.0 / rows
+        return rates.reshape(-1)
 
     # ---- failures ----
 

@@ -116,6 +116,9 @@ def search(grid: Mapping[str, Any] | Sequence[Mapping[str, Any]], X: ArrayLike, 
         raise TypeError(f"grid: got {type(grid).__name__}, expected a mapping of names to values, or several")
     for names in (*grids, fixed):
         unknown(names, (*OF_MLP, *OF_FIT), "MLP and MLP.fit")
+    twice = sorted({name for each in grids for name in each} & fixed.keys())
+    if twice:
+        raise TypeError(f"{twice[0]}: got it in the grid and as an argument for all, expected one of them")
     validation.truth("refit", refit)
     candidates = _all(grids) if n is None else _drawn(grids, validation.whole_number("n", n), seed)
     jobs, costs, parts = [], [], None

@@ -10,15 +10,13 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import validation
-
-if TYPE_CHECKING:
-    from .network import MLP
+from .network import MLP
 
 Indices = NDArray[np.int64]
 KEYS = 2**63
@@ -84,6 +82,10 @@ def single_process_order(
     array([0, 1, 4, 2, 3, 5])
     """
     sizes = [validation.whole_number(f"shards[{i}]", size) for i, size in enumerate(shards)]
+    if not sizes:
+        raise ValueError("shards: got none, expected the rows of at least one rank")
+    if not isinstance(net, MLP):
+        raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     batch_size = validation.whole_number("batch_size", batch_size)
     rng = copy.deepcopy(net.rng)
     if dropout:

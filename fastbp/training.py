@@ -1,28 +1,25 @@
-"""Epochs: row order, staging, the compiled pass over many minibatches, history, progress, divergence; `warmup`."""
+"""Epochs: row order, staging, the compiled pass over many minibatches, history, divergence."""
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import math
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from . import passes, program, threads, validation
+from . import passes, program, validation
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import Constant, Cosine, InverseScaling, LearningRate
 from .optimizers import Optimizer
-from .program import Program, aligned, owned
+from .program import aligned, owned
+from .progress import progress_bar, stop_asked
 from .resume import Checkpoints, Position
-from .rows import GATHERED, Rows, Stage, StreamError, all_finite, balanced
+from .rows import Rows, Stage, StreamError, all_finite, balanced
 from .schedule import threads_for, tuning
 from .sources import UNKNOWN
 from .streaming import Stream
@@ -34,25 +31,6 @@ MOST_AT_ONCE = 1 << 19  # rows whose order and labels, 8 bytes each, are gathere
 BY_STEPS = (Constant, InverseScaling, Cosine)  # rates that nothing between two epochs can change
 AHEAD = 1024  # steps whose learning rates and the like are found at a time
 FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
-
-
-_stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("fastbp_stop", default=None)
-
-
-@contextlib.contextmanager
-def stopped_by(event: threading.Event) -> Iterator[None]:
-    """Once the event is set, training within the block ends as by Ctrl-C, which only the main thread hears."""
-    token = _stop.set(event)
-    try:
-        yield
-    finally:
-        _stop.reset(token)
-
-
-def stop_asked() -> bool:
-    """Whether that event is set."""
-    event = _stop.get()
-    return event is not None and event.is_set()
 
 
 class DivergenceError(ArithmeticError):
@@ -125,6 +103,32 @@ class Plan:
     generator: np.random.Generator | None = None
     streams: bool = False
 
+    def form(self, targets: Array, weighted: bool) -> StepForm:
+        """What a step consists of."""
+        return StepForm("labels" if targets.ndim == 1 else "targets", weighted, self.l2 > 0,
+                        int(self.dropout * UNITS), self.optimizer.kernel, self.max_grad_norm is not None)  # fmt: skip
+
+    def numbers(self, constants: dict[str, float], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
+                dtype: np.dtype[Any]) -> Array:  # fmt: skip
+        """The rows of `operations.RATES` for steps of a fit of `total`, and for the optimizer's updates, counted from
+        1, that they are; but for SCALE and L2, which follow from the minibatch."""
+        learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
+        validation.shape("learning_rate", learning_rate, steps.shape)
+        same = {**constants, "keep": 1.0, "max_norm": self.max_grad_norm or 0.0}
+        rates = np.empty((len(steps), len(op.RATES)))
+        rates[...] = [same.get(name, 0.0) for name in op.RATES]
+        self.optimizer.fill(rates, updates, learning_rate)
+        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
+            return rates.astype(dtype)
+
+    def diverged(self, what: str, epoch: int) -> DivergenceError:
+        return DivergenceError(
+            f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
+            f"from before that epoch are kept. Try a smaller learning_rate (now {self.learning_rate.learning_rate:g}), "
+            "inputs scaled to order one (input_shift, input_scale)"
+            + (f", or a smaller l2 (now {self.l2:g})" if self.l2 else "")
+        )
+
 
 class Memory:
     """What an optimizer remembers from step to step: moments, and how many steps it has taken."""
@@ -173,10 +177,7 @@ class Training:
         plan, dtype = self.plan, self.parameters.dtype
         self.targets = self.targets.copy()  # a callback may write into y, whose labels are checked but once
         self.batch: int = min(plan.batch_size, self.rows.count)
-        self._form = StepForm(
-            "labels" if self.targets.ndim == 1 else "targets", self.weights is not None, plan.l2 > 0,
-            int(plan.dropout * UNITS), plan.optimizer.kernel, plan.max_grad_norm is not None,
-        )  # fmt: skip
+        self._form = plan.form(self.targets, self.weights is not None)
         self._fetched_form = replace(self._form, fetched=True)
         places = Activations(self.network, self.batch, dtype, self._form.threshold > 0)
         self._fetches = self.rows.as_it_is  # where there is an order
@@ -194,8 +195,6 @@ class Training:
         self._one_by_one = False
         self._deadline = math.inf
         self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
-        same = {**self.constants, "keep": 1.0, "max_norm": plan.max_grad_norm or 0.0}
-        self._same = np.array([same.get(name, 0.0) for name in op.RATES])  # in every step
         self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
@@ -311,7 +310,7 @@ class Training:
             what = "a parameter" if np.isfinite(total) else "the loss"
             self.parameters[...] = self.before
             self.memory.forget()
-            raise DivergenceError(self._diverged(what, self.position.epoch))
+            raise self.plan.diverged(what, self.position.epoch)
         self.rows.close()  # between epochs its memory is that of validation
 
     def _epoch(self, order: Any, bar: Any) -> None:
@@ -447,115 +446,10 @@ class Training:
 
     def _numbers(self, count: int) -> Array:
         """Those of `count` steps from the next one on."""
-        plan, here = self.plan, np.arange(count)
-        total = plan.epochs * -(-self.rows.count // self.batch)
-        learning_rate = validation.real_array("learning_rate", plan.learning_rate.at(self.position.steps + here, total))
-        validation.shape("learning_rate", learning_rate, (count,))
-        rates = np.empty((count, len(op.RATES)))
-        rates[...] = self._same
-        plan.optimizer.fill(rates, self.memory.steps + 1 + here, learning_rate)
-        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            return rates.astype(self.parameters.dtype)
+        here, total = np.arange(count), self.plan.epochs * -(-self.rows.count // self.batch)
+        return self.plan.numbers(self.constants, self.position.steps + here, self.memory.steps + 1 + here, total,
+                                 self.parameters.dtype)  # fmt: skip
 
     def _step(self, rows: int, fetched: bool) -> program.Program:
         form = self._fetched_form if fetched else self._form
         return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, tuning())
-
-    def _diverged(self, what: str, epoch: int) -> str:
-        plan = self.plan
-        return (
-            f"training diverged in epoch {epoch + 1} of {plan.epochs}: {what} became infinite or NaN; the parameters "
-            f"from before that epoch are kept. Try a smaller learning_rate (now {plan.learning_rate.learning_rate:g}), "
-            "inputs scaled to order one (input_shift, input_scale)"
-            + (f", or a smaller l2 (now {plan.l2:g})" if plan.l2 else "")
-        )
-
-
-class _NoBar:
-    """Takes what a progress bar takes, and shows nothing."""
-
-    def __enter__(self) -> _NoBar:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def update(self, rows: int) -> None: ...
-
-    def set_postfix(self, refresh: bool, **values: str) -> None: ...
-
-    def set_description(self, what: str) -> None: ...
-
-
-def progress_bar(wanted: bool | None, total: int | None, unit: str = "row", done: int = 0) -> Any:
-    if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
-        return _NoBar()
-    from tqdm import tqdm  # 40 ms that only a terminal pays
-
-    return tqdm(total=total, initial=done, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)
-
-
-# ---- compiling ahead ----
-
-
-def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict[str, float]:
-    """Compile, or load from the disk cache, all that `MLP.fit` and `MLP.predict` run on, whatever the network.
-
-    Afterwards no network of this process has to wait for the compiler, and none of any later process either, as long as
-    the cache folder can be written (`fastbp info` says so) and neither processor, versions nor settings change. For
-    images of containers, for services that must answer their first request at once, for measurements.
-
-    Parameters
-    ----------
-    dtype : {"float32", "float64"}, optional
-        What networks compute in; both by default.
-    progress : bool or None
-        A progress bar; None: on a terminal only.
-
-    Returns
-    -------
-    dict of str to float
-        Seconds each part took: for each dtype its kernels, the parallel pass where threads may be used, and the
-        gathering of rows from uint8, float32 and float64. Each is some seconds if compiled, some hundredths if loaded.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `dtype` is none, or another one.
-    KeyboardInterrupt
-        At the end of the part that is being compiled.
-
-    Examples
-    --------
-    >>> import fastbp
-    >>> seconds = fastbp.warmup("float32")
-    >>> list(seconds)[0], min(seconds.values()) >= 0
-    ('float32 kernels', True)
-    """
-    chosen = validation.FLOATS if dtype is None else (validation.float_dtype(dtype),)
-    parts = [part for each in chosen for part in _parts(each)]
-    seconds: dict[str, float] = {}
-    with progress_bar(progress, len(parts), "part") as bar:
-        for name, prepare in parts:
-            bar.set_description(name)
-            start = time.perf_counter()
-            with program.interrupt_held():
-                prepare()
-            seconds[name] = time.perf_counter() - start
-            bar.update(1)
-    return seconds
-
-
-def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
-    """What is compiled for a dtype: nothing of it depends on a network, which is data to the compiled pass."""
-
-    def gathering() -> None:
-        for kind in GATHERED:
-            Rows("X", np.zeros((1, 1), kind), 1, dtype, None, None).prepare()
-
-    # The count first: it does not start the pool, which a forked child must not, and the layer does.
-    parallel = threads.count() > 1 and threads.layer() is not None
-    return [
-        (f"{dtype.name} kernels", lambda: program.prepare(Program.of([], 1, 1), dtype)),
-        *([(f"{dtype.name} parallel", lambda: program.prepare(Program.of([], 1, 2), dtype))] if parallel else []),
-        (f"{dtype.name} gathering", gathering),
-    ]

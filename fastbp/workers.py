@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import threads
-from .training import progress_bar, stop_asked, stopped_by
+from .progress import progress_bar, stop_asked, stopped_by
 
 LOOK_SECONDS = 0.1  # a wait without an end hears no Ctrl-C on Windows
 

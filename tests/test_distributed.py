@@ -395,3 +395,17 @@ def test_command_says_once_what_is_wrong(tmp_path: Path) -> None:
     process = mpirun("-m", "fastbp", "train", "--mpi", "--data", tmp_path / "none", folder=tmp_path)
     assert process.returncode == 2
     assert process.stderr.count("fastbp train: error: there is nothing at") == 1
+
+
+@pytest.mark.parametrize("call", [distributed.fit, distributed.score])
+def test_a_net_that_is_none_is_refused(call: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="net: got int, expected an MLP"):
+        call(3, np.ones((4, 2)), np.zeros(4, int), Single())
+
+
+@pytest.mark.parametrize(
+    "net, sizes, message", [(3, [4], "net: got int"), (fastbp.MLP((2, 2)), [], "shards: got none")]
+)
+def test_an_order_of_nothing_is_refused(net: Any, sizes: list[int], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        distributed.single_process_order(net, sizes, 2)

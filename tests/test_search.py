@@ -216,3 +216,20 @@ def test_progress(capsys: pytest.CaptureFixture[str]) -> None:
     assert "/24" in capsys.readouterr().err
     fastbp.search(GRID, X, y, folds=3, epochs=1, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_name_in_the_grid_and_for_all_is_refused() -> None:
+    with pytest.raises(TypeError, match="epochs: got it in the grid and as an argument for all"):
+        fastbp.search({"epochs": [1, 2]}, *data(), sizes=(FEATURES, CLASSES), epochs=3)
+
+
+def test_a_function_of_the_fold_gives_networks_of_their_own() -> None:
+    """One network for all folds would be scored on rows that it has seen."""
+    with pytest.raises(TypeError, match="network: got int from the function for fold 0, expected an MLP"):
+        cross_validate(lambda fold: 3, *data())  # type: ignore[arg-type, return-value]
+    net = MLP((FEATURES, CLASSES), seed=0)
+    with pytest.raises(ValueError, match=r"networks: got the same network at \[0\] and \[1\]"):
+        cross_validate(lambda fold: net, *data())
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"networks: got one Generator, .* at \[0\] and \[1\]"):
+        cross_validate(lambda fold: MLP((FEATURES, CLASSES), seed=rng), *data())

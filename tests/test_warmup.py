@@ -81,7 +81,7 @@ def test_both_dtypes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     def parts(dtype: Any) -> list[Any]:
         return [(dtype.name, lambda: None)]
 
-    monkeypatch.setattr(fastbp.training, "_parts", parts)
+    monkeypatch.setattr(fastbp.compiling, "_parts", parts)
     assert list(fastbp.warmup()) == ["float32", "float64"]
     assert list(fastbp.warmup("f8")) == ["float64"]
 
@@ -93,7 +93,7 @@ def test_other_dtypes_are_refused(dtype: str) -> None:
 
 
 def test_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastbp.training, "_parts", lambda dtype: [(f"{dtype.name} kernels", lambda: None)] * 2)
+    monkeypatch.setattr(fastbp.compiling, "_parts", lambda dtype: [(f"{dtype.name} kernels", lambda: None)] * 2)
 
     def shown(progress: bool | None) -> str:
         fastbp.warmup("float32", progress)

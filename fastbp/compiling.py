@@ -1,0 +1,79 @@
+"""Compiling ahead: everything that networks run on, before the first of them asks for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import program, threads, validation
+from .program import Program
+from .progress import progress_bar
+from .rows import GATHERED, Rows
+
+
+def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict[str, float]:
+    """Compile, or load from the disk cache, all that `MLP.fit` and `MLP.predict` run on, whatever the network.
+
+    Afterwards no network of this process has to wait for the compiler, and none of any later process either, as long as
+    the cache folder can be written (`fastbp info` says so) and neither processor, versions nor settings change. For
+    images of containers, for services that must answer their first request at once, for measurements.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}, optional
+        What networks compute in; both by default.
+    progress : bool or None
+        A progress bar; None: on a terminal only.
+
+    Returns
+    -------
+    dict of str to float
+        Seconds each part took: for each dtype its kernels, the parallel pass where threads may be used, and the
+        gathering of rows from uint8, float32 and float64. Each is some seconds if compiled, some hundredths if loaded.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `dtype` is none, or another one.
+    KeyboardInterrupt
+        At the end of the part that is being compiled.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> seconds = fastbp.warmup("float32")
+    >>> list(seconds)[0], min(seconds.values()) >= 0
+    ('float32 kernels', True)
+    """
+    chosen = validation.FLOATS if dtype is None else (validation.float_dtype(dtype),)
+    parts = [part for each in chosen for part in _parts(each)]
+    seconds: dict[str, float] = {}
+    with progress_bar(progress, len(parts), "part") as bar:
+        for name, prepare in parts:
+            bar.set_description(name)
+            start = time.perf_counter()
+            with program.interrupt_held():
+                prepare()
+            seconds[name] = time.perf_counter() - start
+            bar.update(1)
+    return seconds
+
+
+def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
+    """What is compiled for a dtype: nothing of it depends on a network, which is data to the compiled pass."""
+
+    def gathering() -> None:
+        for kind in GATHERED:
+            Rows("X", np.zeros((1, 1), kind), 1, dtype, None, None).prepare()
+
+    # The count first: it does not start the pool, which a forked child must not, and the layer does.
+    parallel = threads.count() > 1 and threads.layer() is not None
+    return [
+        (f"{dtype.name} kernels", lambda: program.prepare(Program.of([], 1, 1), dtype)),
+        *([(f"{dtype.name} parallel", lambda: program.prepare(Program.of([], 1, 2), dtype))] if parallel else []),
+        (f"{dtype.name} gathering", gathering),
+    ]
