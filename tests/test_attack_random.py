@@ -303,6 +303,12 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_has_its_place(fault: str) -> None:
+    file, old, *_ = FAULTS[fault]
+    assert (PACKAGE / file).read_text(encoding="utf-8").count(old) == 1
+
+
 @pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="minutes of work: set FASTBP_LONG=1")
 @pytest.mark.parametrize("fault", FAULTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import reference
 from ..learning_rates import Constant
@@ -31,7 +33,7 @@ SMOOTH: dict[str, dict[str, float]] = {
 
 
 def check_training(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Three epochs with a short last minibatch against the reference: parameters, and the loss of each epoch."""
+    """Three shuffled epochs with a short last minibatch against the reference: parameters, the loss of each epoch."""
     for case in _runs():
         drawn = draw(case, dtype)
         run = _Run(drawn)
@@ -75,11 +77,15 @@ class _Run:
         self.parts: list[Array] = [part.astype(np.float64) for part in (*net.weights, *net.biases)]
         self.states: list[tuple[Array, ...]] = [()] * len(self.parts)
         self.key = key_of_next_fit(net)
+        self.draws = copy.deepcopy(net.rng)
+        if case.dropout:
+            self.draws.integers(2**63)  # the key, before the first order
 
     def plan(self) -> Plan:
         case = self.drawn.case
         return Plan(EPOCHS, BATCH, Constant(self.rate), case.l2, OPTIMIZERS[case.optimizer](**self.hyper),
-                    lambda rows: None, self.per_weight, case.dropout, case.max_grad_norm)  # fmt: skip
+                    self.drawn.net.rng.permutation, self.per_weight, case.dropout, case.max_grad_norm,
+                    generator=self.drawn.net.rng)  # fmt: skip
 
     def train(self) -> None:
         case, net = self.drawn.case, self.drawn.net
@@ -88,16 +94,16 @@ class _Run:
                      huber_delta=net.huber_delta)  # fmt: skip
         step = 0
         for _ in range(EPOCHS):
-            total = 0.0
+            total, order = 0.0, self.draws.permutation(case.n)
             for begin in range(0, case.n, BATCH):
-                rows = slice(begin, min(begin + BATCH, case.n))
-                total += (rows.stop - begin) * self._step(shadow, rows, step)
+                rows = order[begin : begin + BATCH]
+                total += len(rows) * self._step(shadow, rows, step)
                 step += 1
             self.losses.append(total / case.n)
 
-    def _step(self, shadow: MLP, rows: slice, step: int) -> float:
+    def _step(self, shadow: MLP, rows: NDArray[np.int64], step: int) -> float:
         drawn, case, layers = self.drawn, self.drawn.case, len(self.drawn.net.weights)
-        count = rows.stop - rows.start
+        count = len(rows)
         masks = masks_of(case, reference.step_key(self.key, step), count) if case.dropout else None
         for own, part in zip((*shadow.weights, *shadow.biases), self.parts, strict=True):
             own[...] = part
