@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, fitting, passes, saving, streaming, validation
+from . import backward, fitting, names, passes, saving, streaming, validation
 from .activations import ACTIVATIONS
 from .backward import Gradient, SampleGradients
 from .learning_rates import LearningRate
@@ -62,7 +62,11 @@ class MLP:
     parameters : array (n_parameters,)
         The one flat buffer: W1, b1, W2, b2, ...
     class_names : tuple of str or None
-        Saved with the model.
+        Saved with the model. Any sequence of text or numbers, one a class, may be assigned.
+    feature_names : tuple of str or None
+        Of the columns, all different; saved with the model.
+    target_name : str or None
+        Of what is predicted; saved with the model.
 
     Raises
     ------
@@ -112,22 +116,22 @@ class MLP:
         self.huber_delta = validation.number("huber_delta", huber_delta, float(limits.tiny), float(limits.max))
         self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
-        self.class_names: tuple[str, ...] | None = None
+        self.class_names = self.feature_names = self.target_name = None
         self.rng = _generator(seed)
         self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
         self._fits = fitting.OneThreadAtATime()
         self._memory = Memory()  # of partial_fit
         hidden = len(self.sizes) - 2
-        names = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
+        activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
         self._loss = LOSSES[self.loss_name]
-        self._network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in names), self._loss)
+        self._network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self._loss)
         self._constants = {"share": self._loss.share_of(self.sizes[-1]), "slope": self.leaky_slope,
                            "delta": self.huber_delta}  # fmt: skip
         self._rates = rates_of(self.dtype, **self._constants)
         self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self._parameters = aligned(self._network.layout.total, self.dtype)
-        last = self.activation if isinstance(self.activation, str) else (*names, "identity")[max(0, hidden - 1)]
-        of_layers = ["he" if ACTIVATIONS[name].he else "glorot" for name in (*names, last)]
+        last = self.activation if isinstance(self.activation, str) else (*activations, "identity")[max(0, hidden - 1)]
+        of_layers = ["he" if ACTIVATIONS[name].he else "glorot" for name in (*activations, last)]
         initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -156,6 +160,30 @@ class MLP:
     @property
     def input_scale(self) -> Array | None:
         return self._input_scale
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, value: Iterable[Any] | None) -> None:
+        self._class_names = names.of_classes(value, self.sizes[-1])
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Iterable[str] | None) -> None:
+        self._feature_names = names.of_features(value, self.sizes[0])
+
+    @property
+    def target_name(self) -> str | None:
+        return self._target_name
+
+    @target_name.setter
+    def target_name(self, value: str | None) -> None:
+        self._target_name = names.of_target(value)
 
     @property
     def weights(self) -> list[Array]:

@@ -24,7 +24,6 @@ def save(net: MLP, path: str | os.PathLike[str]) -> None:
 
 def contents(net: MLP) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays and metadata that `network_of` makes a network of again."""
-    check_class_names(net)
     arrays = {"parameters": net.parameters}
     arrays |= {name: value for name in SCALING if (value := getattr(net, name)) is not None}
     state = net.rng.bit_generator.state if isinstance(net.rng.bit_generator, np.random.PCG64) else None
@@ -32,7 +31,8 @@ def contents(net: MLP) -> tuple[dict[str, Any], dict[str, Any]]:
         "sizes": list(net.sizes), "loss": net.loss_name, "dtype": net.dtype.name,
         "activation": net.activation if isinstance(net.activation, str) else list(net.activation),
         **{name: getattr(net, name) for name in NUMBERS},
-        "class_names": None if net.class_names is None else list(net.class_names), "random_state": state,
+        "class_names": net.class_names, "feature_names": net.feature_names, "target_name": net.target_name,
+        "random_state": state,
     }  # fmt: skip
 
 
@@ -56,18 +56,8 @@ def network_of(arrays: dict[str, Any], metadata: dict[str, Any], make: Callable[
     if parameters.dtype != net.dtype:
         raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {net.dtype}")
     net.parameters[...] = parameters
-    names = metadata["class_names"]
-    net.class_names = None if names is None else tuple(str(name) for name in names)
-    check_class_names(net)
+    net.class_names = metadata["class_names"]
+    net.feature_names, net.target_name = metadata.get("feature_names"), metadata.get("target_name")  # not in older ones
     if metadata["random_state"] is not None:
         net.rng.bit_generator.state = metadata["random_state"]
     return net
-
-
-def check_class_names(net: MLP) -> None:
-    if net.class_names is None:
-        return
-    if not isinstance(net.class_names, (tuple, list)):
-        raise TypeError(f"class_names: got {type(net.class_names).__name__}, expected a tuple of str")
-    if len(net.class_names) != net.classes:
-        raise ValueError(f"class_names: got {len(net.class_names)} names, expected {net.classes}, one a class")
