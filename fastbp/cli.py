@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import csv
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -20,16 +21,15 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, TextIO
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from . import compiling, datasets, diagnosis, readers, threads
+from . import compiling, datasets, diagnosis, predictions, readers, threads
 from . import verify as verification
 from .jobs import ALONE, Alone, Together
 from .kernels import tile
@@ -37,10 +37,11 @@ from .kernels.jit import cache_folder
 from .kernels.simd import TARGET
 from .lessons import LESSONS
 from .machine import caches
+from .names import listed
 from .network import MLP, load
-from .options import DEFAULTS, Settings, build_parser, error_line
+from .options import DEFAULTS, OF_CSV, Settings, as_option, error_line, parse
 from .ranks import told_elsewhere
-from .readers import Dataset
+from .reading import Dataset, ReadError, Remark
 from .training import DivergenceError
 from .version import __version__
 
@@ -48,7 +49,6 @@ Array = NDArray[Any]
 
 
 SCALES = {"digits": 1 / 16, "IDX pictures": 1 / 255}  # of known ranges; other features are scaled by what they hold
-CSV = (".csv", ".csv.gz")
 HELD_OUT = 0.2
 SPLIT_SEED = 0  # the same test rows whatever --seed is, so that runs can be compared
 QUADRANT_POINTS = 5000  # 4,000 to train on
@@ -67,12 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         The words behind ``fastbp``; by default those that the process was started with.
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.command is None:
-        parser.print_help(sys.stderr)
-        return 2
+    args = parse(argv)
     program = f"fastbp {args.command}"
+    for stream in (sys.stdout, sys.stderr):  # a terminal of ASCII shows a class called été as \\xe9t\\xe9
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is refused by the network, in words of its own
             status = COMMANDS[args.command](args)
@@ -100,17 +99,21 @@ def train(args: argparse.Namespace) -> None:
     with Together() if args.mpi else Alone() as job:
         plotting = job.agree(lambda: _check_files(args))
         kind, data, classes = job.agree(lambda: _rows_of(job, args))
+        if job.leads:
+            _print_remarks(args, data.remarks)
         given = {name: getattr(args, name) for name in Settings._fields}
         chosen = DEFAULTS[kind]._replace(**{name: value for name, value in given.items() if value is not None})
         shift, scale = input_scaling(data.X, SCALES.get(kind), np.dtype(args.dtype), job)
         sizes = (data.X.shape[1], *chosen.hidden, classes)
         net = MLP(sizes, dtype=args.dtype, seed=args.seed, input_shift=shift, input_scale=scale)
-        net.class_names = data.class_names
+        net.class_names, net.feature_names, net.target_name = data.class_names, data.feature_names, data.target_name
         assert data.y is not None and data.X_test is not None and data.y_test is not None
         rows, test_rows = (int(count) for count in job.summed([len(data.X), len(data.X_test)]))
         if job.leads:
             _print_rows(f"fastbp {__version__} trains", [
-                ("data", f"{args.data}: {data.X.shape[1]:,} features, {classes:,} classes"),
+                ("data", f"{args.data}: {_count(data.X.shape[1], 'feature')}, {classes:,} classes"),
+                ("target", _target_words(args, data, classes)),
+                *([("features", listed(data.feature_names))] if data.feature_names else []),
                 ("rows", f"{rows:,} to train on, {test_rows:,} to test on"),
                 ("network", f"{'-'.join(map(str, sizes))}, {args.dtype}"),
                 *([("processes", f"{job.size:,}")] if args.mpi else []),
@@ -158,7 +161,7 @@ def _check_files(args: argparse.Namespace) -> Any:
 
 def _rows_of(job: Alone, args: argparse.Namespace) -> tuple[str, Dataset, int]:
     """The kind of data, this process's rows of them, and the number of classes in all rows."""
-    kind, data = _read(args.data, args.target, labelled=True, mapped=args.mpi)
+    kind, data = _read(args, labelled=True, mapped=args.mpi)
     _check_finite(args.data, data)
     classes = _count_classes(args.data, data)
     return kind, _with_test_rows(data, job.part), classes
@@ -186,17 +189,28 @@ def _check_finite(name: str, data: Dataset) -> None:
                     raise ValueError(f"{name}: got NaN or infinity in {part} {row} (from 0), expected finite numbers")
 
 
-def _read(name: str, target: str | None, labelled: bool, mapped: bool = False) -> tuple[str, Dataset]:
-    if target is not None and not name.lower().endswith(CSV):
-        raise ValueError(f"--target: only a CSV file has columns to choose from, and {name!r} is none")
+def _read(args: argparse.Namespace, labelled: bool, **options: Any) -> tuple[str, Dataset]:
+    name, told = args.data, {option: value for option in OF_CSV if (value := getattr(args, option)) is not None}
+    if told and not name.lower().endswith(readers.CSV):
+        raise ValueError(f"{', '.join(f'--{option}' for option in told)}: expected a CSV file to read so, got {name!r}")
     if name == "digits":
         return name, Dataset(*datasets.load_digits())
     if name == "quadrants":
         return name, Dataset(*datasets.quadrants(QUADRANT_POINTS, SPLIT_SEED))
     if not os.path.exists(name):
         raise ValueError(f"there is nothing at {name!r}; expected digits, quadrants, or a file or folder of data")
-    data = datasets.load(name, target, labelled=labelled, mapped=mapped)
+    data = readers.read(name, labelled=labelled, **told, **options)
     return "IDX pictures" if data.is_image else "other data", data
+
+
+def _target_words(args: argparse.Namespace, data: Dataset, classes: int) -> str:
+    """What is to be predicted, and where it comes from."""
+    named = f"0 to {classes - 1}" if data.class_names is None else listed(data.class_names)
+    if data.target_name is not None:
+        return f"column {data.target_name!r}, classes {named}"
+    if not args.data.lower().endswith(readers.CSV):
+        return f"classes {named}"
+    return f"{'the last column' if args.target is None else f'column {args.target}'}, classes {named}"
 
 
 def _count_classes(name: str, data: Dataset) -> int:
@@ -262,37 +276,35 @@ def predict(args: argparse.Namespace) -> None:
     elif sys.stdout is None:
         raise ValueError("standard output is closed; --out FILE writes to a file")
     net = load(args.model)
-    names = net.class_names or tuple(map(str, range(net.classes)))
-    if len(names) != net.classes:
-        raise ValueError(f"{args.model}: got {len(names)} class names for {net.classes} classes")
-    X = _rows_to_predict(args.data, args.target, net.sizes[0])
+    X, remarks = _rows_to_predict(args, net)
     with threads.limit(args.threads):
-        predictions = net.predict(X)
-        probabilities = net.predict_proba(X) if args.probabilities else None
+        columns, rows = predictions.table(net, X, args.proba)
+    _print_remarks(args, remarks)
+    if args.out is None and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # what goes to a file by > is the same as by --out
     with contextlib.nullcontext(sys.stdout) if args.out is None else _replacing(args.out) as file:
         writer = csv.writer(file, lineterminator="\n")
-        if probabilities is None:
-            writer.writerow(["prediction"])
-            writer.writerows([names[i]] for i in predictions)
-        else:
-            writer.writerow(["prediction", *names])
-            # str: the shortest digits that give the same number in the network's own dtype.
-            writer.writerows([names[i], *map(str, row)] for i, row in zip(predictions, probabilities, strict=True))
+        writer.writerow(columns)
+        writer.writerows(rows)
 
 
-def _rows_to_predict(name: str, target: str | None, features: int) -> Array:
-    labelled = False
-    if name.lower().endswith(CSV) and target is None and os.path.isfile(name):
-        columns = len(readers.first_row(Path(name))[2])
-        labelled = columns == features + 1
-        if columns not in (features, features + 1):
-            raise ValueError(f"{name}: got {columns} columns, but the model takes {features} features; expected "
-                             f"{features} columns, or {features + 1} with the classes")  # fmt: skip
-    _, data = _read(name, target, labelled)
-    X = data.X if data.X_test is None else data.X_test
+def _rows_to_predict(args: argparse.Namespace, net: MLP) -> tuple[Array, tuple[Remark, ...]]:
+    """The features that the network knows: by their names where both sides have names, else as many as it takes."""
+    of_csv = args.data.lower().endswith(readers.CSV)
+    _, data = _read(args, labelled=False, **({"features": net.feature_names} if of_csv else {}))
+    X, features = data.X if data.X_test is None else data.X_test, net.sizes[0]
     if X.shape[1] != features:
-        raise ValueError(f"{name}: got {X.shape[1]} features, but the model takes {features}")
-    return X
+        way_out = "; --target names the column of the classes, --drop others to leave out" if of_csv else ""
+        raise ValueError(f"{args.data}: got {X.shape[1]} features, but the model takes {features}{way_out}")
+    unknown = [name for name in data.unused if name != net.target_name] if net.feature_names else []
+    left_out = f"{args.data}: the model does not know the columns {listed(unknown)}: they were left out"
+    return X, (*data.remarks, *([Remark(left_out)] if unknown else []))
+
+
+def _print_remarks(args: argparse.Namespace, remarks: Iterable[Remark]) -> None:
+    """On standard error, where they are seen and spoil no predictions."""
+    for remark in remarks:
+        sys.stderr.write(f"fastbp {args.command}: note: {remark.worded(as_option)}\n")
 
 
 # ---- learn ----
@@ -399,6 +411,10 @@ def _print_rows(heading: str, rows: Sequence[tuple[str, str]]) -> None:
     print("\n".join(lines), flush=True)
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def _check_out(option: str, out: str, *others: str) -> None:
     """Refuse, before any work is done, a file that could not be written or that is another one of the command's."""
     folder = os.path.dirname(os.path.realpath(out))
@@ -443,6 +459,8 @@ def _drop_output() -> None:
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, ReadError):
+        return error.remark.worded(as_option)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or "out of memory"

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import difflib
+import io
 import math
-from collections.abc import Callable
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from .lessons import LESSONS
 from .version import __version__
 
 MODEL = "fastbp-model.npz"
+TAB = "\t"
 
 
 class Settings(NamedTuple):
@@ -34,11 +41,58 @@ DEFAULTS = {
 }
 
 
+# The options of `readers.load` for CSV files that the command line has too, by their names there.
+OF_CSV = ("target", "header", "delimiter", "decimal", "missing", "drop")
+
+
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage that argparse puts before it."""
+    """Says what is wrong in one line, without the usage that argparse puts before it, and what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
+        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            message += _meant(choice[1], re.findall(r"[\w.-]+", choice[2]))
         self.exit(2, error_line(self.prog, f"{message} (see {self.prog} --help)"))
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """End for words that are no arguments of this command."""
+        misspelt = next((word.partition("=")[0] for word in unknown if word.startswith("-")), "")
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(misspelt, self._option_string_actions)}")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def as_option(argument: str, value: Any) -> str:
+    """Return the option that gives an argument of `readers.load` this value, as it is typed in a shell.
+
+    Examples
+    --------
+    >>> as_option("header", False), as_option("delimiter", ";"), as_option("drop", ("size, cm", "id"))
+    ('--no-header', "--delimiter ';'", '--drop \'"size, cm",id\'')
+    """
+    if isinstance(value, bool):
+        return f"--{argument}" if value else f"--no-{argument}"
+    if isinstance(value, tuple):
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(value)
+        value = line.getvalue()
+    return f"--{argument} {shlex.quote('tab' if value == TAB else str(value))}"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments of a command; like argparse, end the process where there is none, or help is asked for."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if args.command is None:
+        if unknown:
+            parser.refuse(unknown)
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if unknown:
+        args.parser.refuse(unknown)
+    return args
 
 
 def error_line(program: str, message: str) -> str:
@@ -100,6 +154,7 @@ def _command(commands: Any, name: str, text: str, epilog: str = "") -> Parser:
         name, help=text, description=text[0].upper() + text[1:] + ".", epilog=epilog.strip(), allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
+    parser.set_defaults(parser=parser)
     return parser
 
 
@@ -130,7 +185,7 @@ def _add_train(parser: Parser) -> None:
             help="save the curves of loss and score as a picture, svg, png or pdf by its ending (needs matplotlib)")
     options("--mpi", action="store_true",
             help="train by all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])")
-    _add_common(parser, count, "a column called target, label, class or y, else the last one")
+    _add_common(parser, count, "a column called target, label, class or y, else the last one; the output says which")
 
 
 def _add_predict(parser: Parser) -> None:
@@ -139,9 +194,9 @@ def _add_predict(parser: Parser) -> None:
     options("data", metavar="DATA",
             help="rows to predict: an .npz file with the array X, a .csv file with or without the classes, a folder "
                  "of IDX files, one IDX file of pictures, digits or quadrants; of data with test rows, those")
-    options("--probabilities", action="store_true", help="add a column for each class, with its probability")
+    options("--proba", "--probabilities", action="store_true", help="add a column for each class, with its probability")
     options("--out", metavar="FILE", help="where to write to, replacing what is there (default: standard output)")
-    _add_common(parser, count, "none if there are as many columns as features, else as in fastbp train")
+    _add_common(parser, count, "none: columns are found by the names that the model keeps, the others left out")
 
 
 def _add_learn(parser: Parser) -> None:
@@ -161,6 +216,18 @@ def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> Non
     parser.add_argument("--target", metavar="COLUMN",
                         help="the CSV column of the classes, by name or by position, the first being 0 and the last -1 "
                              f"(default: {target})")
+    parser.add_argument("--header", action=argparse.BooleanOptionalAction, default=None,
+                        help="whether the first line of the CSV file holds column names (default: by what it holds)")
+    parser.add_argument("--delimiter", type=_delimiter, metavar="CHARACTER",
+                        help="what stands between two columns of the CSV file, or the word tab (default: comma, "
+                             "semicolon or tab, whichever cuts the first lines evenly)")
+    parser.add_argument("--decimal", choices=(".", ","), help="the decimal mark of the CSV file (default: .)")
+    parser.add_argument("--missing", type=_list, metavar="TEXTS",
+                        help="texts, separated by commas, that mean a missing value in the CSV file, which is refused; "
+                             "'' for none but an empty field (default: NA, NaN, None, null, ?, - and the like)")
+    parser.add_argument("--drop", type=_list, metavar="COLUMNS",
+                        help="columns of the CSV file to leave out, by name or position, separated by commas (default: "
+                             "a first one without a name that numbers the rows; '' keeps that too)")
     parser.add_argument("--threads", type=count, metavar="N",
                         help="the most threads to use; the result is the same (default: all processors)")
 # fmt: on
@@ -191,3 +258,20 @@ def _hidden(text: str) -> tuple[int, ...]:
         if min(sizes) >= 1:
             return sizes
     raise argparse.ArgumentTypeError(f"expected sizes such as 512,256, or none, got {text!r}")
+
+
+def _delimiter(text: str) -> str:
+    if text.lower() in ("tab", r"\t"):
+        return TAB
+    if len(text) == 1 and text not in '"\r\n':
+        return text
+    raise argparse.ArgumentTypeError(f"expected one character, or tab, got {text!r}")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    """Texts between commas, in quotes where they hold one."""
+    with contextlib.suppress(csv.Error, StopIteration):
+        return tuple(item.strip() for item in next(csv.reader([text], skipinitialspace=True, strict=True)))
+    if not text:
+        return ()
+    raise argparse.ArgumentTypeError(f"expected texts between commas, got {text!r}")

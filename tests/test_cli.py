@@ -518,11 +518,6 @@ def test_models_of_other_programs(trained: Run) -> None:
     whole = Path("fastbp-model.npz").read_bytes()
     Path("half.npz").write_bytes(whole[: len(whole) // 2])
     refused(trained("predict", "half.npz", "digits"), "half.npz")
-    net = fastbp.MLP((64, 10), seed=0)
-    net.class_names = ("a", "b")
-    with contextlib.suppress(ValueError):  # should saving refuse it one day
-        net.save("names.npz")
-        refused(trained("predict", "names.npz", "digits"), "names.npz")
 
 
 def test_data_that_do_not_fit_the_model(trained: Run) -> None:
@@ -530,9 +525,14 @@ def test_data_that_do_not_fit_the_model(trained: Run) -> None:
     np.savez("wide.npz", X=np.zeros((2, 65)))
     refused(trained("predict", "fastbp-model.npz", "wide.npz"), "wide.npz: got 65 features", "64")
     write_csv(Path("wide.csv"), np.zeros((2, 70)))
-    refused(trained("predict", "fastbp-model.npz", "wide.csv"), "wide.csv: got 70 columns", "64")
+    refused(trained("predict", "fastbp-model.npz", "wide.csv"), "wide.csv: got 70 features", "64")
     write_csv(Path("fit.csv"), np.zeros((2, 64)), ["a", "b"])
-    assert len(predictions(trained("predict", "fastbp-model.npz", "fit.csv").out)) == 2
+    refused(trained("predict", "fastbp-model.npz", "fit.csv"), "fit.csv: line 2, column 65 ('species')", "--drop species")
+    for told in ("--target", "--drop"):
+        assert len(predictions(trained("predict", "fastbp-model.npz", "fit.csv", told, "species").out)) == 2
+    write_csv(Path("fit.csv"), np.zeros((2, 64)), [0, 1])  # which is the target cannot be seen
+    refused(trained("predict", "fastbp-model.npz", "fit.csv"), "fit.csv: got 65 features", "64", "--target", "--drop")
+    write_csv(Path("fit.csv"), np.zeros((2, 64)), ["a", "b"])
     refused(trained("predict", "fastbp-model.npz", "fit.csv", "--target", "f3"), "fit.csv", "species")
     refused(trained("predict", "fastbp-model.npz", "fit.csv", "--target", "f99"), "f99")
     refused(trained("predict", "fastbp-model.npz", "digits", "--target", "f3"), "--target")
@@ -614,7 +614,7 @@ def test_an_interrupt_from_outside(trained: Run, tmp_path: Path) -> None:
             out, err = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert len(heading) == 5
+    assert len(heading) == 6
     assert (process.returncode, out, err) == (130, "", "fastbp train: training was interrupted; nothing was saved\n")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastbp import datasets, readers
+from fastbp import csv_files, datasets
 from fastbp.datasets import load, load_digits, quadrants, stratified_split
 
 # --- digits and quadrants ---------------------------------------------------------------------------------------------
@@ -229,11 +229,11 @@ def test_a_data_set_is_frozen(tmp_path: Path) -> None:
         data.X = data.X  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("option", [{"target": "y"}, {"target": 0}, {"header": False}])
+@pytest.mark.parametrize("option", [{"target": "y"}, {"target": 0}, {"header": False}, {"drop": ["x"]}, {"decimal": ","}])
 def test_csv_options_are_refused_elsewhere(tmp_path: Path, option: dict[str, Any]) -> None:
     file = write_npz(tmp_path, X=np.ones((2, 3)), y=np.array([0, 1]))
     for path in (file, tmp_path):
-        with pytest.raises(ValueError, match="^target, header: expected None for"):
+        with pytest.raises(ValueError, match=rf"^{next(iter(option))}: expected none for .*, which is not CSV"):
             load(path, **option)
 
 
@@ -400,7 +400,7 @@ def test_csv_semicolons_with_commas_in_the_names(csv_file: CsvFile) -> None:
         ("y,label,target\n1,2,a\n3,4,b\n", None, [[1, 2], [3, 4]], ("y", "label"), ("a", "b")),
         ("label,0,1\na,1,2\nb,3,4\n", None, [[1, 2], [3, 4]], ("0", "1"), ("a", "b")),  # pandas numbers its columns
         ("0,1,target\n1,2,a\n3,4,b\n", None, [[1, 2], [3, 4]], ("0", "1"), ("a", "b")),
-        (",p,kind\n1,2,a\n3,4,b\n", None, [[1, 2], [3, 4]], ("", "p"), ("a", "b")),  # the index pandas leaves unnamed
+        (",p,kind\n1.5,2,a\n3,4,b\n", None, [[1.5, 2], [3, 4]], ("", "p"), ("a", "b")),  # without a name, but no index
         ("p,q,r\n1,a,2\n3,b,4\n", "q", [[1, 2], [3, 4]], ("p", "r"), ("a", "b")),
         ("a,1,2\nb,3,4\n", 0, [[1, 2], [3, 4]], None, ("a", "b")),
         ("a,1,2\nb,3,4\n", "0", [[1, 2], [3, 4]], None, ("a", "b")),
@@ -423,7 +423,10 @@ def test_csv_header_and_target(
 
 def test_csv_header_can_be_told(csv_file: CsvFile) -> None:
     numbers = csv_file("0,1,2\n3,4,5\n")
-    assert load(numbers).X.tolist() == [[0, 1], [3, 4]] and load(numbers).feature_names is None
+    with pytest.raises(ValueError, match=r"line 1: .*got 0, 1, 2, which could be either; header=True or header=False"):
+        load(numbers)
+    assert load(numbers, header=False).X.tolist() == [[0, 1], [3, 4]]
+    assert load(numbers, header=False).feature_names is None
     assert load(numbers, header=True).X.tolist() == [[3, 4]]
     assert load(numbers, header=True).feature_names == ("0", "1")
     mixed = csv_file("id,2019,kind\n1,2,a\n")
@@ -518,10 +521,9 @@ def test_csv_names_the_column_behind_the_target(csv_file: CsvFile) -> None:
 @pytest.mark.parametrize(
     ("target", "named"),
     [
-        ("colour", r"expected a column of .*data\.csv \(columns 'p', 'q', 'p'\), got 'colour'"),
+        ("colour", r"expected a column of .*data\.csv \(columns 'p', 'q', 'r'\), got 'colour'"),
         ("P", "expected a column of .*got 'P'"),
         ("", "expected a column of .*got ''"),
-        ("p", "expected one column 'p' .*got 2"),
         (3, "expected a position from -3 to 2 .*got 3"),
         (-4, "expected a position from -3 to 2 .*got -4"),
         ("3", "expected a position from -3 to 2 .*got '3'"),
@@ -530,7 +532,7 @@ def test_csv_names_the_column_behind_the_target(csv_file: CsvFile) -> None:
 )
 def test_csv_refuses_a_target_that_is_not_there(csv_file: CsvFile, target: Any, named: str) -> None:
     with pytest.raises(ValueError, match=f"^target: {named}"):
-        load(csv_file("p,q,p\n1,2,3\n"), target)
+        load(csv_file("p,q,r\n1,2,3\n"), target)
 
 
 def test_csv_wider_than_a_field_may_be_long(csv_file: CsvFile) -> None:
@@ -544,8 +546,8 @@ def test_csv_sums_that_overflow_are_no_fault(csv_file: CsvFile) -> None:
 
 
 def test_csv_with_more_texts_than_are_remembered(csv_file: CsvFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers._Numbers, "most", 3)
-    rows = [[i, -i / 7] for i in range(10)]
+    monkeypatch.setattr(csv_files._Numbers, "most", 3)
+    rows = [[i // 2, -i / 7] for i in range(10)]
     content = "".join(f"{a!r},{b!r},k\n" for a, b in rows)
     assert load(csv_file(content)).X.tolist() == rows
     with pytest.raises(ValueError, match="line 11, column 2: expected a finite number, got '1_0'"):
