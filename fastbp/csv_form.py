@@ -20,7 +20,7 @@ from .reading import ReadError, Remark, opened_text
 # Texts that mean a missing value, in any case: what pandas takes for one, and what other programs of statistics write.
 MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "1.#IND", "1.#QNAN", "<NA>", "?", "-", "N/A",
            "NA", "NaN", "None", "NULL")  # fmt: skip
-DELIMITERS = ",;\t"
+DELIMITERS = ",;\t|"
 SAMPLED = 21  # rows that are looked at, a header among them
 FEW = 3  # rows below the first, at least, to say that it is of another kind than they
 TARGETS = ("target", "label", "class")  # names of the column of the classes, in this order
@@ -231,7 +231,8 @@ def _looks_like_names(
     either: tuple[dict[str, Any], ...] = ({"header": True}, {"header": False})
     if any(field.lower() in TARGETS for field in first):  # not y: a class may be called y or n
         return True, []
-    at = [i for i in range(len(first)) if i != column]
+    dropped = {int(each) % len(first) for each in told.drop or ()}  # positions, for names would have told
+    at = [i for i in range(len(first)) if i != column and i not in dropped]
     texts = [i for i in at if told.is_text(first[i])]
     numbers = [i for i in at if told.is_number(first[i])]
     numbered = first == [str(i) for i in range(len(first))]

@@ -220,7 +220,7 @@ def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> Non
                         help="whether the first line of the CSV file holds column names (default: by what it holds)")
     parser.add_argument("--delimiter", type=_delimiter, metavar="CHARACTER",
                         help="what stands between two columns of the CSV file, or the word tab (default: comma, "
-                             "semicolon or tab, whichever cuts the first lines evenly)")
+                             "semicolon, tab or |, whichever cuts the first lines evenly)")
     parser.add_argument("--decimal", choices=(".", ","), help="the decimal mark of the CSV file (default: .)")
     parser.add_argument("--missing", type=_list, metavar="TEXTS",
                         help="texts, separated by commas, that mean a missing value in the CSV file, which is refused; "

@@ -156,7 +156,8 @@ def _plain(error: Exception) -> bool:
 
 
 def _name(error: Exception) -> str:
-    return type(error).__name__
+    """What Python calls it, or the class of Python's own that it is a kind of."""
+    return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins")
 
 
 def _error(name: str) -> type[Exception]:

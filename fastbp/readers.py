@@ -69,7 +69,7 @@ def load(
         Map IDX files that are not gzipped into memory, of which then only the rows that are looked at are read: for
         several processes that take a part each. A file must not be cut short as long as its rows are in use.
     delimiter : str, optional
-        CSV only: one character. By default comma, semicolon or tab, whichever cuts the first lines evenly; where two
+        CSV only: one character. By default comma, semicolon, tab or |, whichever cuts the first lines evenly; where two
         of them do, and numbers come of both, the file is refused.
     decimal : {".", ","}
         CSV only: the decimal mark of the features.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import importlib.metadata
@@ -527,7 +526,9 @@ def test_data_that_do_not_fit_the_model(trained: Run) -> None:
     write_csv(Path("wide.csv"), np.zeros((2, 70)))
     refused(trained("predict", "fastbp-model.npz", "wide.csv"), "wide.csv: got 70 features", "64")
     write_csv(Path("fit.csv"), np.zeros((2, 64)), ["a", "b"])
-    refused(trained("predict", "fastbp-model.npz", "fit.csv"), "fit.csv: line 2, column 65 ('species')", "--drop species")
+    refused(
+        trained("predict", "fastbp-model.npz", "fit.csv"), "fit.csv: line 2, column 65 ('species')", "--drop species"
+    )
     for told in ("--target", "--drop"):
         assert len(predictions(trained("predict", "fastbp-model.npz", "fit.csv", told, "species").out)) == 2
     write_csv(Path("fit.csv"), np.zeros((2, 64)), [0, 1])  # which is the target cannot be seen
