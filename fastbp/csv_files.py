@@ -39,7 +39,7 @@ def load(file: Path, told: Told) -> Dataset:
     form = form_of(file, told)
     fields_of = _FieldsOf(file, form, told)
     labels: list[str] = []
-    numbers, values = _Numbers(told.number), array("d")
+    convert, numbers, values = told.number, _Numbers(told.number), array("d")
     picked = _picker(form.features)
     gaps = {text for text in told.missing if told.is_number(text)}  # -999, say, where the caller says so
     with opened_text(file) as text:
@@ -50,7 +50,7 @@ def load(file: Path, told: Told) -> Dataset:
                 labels.append(fields_of.label(line, fields))
             features = picked(fields)
             # Texts that do not repeat go past the memory: looking them up there doubles the time.
-            number = numbers.__getitem__ if len(numbers) < numbers.most else told.number
+            number = numbers.__getitem__ if len(numbers) < numbers.most else convert
             try:
                 row = list(map(number, features))
             except ValueError:

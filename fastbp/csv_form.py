@@ -9,7 +9,7 @@ import csv
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -42,9 +42,10 @@ class Told:
     drop: tuple[str | int, ...] | None = None
     features: tuple[str, ...] | None = None
 
-    def number(self, text: str) -> float:
-        """Return the number that a field holds; ValueError where it holds none."""
-        return with_comma(text) if self.decimal == "," else float(text)
+    @property
+    def number(self) -> Callable[[str], float]:
+        """What makes a number of a field, or raises ValueError."""
+        return with_comma if self.decimal == "," else float
 
     def is_number(self, text: str) -> bool:
         """Tell whether a field holds a finite number; 1_000, which Python takes, is none."""

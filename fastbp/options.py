@@ -123,7 +123,7 @@ A fifth of the rows is held out to test on, the same in every run, unless the da
     _add_predict(_command(commands, "predict", "write what a trained network makes of each row, as CSV", f"""
 examples:
   fastbp predict {MODEL} digits
-  fastbp predict flowers.npz new.csv --probabilities --out predictions.csv"""))  # fmt: skip
+  fastbp predict flowers.npz new.csv --proba --out predictions.csv"""))  # fmt: skip
     _add_learn(_command(commands, "learn", "learn how back-propagation works, in lessons that print their steps", """
 examples:
   fastbp learn                                 which lessons there are
