@@ -109,8 +109,7 @@ def source(folder: Path, formula: str) -> Path:
 
 
 def as_folder(source: Path, folder: Path, script: str) -> list[str]:
-    shutil.rmtree(folder / "fastbp", ignore_errors=True)
-    shutil.copytree(source / "fastbp", folder / "fastbp")
+    shutil.copytree(source / "fastbp", folder / "fastbp", dirs_exist_ok=True)  # an upgrade leaves what it does not know
     return with_path(folder, script)
 
 
