@@ -32,11 +32,10 @@ from numpy.typing import NDArray
 from . import compiling, datasets, diagnosis, predictions, readers, threads
 from . import verify as verification
 from .jobs import ALONE, Alone, Together
-from .kernels import tile
-from .kernels.jit import cache_folder
+from .kernels import cache, tile
 from .kernels.simd import TARGET
 from .lessons import LESSONS
-from .machine import caches
+from .machine import affinity, caches, cpu_quota
 from .names import listed
 from .network import MLP, load
 from .options import DEFAULTS, OF_CSV, Settings, as_option, error_line, parse
@@ -340,7 +339,8 @@ def warmup(args: argparse.Namespace) -> None:
 
 
 def _folder_row() -> str:
-    return cache_folder() or "none can be written: each process compiles anew"
+    rows = [folder.path if folder.writable else f"{folder.path} (read only, used)" for folder in cache.folders()]
+    return ", ".join(rows) or "none can be used: each process compiles anew"
 
 
 # ---- info ----
@@ -351,7 +351,7 @@ def info(args: argparse.Namespace) -> None:
     lanes = {name: TARGET.lanes(getattr(numba, name)) for name in ("float32", "float64")}
     shapes = {"main": tile.MAIN, "half": tile.HALF, "narrow": tile.NARROW, "row": tile.ROW}
     found = {package.name.lower(): package.version for package in importlib.metadata.distributions()}
-    layer = threads.layer()  # before the count: it starts the threads
+    layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts the threads
     _print_rows(f"fastbp {__version__} on this machine", [
         ("processor target", f"{TARGET.triple}, {TARGET.cpu}"),
         ("vector width", f"{8 * TARGET.vector_bytes} bits: " + " or ".join(f"{n} {name}" for name, n in lanes.items())),
@@ -360,6 +360,7 @@ def info(args: argparse.Namespace) -> None:
         *((f"{name} tiles", ", ".join(f"{shape.rows}x{shape.vectors * n} {which}" for which, shape in shapes.items())
            + " (rows x columns)") for name, n in lanes.items()),
         ("caches of a core", f"{caches().l1 // 1024} KiB first level, {caches().l2 // 1024} KiB second level"),
+        ("processors", f"{affinity()}" + ("" if quota is None else f", {quota:g} by the quota of the container")),
         ("threading layer", layer or "none: all runs on one thread"),
         ("threads", str(threads.count() if layer else 1)),
         ("cache folder", _folder_row()),

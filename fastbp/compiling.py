@@ -19,8 +19,9 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     """Compile, or load from the disk cache, all that `MLP.fit` and `MLP.predict` run on, whatever the network.
 
     Afterwards no network of this process has to wait for the compiler, and none of any later process either, as long as
-    the cache folder can be written (`fastbp info` says so) and neither processor, versions nor settings change. For
-    images of containers, for services that must answer their first request at once, for measurements.
+    the cache folder can be written now and read then (`fastbp info` says so) and neither processor, versions nor
+    settings change. For images of containers, whose disk may be read-only when they run, for services that must answer
+    their first request at once, for measurements.
 
     Parameters
     ----------
@@ -32,8 +33,9 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     Returns
     -------
     dict of str to float
-        Seconds each part took: for each dtype its kernels, the parallel pass where threads may be used, and the
-        gathering of rows from uint8, float32 and float64. Each is some seconds if compiled, some hundredths if loaded.
+        Seconds each part took: for each dtype its kernels, the parallel pass where threads may be used (even if a quota
+        leaves one processor now), and the gathering of rows from uint8, float32 and float64. Each is some seconds if
+        compiled, some hundredths if loaded.
 
     Raises
     ------
@@ -70,8 +72,9 @@ def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
         for kind in GATHERED:
             Rows("X", np.zeros((1, 1), kind), 1, dtype, None, None).prepare()
 
-    # The count first: it does not start the pool, which a forked child must not, and the layer does.
-    parallel = threads.count() > 1 and threads.layer() is not None
+    # Whatever the quota here, for an image is run elsewhere. What is allowed comes first: the layer starts the pool,
+    # which a forked child must not.
+    parallel = threads.several_allowed() and threads.layer() is not None
     return [
         (f"{dtype.name} kernels", lambda: program.prepare(Program.of([], 1, 1), dtype)),
         *([(f"{dtype.name} parallel", lambda: program.prepare(Program.of([], 1, 2), dtype))] if parallel else []),

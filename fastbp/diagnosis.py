@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from llvmlite import binding
 from numba.core import config
 
-from . import threads
-from .kernels.jit import cache_folder
+from . import machine, threads
+from .kernels import cache
 from .kernels.simd import TARGET
 
-MEMBERSHIP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
 
 # Numba's name of a setting, that of its environment variable, whether a value harms, and how.
@@ -98,67 +94,31 @@ def _layer() -> Iterator[str]:
 
 def _processors() -> Iterator[str]:
     used, configured = threads.count(), int(config.NUMBA_NUM_THREADS)
-    most, limit = _affinity(), "this process is bound to"
-    quota = cpu_quota()
-    if quota is not None and math.ceil(quota) < most:
-        most, limit = max(1, math.ceil(quota)), f"its container's quota of {quota:g} allows"
+    most, quota = machine.processors(), machine.cpu_quota()
+    limit = f"its container's quota of {quota:g} allows" if most < machine.affinity() else "this process is bound to"
     named = f"{most} processor{'s' if most > 1 else ''}"
-    if used > most and threads.layer() is not None:
+    if used > most and threads.layer() is not None:  # only where the user has said so
         yield (
-            f"{used} threads share the {named} that {limit}: they wait for one another, many times slower at worst; "
-            f"set NUMBA_NUM_THREADS={most}"
+            f"{used} threads, as NUMBA_NUM_THREADS or numba.set_num_threads has it, share the {named} that {limit}: "
+            "they wait for one another, many times slower at worst; unset it"
         )
     if configured < most:
         yield f"NUMBA_NUM_THREADS={configured} uses less than the {named} that {limit}; unset it"
-
-
-def _affinity() -> int:
-    """Processors that the scheduler lets this process run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_quota() -> float | None:
-    """Processors' worth of time that the container may use: the least of its cgroup's and those around it.
-
-    Of Linux's cgroups, version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``); None where there is no limit.
-    """
-    quotas = []
-    for line in _text(MEMBERSHIP).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        # What is mounted may be the container's own cgroup while the path is the host's: each folder that is there.
-        names = [name for name in path.split("/") if name not in ("", "..")]
-        for root in (CGROUPS / controllers, CGROUPS / "cpu") if controllers else (CGROUPS,):
-            quotas += [_quota(root.joinpath(*names[:depth])) for depth in range(len(names) + 1)]
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _quota(folder: Path) -> float | None:
-    words = _text(folder / "cpu.max").split() or [
-        *_text(folder / "cpu.cfs_quota_us").split(),
-        *_text(folder / "cpu.cfs_period_us").split(),
-    ]
-    try:
-        quota, period = map(int, words)
-    except ValueError:  # "max", or no files
-        return None
-    return quota / period if quota > 0 and period > 0 else None  # version 1 says -1 where there is no limit
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
 
 
 # ---- the cache of compiled code ----
 
 
 def _cache() -> Iterator[str]:
-    if cache_folder() is None:
+    every = "every process compiles anew, some 10 s for each dtype"
+    if not cache.stamped():
         yield (
-            "no folder for compiled code can be written: every process compiles anew, some 10 s for each dtype; set "
-            "NUMBA_CACHE_DIR to a folder that can be written"
+            "the loader of this package gives neither source nor bytecode of each module, by which compiled code could "
+            f"be told from that of another version: none is kept, and {every}; install fastbp as files"
         )
+        return
+    for folder in cache.surveyed():
+        if folder.objection:
+            yield f"compiled code in {folder.path} is not used: {folder.objection}"
+    if not cache.folders():
+        yield f"no folder for compiled code can be written: {every}; set NUMBA_CACHE_DIR to one that can be written"

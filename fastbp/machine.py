@@ -1,12 +1,14 @@
-"""What this machine holds: its caches, by which products are blocked, and its memory."""
+"""What this process may use of its machine: caches, by which products are blocked, memory and processors."""
 
 from __future__ import annotations
 
 import functools
 import glob
+import math
 import os
 from typing import NamedTuple
 
+MEMBERSHIP, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -58,6 +60,70 @@ def memory() -> int:
     return total
 
 
+@functools.cache
+def processors() -> int:
+    """Return how many processors this process may keep busy: those it is bound to, or its quota where that is less.
+
+    Looked at once: a process whose binding or quota changes later keeps the first answer.
+
+    Examples
+    --------
+    >>> 1 <= processors() <= affinity()
+    True
+    """
+    quota = cpu_quota()
+    return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))
+
+
+def affinity() -> int:
+    """Return the number of processors that the scheduler lets this process run on.
+
+    Examples
+    --------
+    >>> affinity() >= 1
+    True
+    """
+    # By the process's number: 0 would be the calling thread, which may be bound more narrowly.
+    return len(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota() -> float | None:
+    """Return how many processors' worth of time the container may use: the least of its cgroup's and those around it.
+
+    Of Linux's cgroups, version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``); None where there is no limit.
+
+    Examples
+    --------
+    >>> quota = cpu_quota()
+    >>> quota is None or quota > 0
+    True
+    """
+    try:
+        lines = _read(MEMBERSHIP).splitlines()
+    except OSError:  # another system than Linux
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # What is mounted may be the container's own cgroup while the path is the host's: each folder that is there.
+        names = [name for name in path.split("/") if name not in ("", "..")]
+        for root in (f"{CGROUPS}/{controllers}", f"{CGROUPS}/cpu") if controllers else (CGROUPS,):
+            quotas += [_quota("/".join([root, *names[:depth]])) for depth in range(len(names) + 1)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota(folder: str) -> float | None:
+    for files in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = (int(word) for file in files for word in _read(f"{folder}/{file}").split())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        return quota / period if quota > 0 and period > 0 else None  # version 1 says -1 where there is no limit
+    return None
+
+
 def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
+    with open(path, encoding="ascii", errors="replace") as file:
         return file.read().strip()

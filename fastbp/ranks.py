@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
+from . import machine, threads
 from .program import aligned, round_up
 
 Array = NDArray[Any]
@@ -128,6 +128,8 @@ class Ranks:
         everyone = self.comm.allgather(mine)
         neighbours = [processors for node, processors in everyone if node == mine[0]]
         share = sum(1 / sum(processor in other for other in neighbours) for processor in mine[1])
+        # The quota of a container is one for all that run in it; where each has its own, this is less than it may use.
+        share = min(share, machine.processors() / len(neighbours)) if machine.cpu_quota() else share
         return max(1, int(share + 1e-9))
 
 

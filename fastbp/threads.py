@@ -4,6 +4,8 @@
 - Never Numba's own workqueue, which aborts the process when two Python threads meet in it: then serial.
 - After a fork: serial in the child, whose pool did not survive.
 - What the user has set (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) holds.
+- Else no more threads than processors, of which a container's quota may allow fewer than Numba's pool has threads; the
+  others of the pool stay idle.
 
 Nothing is loaded or started at import: small networks never start the pool.
 """
@@ -24,6 +26,7 @@ from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel
 
+from . import machine
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
@@ -72,6 +75,7 @@ def layer() -> str | None:
     >>> layer() in ("tbb", "omp", None)
     True
     """
+    _default()  # before a library is loaded: OpenMP's may bind this thread to one processor
     load_tbb()  # a system's own TBB serves too
     try:
         numba.get_num_threads()
@@ -82,7 +86,11 @@ def layer() -> str | None:
 
 
 def count() -> int:
-    """How many threads a call from here may use: 1 means serial. Does not start the pool.
+    """Return how many threads a call from here may use: 1 means serial. Does not start the pool.
+
+    As many as Numba may use, but no more than the processors that this process is bound to, and than its container's
+    CPU quota, rounded up. Where the user has set ``NUMBA_NUM_THREADS``, or fewer by ``numba.set_num_threads``, that
+    number holds. Binding and quota are looked at once in a process.
 
     Examples
     --------
@@ -93,8 +101,35 @@ def count() -> int:
     wanted = _limit.get()
     if wanted == 1 or _forked:
         return 1
-    allowed = int(numba.get_num_threads() if started() else config.NUMBA_NUM_THREADS)
+    allowed = _set_in_numba()
+    if allowed == config.NUMBA_DEFAULT_NUM_THREADS:  # nobody has set another number
+        allowed = _default()
     return allowed if wanted is None else min(wanted, allowed)
+
+
+def several_allowed() -> bool:
+    """Whether the user lets calls from here use several threads, however few processors there are.
+
+    Examples
+    --------
+    >>> with limit(1):
+    ...     several_allowed()
+    False
+    """
+    return _limit.get() != 1 and not _forked and _set_in_numba() > 1
+
+
+def _set_in_numba() -> int:
+    """`numba.get_num_threads`, which takes 1 us for the question whether the pool has started, and starts it."""
+    threads: int = parallel._get_num_threads() if started() else config.NUMBA_NUM_THREADS
+    return threads
+
+
+@functools.cache
+def _default() -> int:
+    """Numba's default number of threads, but none without a processor; as it is where the user has set that number."""
+    default: int = config.NUMBA_DEFAULT_NUM_THREADS
+    return default if "NUMBA_NUM_THREADS" in os.environ else min(default, machine.processors())
 
 
 def limited() -> bool:

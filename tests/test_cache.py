@@ -1,10 +1,11 @@
-"""The disk cache of compiled code: a hit only where nothing changed, and never an error.
+"""The disk cache of compiled code: a hit only where nothing changed, never an error, and nothing that others may write.
 
 Each test works on a copy of the package with a cache folder of its own, and compiles its smallest entry, the gather.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import installed
 import pytest
 from numba.core import config
 
 import fastbp
+from fastbp.kernels import cache
 from fastbp.kernels.gather import gather_rows
 
 GATHER = """
@@ -27,7 +30,7 @@ GATHER = """
     import numpy as np
     from numba.core import config
     import fastbp
-    from fastbp.kernels import jit
+    from fastbp.kernels import cache, jit
     from fastbp.kernels.gather import gather_rows
     assert fastbp.__file__.startswith(os.environ["PYTHONPATH"]), fastbp.__file__
 
@@ -87,9 +90,10 @@ def package(tmp_path: Path) -> Copy:
 
 
 def test_the_second_process_loads_what_the_first_compiled(package: Copy) -> None:
-    code = "print(json.dumps([gather('uint8', 'float32', 'float64'), jit.cache_folder()]))"
-    counts, folder = package.run(code)
+    code = "print(json.dumps([gather('uint8', 'float32', 'float64'), cache.folders()]))"
+    counts, ((folder, *how),) = package.run(code)
     assert counts == {"hits": 0, "misses": 3}
+    assert how == [True, ""]
     assert {entry.parent for entry in package.entries()} == {Path(folder)}
     before = {entry: (entry.stat().st_mtime_ns, entry.read_bytes()) for entry in package.entries()}
     assert len(before) == 3
@@ -104,7 +108,7 @@ def test_a_change_in_another_file_is_a_miss_and_old_entries_go(package: Copy) ->
     others = [package.entry().parent / name for name in ("other-f.py311.1.nbc", "fastbp-notes.txt", "gather.nbi")]
     for other in others:
         other.write_text("not ours")
-    for name in ("version.py", "kernels/deeper/new.py"):
+    for name in ("version.py", "kernels/deeper/__init__.py"):
         changed = package.source / name
         changed.parent.mkdir(exist_ok=True)
         with changed.open("a", encoding="utf-8") as file:
@@ -128,24 +132,110 @@ def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) 
 
 
 def test_every_source_file_counts(package: Copy) -> None:
-    stamps = package.run(
+    digests, modules = package.run(
         """
-        stamps = [jit.package_stamp()]
-        for path in sorted(jit.PACKAGE.rglob("*.py")):
+        folder = Path(fastbp.__file__).parent
+        digests = [cache.package_stamp().digest]
+        for path in sorted(folder.rglob("*.py")):
             content = path.read_bytes()
             path.write_bytes(content + b" ")
-            stamps.append(jit.package_stamp())
+            digests.append(cache.package_stamp().digest)
             path.write_bytes(content)
         path.rename(path.with_name("renamed.py"))
-        stamps.append(jit.package_stamp())
+        digests.append(cache.package_stamp().digest)
         path.with_name("renamed.py").rename(path)
-        print(json.dumps([*stamps, jit.package_stamp()]))
+        digests.append(cache.package_stamp().digest)
+        print(json.dumps([digests, sorted(cache.STAMP.modules)]))
         """
     )
-    assert len(stamps) > 20
-    assert len(set(stamps)) == len(stamps) - 1
-    assert stamps[0] == stamps[-1]
+    files = sorted(file.relative_to(package.folder) for file in package.source.rglob("*.py"))
+    assert modules == sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
+    assert len(digests) == len(files) + 3
+    assert len(set(digests)) == len(digests) - 1
+    assert digests[0] == digests[-1]
 
+
+# ---- ways to be installed ----
+
+INSTALLED = """
+import json, os
+import numpy as np
+from fastbp.kernels import cache
+from fastbp.kernels.gather import gather_rows
+X, out = np.arange(4, dtype="u1").reshape(2, 2), np.zeros((1, 2), "f4")
+gather_rows(X, np.array([1]), np.ones(2, "f4"), np.ones(2, "f4"), out)
+print(json.dumps([sum(gather_rows.stats.cache_hits.values()), out.tolist()[0], bool(cache.folders())]))
+"""
+
+
+class Installed:
+    """A small package that is installed in one way, and installed again with other sources in the same place."""
+
+    def __init__(self, folder: Path, way: installed.Way):
+        self.folder, self.way, self.command = folder, way, [""]
+        (folder / "place").mkdir()
+
+    def install(self, formula: str) -> None:
+        source = installed.source(self.folder / "source", formula)
+        self.command = self.way(source, self.folder / "place", INSTALLED)
+
+    def run(self, seed: int) -> Any:
+        """How often it loaded what it runs, the values it computes, whether there is a folder."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))}
+        home = str(self.folder / "home")
+        environment |= {"HOME": home, "XDG_CACHE_HOME": home, "PYTHONHASHSEED": str(seed)}
+        environment |= {
+            "PYTHONDONTWRITEBYTECODE": "1"
+        }  # a source of the same second and length would pass for the same
+        return finished(subprocess.Popen(self.command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                         text=True))  # fmt: skip
+
+    def entries(self) -> list[Path]:
+        return list(self.folder.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("way", installed.KEPT, ids=lambda way: way.__name__)
+def test_an_upgrade_in_place_never_runs_what_was_compiled_before(way: installed.Way, tmp_path: Path) -> None:
+    package = Installed(tmp_path, way)
+    package.install("x - y")
+    assert package.run(seed=1) == [0, [1.0, 2.0], True]
+    assert package.run(seed=2) == [1, [1.0, 2.0], True]
+    (before,) = package.entries()
+    package.install("x + y")
+    assert package.run(seed=3) == [0, [3.0, 4.0], True]
+    (after,) = package.entries()  # in the place of the other
+    assert after.parent == before.parent
+    assert after.name != before.name
+
+
+@pytest.mark.parametrize("way", installed.NOT_KEPT, ids=lambda way: way.__name__)
+def test_nothing_is_kept_where_the_code_cannot_be_seen(way: installed.Way, tmp_path: Path) -> None:
+    package = Installed(tmp_path, way)
+    package.install("x - y")
+    assert [package.run(seed=1), package.run(seed=2)] == [[0, [1.0, 2.0], False]] * 2
+    assert package.entries() == []
+
+
+def test_the_code_of_an_import_hook_is_what_counts(package: Copy) -> None:
+    """A loader that changes the code of a file on its way is asked for the code."""
+    hook = """
+    import importlib.machinery, sys
+
+    class Hook(importlib.machinery.SourceFileLoader):
+        def source_to_code(self, data, path, *, _optimize=-1):
+            return super().source_to_code(data.replace(b"0.1.0", os.environ["VERSION"].encode()), path)
+
+    suffixes = importlib.machinery.SOURCE_SUFFIXES
+    sys.path_hooks.insert(0, importlib.machinery.FileFinder.path_hook((Hook, suffixes)))
+    sys.path_importer_cache.clear()
+    from importlib.util import cache_from_source
+    print(json.dumps(cache.package_stamp().digest))
+    """
+    digests = [package.run(hook, VERSION=version, PYTHONDONTWRITEBYTECODE="1") for version in ("0.1.0", "1", "0.1.0")]
+    assert digests[0] == digests[2] != digests[1]
+
+
+# ---- damage ----
 
 ENTRY = """
     first = gather()
@@ -218,10 +308,17 @@ def test_a_changed_setting_is_another_entry(package: Copy) -> None:
 
 @pytest.mark.parametrize("name", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT"])
 def test_settings_are_part_of_an_entrys_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache_file = gather_rows._cache._cache_file
-    before = cache_file._entry("key")
+    def entry() -> str:
+        kept = gather_rows._cache
+        return str(kept._entry(kept._key("signature", gather_rows.targetctx.codegen())))
+
+    before = entry()
+    assert before == entry()
     monkeypatch.setattr(config, name, not getattr(config, name))
-    assert cache_file._entry("key") != before
+    assert entry() != before
+
+
+# ---- folders ----
 
 
 def test_no_folder_that_can_be_written(package: Copy) -> None:
@@ -230,11 +327,12 @@ def test_no_folder_that_can_be_written(package: Copy) -> None:
     blocked.write_text("")
     (package.source / "kernels" / "__pycache__").write_text("")
     nowhere = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"), str(blocked / "cache"))
-    code = "print(json.dumps([gather()['hits'], jit.cache_folder()]))"
-    assert package.run(code, **nowhere) == [0, None]
+    code = "print(json.dumps([gather()['hits'], cache.folders(), cache.stamped()]))"
+    assert package.run(code, **nowhere) == [0, [], True]
     assert package.entries() == []
 
 
+POSIX = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="who may write is not known on this system")
 READ_ONLY = """
     import builtins, tempfile
 
@@ -245,32 +343,107 @@ READ_ONLY = """
         return refuse() if set(mode) & set("wax+") else writing(file, mode, *arguments, **options)
 
     # for root every folder can be written, so no chmod: every way to write a file is refused
+    if "BEFORE" in os.environ:
+        assert cache.folders()[0].writable
     writing, builtins.open, tempfile.TemporaryFile = open, reading, refuse
-    print(json.dumps(gather(entry=gather_rows)))  # made at import, when the folder could be written
+    print(json.dumps([gather(entry=gather_rows), [folder.writable for folder in cache.folders()]]))
 """
 
 
 def test_a_folder_that_became_read_only(package: Copy) -> None:
-    """Found writable at import, and not when compiled code is to be saved."""
-    assert package.run(READ_ONLY) == MISS
+    """Found writable when it was first looked at, and not when compiled code is to be saved."""
+    assert package.run(READ_ONLY, BEFORE="") == [MISS, [True]]
     assert package.entries() == []
     assert package.run() == MISS
-    assert package.run(READ_ONLY) == HIT  # it is still read
+    assert package.run(READ_ONLY, BEFORE="") == [HIT, [True]]  # it is still read
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder(package: Copy) -> None:
-    package.cache.mkdir()
-    package.cache.chmod(0o555)
-    (package.source / "kernels" / "__pycache__").write_text("")
-    nowhere = dict.fromkeys(("XDG_CACHE_HOME", "HOME"), str(package.source / "version.py"))
-    assert package.run("gather(); print(json.dumps('done'))", **nowhere) == "done"
-    assert package.entries() == []
+@POSIX
+def test_a_disk_that_is_read_only(package: Copy) -> None:
+    assert package.run(READ_ONLY) == [MISS, []]
+    assert package.run() == MISS
+    assert package.run(READ_ONLY) == [HIT, [False]]
+    package.entry().parent.chmod(0o775)
+    assert package.run(READ_ONLY) == [MISS, []]
+    package.entry().parent.chmod(0o755)
+    package.entry().chmod(0o666)
+    assert package.run(READ_ONLY) == [MISS, [False]]
+
+
+@POSIX
+def test_a_folder_that_is_only_read_comes_before_one_that_is_written(package: Copy) -> None:
+    """The folder beside the package, filled by root in an image; then its user, who may write at home."""
+    home = package.folder / "home"
+    at_home = {"NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": str(home), "HOME": str(home)}
+    assert package.run(**at_home) == MISS
+    assert not home.exists()
+    code = """
+    import tempfile
+    real, beside = tempfile.TemporaryFile, str(Path(fastbp.__file__).parent)
+
+    def only_at_home(*arguments, dir, **options):
+        if dir.startswith(beside):
+            raise PermissionError(13, "Permission denied")
+        return real(*arguments, dir=dir, **options)
+
+    tempfile.TemporaryFile = only_at_home
+    print(json.dumps([gather("uint8", "float32"), [folder.writable for folder in cache.folders()]]))
+    """
+    assert package.run(code, **at_home) == [{"hits": 1, "misses": 1}, [False, True]]
+    assert len(list(home.rglob("*.nbc"))) == len(list(package.source.rglob("*.nbc"))) == 1
+    assert package.run(code, **at_home) == [{"hits": 2, "misses": 0}, [False, True]]
+    assert package.run(code, **{**at_home, "NUMBA_CACHE_DIR": str(package.cache)})[0]["hits"] == 0  # that one is filled
+    assert len(package.entries()) == 2
+
+
+@POSIX
+def test_what_is_only_read_must_be_written_by_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "above" / "folder"
+    folder.mkdir(parents=True)
+    assert not cache.objection_to(str(folder))
+    for mode in (0o775, 0o757, 0o1777):
+        folder.chmod(mode)
+        assert f"others may write to {folder}; chmod go-w it" in cache.objection_to(str(folder))
+    folder.chmod(0o555)
+    assert not cache.objection_to(str(folder))
+    for mode, allowed in ((0o775, False), (0o757, False), (0o777, False), (0o1777, True), (0o755, True)):
+        folder.parent.chmod(mode)
+        assert cache.objection_to(str(folder)) == (
+            "" if allowed else f"others may write to {folder.parent}; chmod go-w it"
+        )
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert not cache.objection_to(str(link))
+    folder.chmod(0o775)
+    assert cache.objection_to(str(link))
+    assert "cannot be looked at" in cache.objection_to(str(tmp_path / "none"))
+
+
+@POSIX
+def test_what_is_only_read_belongs_to_root_or_to_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 4321)
+    entry, folder = tmp_path / "entry", cache.Folder(str(tmp_path), False)
+    entry.write_bytes(hashlib.sha256(b"code").digest() + b"code")
+    if os.getuid() == 0:  # what is root's is trusted, whoever this is
+        assert not cache.objection_to(str(tmp_path))
+        assert cache._read(folder, "entry") == b"code"
+        os.chown(tmp_path, 4320, -1)
+        os.chown(entry, 4320, -1)
+    assert f"{tmp_path} belongs to another user" in cache.objection_to(str(tmp_path))
+    with pytest.raises(PermissionError):
+        cache._read(folder, "entry")
+    assert cache._read(folder._replace(writable=True), "entry") == b"code"  # a folder that is the user's own choice
+
+
+def test_who_may_write_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "geteuid", raising=False)  # as on Windows
+    assert "does not tell" in cache.objection_to(str(tmp_path))
 
 
 def test_a_folder_that_vanished(package: Copy) -> None:
     code = """
     import shutil
+    assert cache.folders()[0].writable
     shutil.rmtree(os.environ["NUMBA_CACHE_DIR"])
     open(os.environ["NUMBA_CACHE_DIR"], "w").close()
     print(json.dumps(gather(entry=gather_rows)))

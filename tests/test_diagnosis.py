@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from conftest import copied, run_python
 
-from fastbp import cli, diagnosis, threads
+from fastbp import cli, diagnosis, machine, threads
+from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
 
-PROCESSORS = diagnosis._affinity()
+PROCESSORS = machine.affinity()
 FINDINGS = "import json; from fastbp import diagnosis; print(json.dumps(diagnosis.findings()))"
 # Nothing that this machine or the tests' own environment does may hide or add a finding.
 CLEAN = {"NUMBA_NUM_THREADS": str(PROCESSORS), "NUMBA_THREADING_LAYER": "default"}
@@ -150,14 +151,14 @@ def test_openmp_that_the_user_asks_for_is_no_finding() -> None:
 
 def quota_of(monkeypatch: pytest.MonkeyPatch, folder: Path, membership: str, **files: str) -> float | None:
     """The quota where these files are in the folder of control groups; `__` in a name stands for `/`."""
-    monkeypatch.setattr(diagnosis, "MEMBERSHIP", folder / "membership")
-    monkeypatch.setattr(diagnosis, "CGROUPS", folder / "groups")
+    monkeypatch.setattr(machine, "MEMBERSHIP", f"{folder}/membership")
+    monkeypatch.setattr(machine, "CGROUPS", f"{folder}/groups")
     (folder / "membership").write_text(membership)
     for name, text in files.items():
         path = folder / "groups" / name.replace("__", "/").replace("cpu_", "cpu.")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return diagnosis.cpu_quota()
+    return machine.cpu_quota()
 
 
 V1 = "5:cpuset:/\n4:memory:/a\n2:cpu,cpuacct:/docker/1f\n1:name=systemd:/\n"
@@ -179,6 +180,7 @@ V1 = "5:cpuset:/\n4:memory:/a\n2:cpu,cpuacct:/docker/1f\n1:name=systemd:/\n"
         (V1, {"cpu__docker__1f__cpu_cfs_quota_us": "100000\n", "cpu__docker__1f__cpu_cfs_period_us": "50000\n"}, 2.0),
         (V1, {"cpu__cpu_cfs_quota_us": "-1\n", "cpu__cpu_cfs_period_us": "100000\n"}, None),
         (V1, {"cpu__cpu_cfs_quota_us": "100000\n"}, None),
+        ("0::/größer\n", {"cpu_max": "150000 100000\n"}, 1.5),
         ("3:cpuset:/\n", {"cpu__cpu_cfs_quota_us": "100000\n", "cpu__cpu_cfs_period_us": "100000\n"}, None),
     ],
 )
@@ -189,31 +191,35 @@ def test_quota_of_a_container(
 
 
 def test_quota_where_there_are_no_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "MEMBERSHIP", tmp_path / "none")
-    assert diagnosis.cpu_quota() is None
+    monkeypatch.setattr(machine, "MEMBERSHIP", f"{tmp_path}/none")
+    assert machine.cpu_quota() is None
 
 
 @pytest.fixture
-def processors(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+def processors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
     def findings(used: int, affinity: int, quota: float | None, layer: Any = "tbb") -> list[str]:
         monkeypatch.setattr(threads, "count", lambda: used)
         monkeypatch.setattr(threads, "layer", lambda: layer)
         monkeypatch.setattr(diagnosis, "config", SimpleNamespace(NUMBA_NUM_THREADS=used))
-        monkeypatch.setattr(diagnosis, "_affinity", lambda: affinity)
-        monkeypatch.setattr(diagnosis, "cpu_quota", lambda: quota)
+        monkeypatch.setattr(machine, "affinity", lambda: affinity)
+        monkeypatch.setattr(machine, "cpu_quota", lambda: quota)
+        machine.processors.cache_clear()
         return list(diagnosis._processors())
 
-    return findings
+    yield findings
+    monkeypatch.undo()
+    machine.processors.cache_clear()
 
 
 def test_more_threads_than_processors(processors: Callable[..., list[str]]) -> None:
+    """Which nobody gets who has not set that number."""
     assert processors(8, 8, None) == processors(8, 8, 8.0) == processors(8, 8, 7.5) == processors(8, 8, 64.0) == []
-    only(processors(8, 8, 2.0), "8 threads", "2 processors", "quota of 2 ", "set NUMBA_NUM_THREADS=2")
-    only(processors(8, 8, 2.5), "3 processors", "quota of 2.5 ", "set NUMBA_NUM_THREADS=3")
-    only(processors(8, 8, 0.1), "the 1 processor that", "set NUMBA_NUM_THREADS=1")
-    only(processors(8, 4, None), "4 processors that this process is bound to", "set NUMBA_NUM_THREADS=4")
-    only(processors(8, 4, 2.0), "quota of 2 ", "set NUMBA_NUM_THREADS=2")
-    only(processors(8, 2, 4.0), "this process is bound to", "set NUMBA_NUM_THREADS=2")
+    only(processors(8, 8, 2.0), "8 threads", "2 processors", "quota of 2 ", "unset it")
+    only(processors(8, 8, 2.5), "3 processors", "quota of 2.5 ")
+    only(processors(8, 8, 0.1), "the 1 processor that")
+    only(processors(8, 4, None), "4 processors that this process is bound to")
+    only(processors(8, 4, 2.0), "quota of 2 ")
+    only(processors(8, 2, 4.0), "this process is bound to")
     assert processors(8, 8, 2.0, layer=None) == []  # all runs on one thread
 
 
@@ -224,14 +230,26 @@ def test_fewer_threads_than_processors(processors: Callable[..., list[str]]) -> 
 
 
 def test_more_threads_than_this_machine_has() -> None:
-    line = only(found(NUMBA_NUM_THREADS=str(PROCESSORS + 1)), f"{PROCESSORS + 1} threads", "set NUMBA_NUM_THREADS=")
-    assert int(line.rsplit("=", 1)[1]) <= PROCESSORS
+    only(found(NUMBA_NUM_THREADS=str(PROCESSORS + 1)), f"{PROCESSORS + 1} threads, as NUMBA_NUM_THREADS", "unset it")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to bind a process here")
 def test_a_process_bound_to_one_processor() -> None:
     bound = f"import os, fastbp; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {FINDINGS}"
-    only(found(bound, NUMBA_NUM_THREADS="2"), "the 1 processor that this process is bound to", "NUMBA_NUM_THREADS=1")
+    only(found(bound, NUMBA_NUM_THREADS="2"), "the 1 processor that this process is bound to", "unset it")
+    lines = found(f"import os; os.environ.pop('NUMBA_NUM_THREADS'); {bound}")
+    assert [line for line in lines if "processor" in line] == []
+
+
+def test_a_quota_is_kept_to_and_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(threads, "count", lambda: 2)
+    monkeypatch.setattr(threads, "layer", lambda: "tbb")
+    monkeypatch.setattr(diagnosis, "findings", list)
+    assert cli.main(["info"]) == 0
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["processors", f"{PROCESSORS}, 1.5 by the quota of the container"] in rows
+    assert ["threads", "2"] in rows
 
 
 # ---- cache ----
@@ -248,6 +266,32 @@ def test_no_folder_for_compiled_code(tmp_path: Path) -> None:
     lines = found(code, **{**environment, **blocked, "PYTHONDONTWRITEBYTECODE": "1"})
     only(lines, "no folder for compiled code can be written", "every process compiles anew", "set NUMBA_CACHE_DIR")
     assert not [line for line in found(code, **environment) if "compiled code can be" in line]
+
+
+def cache_findings(monkeypatch: pytest.MonkeyPatch, *folders: cache.Folder, stamped: bool = True) -> list[str]:
+    monkeypatch.setattr(cache, "surveyed", lambda: folders)
+    monkeypatch.setattr(cache, "stamped", lambda: stamped)
+    return list(diagnosis._cache())
+
+
+def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, written = cache.Folder("/image", False), cache.Folder("/home", True)
+    others = cache.Folder("/shared", False, "others may write to /shared; chmod go-w it")
+    for folders, row in (
+        ([used], "/image (read only, used)"),
+        ([written], "/home"),
+        ([used, written], "/image (read only, used), /home"),
+    ):
+        assert cache_findings(monkeypatch, *folders) == []
+        assert cli._folder_row() == row
+    line = "compiled code in /shared is not used: others may write to /shared; chmod go-w it"
+    assert cache_findings(monkeypatch, others, written) == [line]
+    assert cli._folder_row() == "/home"
+    assert cache_findings(monkeypatch, others)[0] == line
+    only(cache_findings(monkeypatch, others), "no folder for compiled code can be written")
+    assert cli._folder_row() == "none can be used: each process compiles anew"
+    (line,) = cache_findings(monkeypatch, stamped=False)
+    only([line], "neither source nor bytecode", "every process compiles anew", "install fastbp as files")
 
 
 # ---- the command ----

@@ -6,12 +6,14 @@ Many threads and processes at once are the matter of `test_processes`.
 from __future__ import annotations
 
 import ctypes.util
+import functools
 import json
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,11 +58,21 @@ PRELUDE = """
 """
 
 
-def run(code: str, timeout: float = 100, **environment: str) -> Any:
+# A machine of four processors, of which nobody has said how many threads may use them.
+FOUR = """
+    import os
+    os.environ.pop("NUMBA_NUM_THREADS")
+    os.sched_getaffinity = lambda pid: {0, 1, 2, 3}
+    from fastbp import machine
+    from numba.core import config
+"""
+
+
+def run(code: str, timeout: float = 100, before: str = "", **environment: str) -> Any:
     """What a process prints last, as JSON; on two threads unless the environment says otherwise."""
     inherited = {name: value for name, value in os.environ.items() if name != "NUMBA_THREADING_LAYER"}
     inherited |= {"PYTHONPATH": PACKAGE, "NUMBA_NUM_THREADS": "2"}
-    script = textwrap.dedent(PRELUDE) + textwrap.dedent(code)
+    script = "".join(map(textwrap.dedent, (before, PRELUDE, code)))
     done = subprocess.run([sys.executable, "-P", "-c", script], env=inherited | environment, capture_output=True,
                           text=True, timeout=timeout, check=False)  # fmt: skip
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -249,6 +261,90 @@ def test_what_fastbp_does_to_numba_is_nothing() -> None:
         """
     )
     assert result == {"changed": []}
+
+
+# ---- processors ----
+
+
+def test_a_quota_leaves_threads_of_the_pool_idle(serial: list[str]) -> None:
+    result = run(
+        """
+        machine.cpu_quota = lambda: 1.5
+        counts = [fastbp.threads.count(), config.NUMBA_NUM_THREADS]
+        hashes = [fit(0)]
+        counts += [fastbp.threads.count(), numba.get_num_threads()]
+        with fastbp.threads.entered(fastbp.threads.count()):
+            counts.append(numba.get_num_threads())
+        with fastbp.threads.limit(3):
+            counts.append(fastbp.threads.count())
+        answer(counts=counts, hashes=hashes, parallel=is_parallel())
+        """,
+        before=FOUR,
+    )
+    assert result == {"counts": [2, 4, 2, 4, 2, 2], "hashes": serial[:1], "parallel": True}
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "threads"),
+    [
+        (4, None, 4),
+        (4, 64.0, 4),
+        (4, 4.0, 4),
+        (4, 3.01, 4),
+        (4, 2.0, 2),
+        (4, 0.1, 1),
+        (3, None, 3),
+        (3, 4.0, 3),
+        (3, 2.0, 2),
+    ],
+)
+def test_no_more_threads_than_processors(
+    affinity: int, quota: float | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.setattr(fastbp.threads, "config", SimpleNamespace(NUMBA_NUM_THREADS=4, NUMBA_DEFAULT_NUM_THREADS=4))
+    monkeypatch.setattr(fastbp.threads, "started", lambda: False)
+    monkeypatch.setattr(fastbp.machine, "affinity", lambda: affinity)
+    monkeypatch.setattr(fastbp.machine, "cpu_quota", lambda: quota)
+    for look in (fastbp.machine.processors, fastbp.threads._default):  # once a process
+        monkeypatch.setattr(*owner(look), functools.cache(look.__wrapped__))  # type: ignore[attr-defined]
+    assert fastbp.threads.count() == threads
+    with fastbp.threads.limit(3):
+        assert fastbp.threads.count() == min(3, threads)
+    monkeypatch.setattr(fastbp.machine, "cpu_quota", lambda: 1.0)
+    assert fastbp.threads.count() == threads
+
+
+def owner(function: Any) -> tuple[Any, str]:
+    return sys.modules[function.__module__], function.__name__
+
+
+def test_what_the_user_has_set_comes_before_a_quota() -> None:
+    code = """
+    from fastbp import machine
+    machine.cpu_quota = lambda: 2.0
+    counts = [fastbp.threads.count()]
+    numba.set_num_threads(3)
+    counts.append(fastbp.threads.count())
+    numba.set_num_threads(1)
+    counts.append(fastbp.threads.count())
+    answer(counts=counts)
+    """
+    assert run(code, before=FOUR) == {"counts": [2, 3, 1]}
+    assert run(code, before=FOUR + "    config.NUMBA_NUM_THREADS = 3\n") == {"counts": [3, 3, 1]}
+    set_too = FOUR.replace('.pop("NUMBA_NUM_THREADS")', '["NUMBA_NUM_THREADS"] = "4"')
+    assert run(code, before=set_too) == {"counts": [4, 3, 1]}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to bind a process here")
+def test_a_process_bound_to_one_processor_is_serial() -> None:
+    code = """
+    before = len(os.sched_getaffinity(0)), config.NUMBA_NUM_THREADS
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    answer(count=fastbp.threads.count(), parallel=is_parallel(), as_before=before[0] == config.NUMBA_NUM_THREADS)
+    """
+    unset = "    import os\n    os.environ.pop('NUMBA_NUM_THREADS')\n    from numba.core import config\n"
+    assert run(code, before=unset) == {"count": 1, "parallel": False, "as_before": True}
 
 
 # ---- no pool where none is needed ----

@@ -1,13 +1,18 @@
-"""Compiling ahead: a process after it compiles nothing, whatever it trains and predicts."""
+"""Compiling ahead: a process after it compiles nothing, whatever it trains and predicts, on a read-only disk too."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import run_python
 
@@ -41,24 +46,80 @@ def entries(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-def test_after_it_a_fresh_process_compiles_nothing(tmp_path: Path) -> None:
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
-    warm = "import fastbp, json; print(json.dumps([fastbp.warmup('float32'), fastbp.threads.layer()]))"
-    seconds, layer = json.loads(run_python(warm, environment))
+WARM = "import fastbp, json; print(json.dumps([fastbp.warmup('float32'), fastbp.threads.layer()]))"
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder that every user may look into, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def warmed(place: Path) -> tuple[dict[str, str], dict[str, float], str | None]:
+    """The environment of what was compiled ahead, the seconds that took, the layer."""
+    environment = {"NUMBA_CACHE_DIR": str(place), "NUMBA_NUM_THREADS": "2"}
+    seconds, layer = json.loads(run_python(WARM, environment))
+    return environment, seconds, layer
+
+
+def test_after_it_a_fresh_process_compiles_nothing(place: Path, warmed: Any) -> None:
+    environment, seconds, layer = warmed
     assert list(seconds) == ["float32 kernels", *(["float32 parallel"] if layer else []), "float32 gathering"]
-    before = entries(tmp_path)
+    before = entries(place)
     # the kernels and the serial pass, the parallel pass, a gather for each dtype of rows
     assert len(before) == 2 + bool(layer) + 3
     train = textwrap.dedent(TRAIN)
     assert json.loads(run_python(train, environment)) == [0, 0, 0]
-    assert entries(tmp_path) == before
-    assert json.loads(run_python(warm, environment))[0].keys() == seconds.keys()
-    assert entries(tmp_path) == before
+    assert entries(place) == before
+    assert json.loads(run_python(WARM, environment))[0].keys() == seconds.keys()
+    assert entries(place) == before
 
-    (gone, *_) = tmp_path.rglob("fastbp-gather_rows-*.nbc")  # the count sees what is compiled
+    (gone, *_) = place.rglob("fastbp-gather_rows-*.nbc")  # the count sees what is compiled
     gone.unlink()
     assert json.loads(run_python(train, environment)) == [1, 0, 0]
-    assert entries(tmp_path).keys() == before.keys()
+    assert entries(place).keys() == before.keys()
+
+
+DROPPED = """
+    import contextlib, importlib, os
+    for name in {modules}:  # which another user may not be allowed to read
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+"""
+ASKED = """
+    from fastbp import cli, diagnosis
+    from fastbp.kernels import cache
+    cli.main(["info"])
+    print(json.dumps([cache.folders()[0], list(diagnosis._cache())]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="who may write is not known on this system")
+def test_what_another_user_compiled_is_used_where_nothing_can_be_written(place: Path, warmed: Any) -> None:
+    """As an image that its root warmed runs for nobody: root's folder, which others may read."""
+    environment = warmed[0] | dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/nonexistent/home")
+    code, asked = textwrap.dedent(TRAIN), textwrap.dedent(ASKED)
+    loaded = run_python(f"{code}{asked}print(json.dumps(sorted(sys.modules)))", environment).splitlines()[-1]
+    (folder,) = place.iterdir()
+    before = entries(place)
+    if os.getuid() != 0:
+        folder.chmod(0o555)
+    dropped = textwrap.dedent(DROPPED).format(modules=loaded)
+    misses, *info, kept = run_python(f"{dropped}{code}{asked}", environment).splitlines()
+    folder.chmod(0o755)
+    assert json.loads(misses) == [0, 0, 0]
+    assert json.loads(kept) == [[str(folder), False, ""], []]
+    (row,) = [line for line in info if line.startswith("  cache folder")]
+    assert f"{folder} (read only, used)" in row
+    assert entries(place) == before
 
 
 @pytest.mark.parametrize("why", ["no safe layer", "one thread", "limit"])
@@ -68,13 +129,24 @@ def test_without_threads_there_is_no_parallel_part(why: str, monkeypatch: pytest
 
     if why == "no safe layer":
         monkeypatch.setattr(fastbp.threads, "layer", lambda: None)
-        monkeypatch.setattr(fastbp.threads, "count", lambda: 2)
+        monkeypatch.setattr(fastbp.threads, "several_allowed", lambda: True)
     else:
         monkeypatch.setattr(fastbp.threads, "layer", started)
         if why == "one thread":
-            monkeypatch.setattr(fastbp.threads, "count", lambda: 1)
+            monkeypatch.setattr(fastbp.threads, "several_allowed", lambda: False)
     with fastbp.threads.limit(1 if why == "limit" else None):
         assert list(fastbp.warmup("float32")) == ["float32 kernels", "float32 gathering"]
+
+
+def test_a_quota_of_one_processor_leaves_no_part_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image is built in one container and run in another."""
+    monkeypatch.setattr(fastbp.threads, "_default", lambda: 1)
+    monkeypatch.setattr(fastbp.threads, "_set_in_numba", lambda: fastbp.threads.config.NUMBA_DEFAULT_NUM_THREADS)
+    monkeypatch.setattr(fastbp.threads.config, "NUMBA_DEFAULT_NUM_THREADS", 4)
+    monkeypatch.setattr(fastbp.threads, "layer", lambda: "tbb")
+    assert fastbp.threads.count() == 1
+    parts = [name for name, _ in fastbp.compiling._parts(np.dtype("f4"))]
+    assert parts == ["float32 kernels", "float32 parallel", "float32 gathering"]
 
 
 def test_both_dtypes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
