@@ -619,8 +619,8 @@ class MLP:
     # ---- parts ----
 
     def _rows(self, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale,
-                    known=known or self._feature_names)  # fmt: skip
+        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, None,
+                    known or self._feature_names)  # fmt: skip
 
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""

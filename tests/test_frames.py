@@ -17,6 +17,7 @@ from conftest import assert_same_bits
 from frame_cases import FRAMES, NAMED, NAMES, PLAIN, REVERSED, X, Y, fitted, frame, network
 
 import fastbp
+import fastbp.plotting
 from fastbp import MLP, Ensemble, cross_validate, distributed, fit_many, search
 from fastbp.frames import name_of
 
@@ -279,6 +280,16 @@ def test_ranks_go_by_the_names_of_the_first() -> None:
         assert_same_bits(net.parameters, plain[0].parameters)
     with pytest.raises(ValueError, match="X_local: got no column named 'mass'"):
         together([shards[0], (frame(NAMES[:3])[second], Y[second])])
+
+
+def test_a_picture_has_the_columns_in_order() -> None:
+    pytest.importorskip("matplotlib")
+    net = MLP((2, 3), seed=0)
+    net.feature_names = NAMES[:2]
+    axes = fastbp.plotting.plot_decision_regions(net, frame(("width", "length")), Y).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == NAMES[:2]
+    for label, line in enumerate(axes.lines):
+        np.testing.assert_array_equal(line.get_xydata(), X[Y == label, :2])
 
 
 def test_estimators_keep_the_rules_of_scikit_learn() -> None:
