@@ -289,7 +289,7 @@ def test_a_picture_has_the_columns_in_order() -> None:
     axes = fastbp.plotting.plot_decision_regions(net, frame(("width", "length")), Y).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == NAMES[:2]
     for label, line in enumerate(axes.lines):
-        np.testing.assert_array_equal(line.get_xydata(), X[Y == label, :2])
+        np.testing.assert_array_equal(line.get_xydata(), X[label == Y, :2])
 
 
 def test_estimators_keep_the_rules_of_scikit_learn() -> None:
