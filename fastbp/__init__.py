@@ -29,6 +29,7 @@ from .functional import (
 )
 from .gradients import gradcheck
 from .network import MLP, load
+from .pickles import _blank as _blank
 from .rows import StreamError
 from .search import Search, search
 from .training import DivergenceError, History

@@ -34,7 +34,7 @@ class Gradient:
         With the penalty's part ``l2 W``.
     biases : list of array (fan_out,)
     inputs : array (n, features)
-        With respect to X as it was given, input scaling chained in.
+        With respect to X as it was given, in the order of its columns, input scaling chained in.
     """
 
     loss: float
@@ -113,7 +113,8 @@ def gradient(net: MLP, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: Arr
         run(passes.add_l2(net._network), inputs=net.parameters, parameters=net.parameters, activations=flat,
             gradient=flat, rates=rates_of(net.dtype, l2=l2))  # fmt: skip
     layout = net._network.layout
-    return Gradient(_objective(net, losses, total, l2), layout.weights(flat), layout.biases(flat), inputs)
+    value = _objective(net, losses, total, l2)
+    return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
 
 
 def sample_gradients(net: MLP, X: ArrayLike, y: ArrayLike) -> SampleGradients:
@@ -146,7 +147,7 @@ def sample_gradients(net: MLP, X: ArrayLike, y: ArrayLike) -> SampleGradients:
     _over_parts(net, rows, call)
     if net.input_scale is not None:
         inputs *= net.input_scale
-    return SampleGradients(losses, weights, biases, inputs)
+    return SampleGradients(losses, weights, biases, rows.as_given(inputs))
 
 
 def _objective(net: MLP, losses: Array, total: float, l2: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import validation
+from . import frames, validation
 from .ensemble import OF_FIT, check, distinct, fit_job, raised
 from .network import MLP
 from .training import History
@@ -94,6 +94,7 @@ def cross_validate(network: Mapping[str, Any] | Callable[[int], MLP], X: ArrayLi
     unknown(fit, OF_FIT, "MLP.fit")
     if not (callable(network) or isinstance(network, Mapping)):
         raise TypeError(f"network: got {type(network).__name__}, expected a mapping of arguments of MLP, or a function")
+    X = frames.read("X", X)  # once for all
     make = _checked(network) if callable(network) else maker(network, seed)
     first = make(0)
     parts = split(first, X, y, folds, seed)
@@ -137,7 +138,8 @@ def fold_job(net: MLP, X: Any, y: Any, train: Indices, test: Indices,
 
     def job() -> tuple[History, float]:
         history = train_on()
-        return history, net.score(validation.matrix_of_rows("X", X, net.sizes[0])[test], np.asarray(y)[test])
+        rows = net._rows("X", X)
+        return history, net.score(rows.source[test], net._targets("y", y, rows.count)[test])
 
     return job
 

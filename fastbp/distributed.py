@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import fitting, validation
+from . import fitting, frames, validation
 from .learning_rates import LearningRate
 from .network import MLP
 from .optimizers import Optimizer
@@ -50,6 +50,7 @@ def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epoc
         Of the same form on each rank; parameters and generator are rank 0's.
     X_local, y_local : array_like
         This rank's shard, at least one row. Shards may differ in size: each gives rows to a minibatch in proportion.
+        Columns of frames are matched by name, to the network's or those of rank 0's frame.
     comm : mpi4py.MPI.Comm, optional
         All processes of the job by default.
     batch_size : int
@@ -92,16 +93,19 @@ def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epoc
     """
     ranks = Ranks(comm)
 
-    def prepare() -> _Run:
+    def prepare(X: Any, names: tuple[str, ...] | None) -> _Run:
         return _Run(
-            net, X_local, y_local, ranks, validation_data, callbacks, sample_weight, (early_stopping, tol),
+            net, X, names, y_local, ranks, validation_data, callbacks, sample_weight, (early_stopping, tol),
             (checkpoint, checkpoint_seconds), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2,
             optimizer=optimizer, shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
         )  # fmt: skip
 
     def train() -> History:
         with ranks.ending_together(), ranks.sharing_processors():
-            return ranks.agree(prepare).train(progress)
+            X = ranks.agree(lambda: frames.read("X_local", X_local))
+            own = net.feature_names or (X.names if isinstance(X, frames.Table) else None)
+            names = ranks.comm.bcast((own, net.target_name or frames.name_of(y_local)))
+            return ranks.agree(lambda: prepare(X, names[0])).train(progress, names)
 
     with ranks.ending_together():
         ranks.agree(lambda: _check_network(net))
@@ -124,15 +128,16 @@ def _check_network(net: Any) -> None:
 class _Run:
     """The arguments of one call on this rank, checked, and then what all ranks do with them."""
 
-    def __init__(self, net: MLP, X: Any, y: Any, ranks: Ranks, held_out: Any, callbacks: Any, weights: Any,
-                 stopping: tuple[Any, Any], saving: tuple[Any, Any], **settings: Any):  # fmt: skip
+    def __init__(self, net: MLP, X: Any, names: tuple[str, ...] | None, y: Any, ranks: Ranks, held_out: Any,
+                 callbacks: Any, weights: Any, stopping: tuple[Any, Any], saving: tuple[Any, Any],
+                 **settings: Any):  # fmt: skip
         self.net, self.ranks = net, ranks
         self.plan = fitting.plan(net, **settings)
         self.shuffled = validation.truth("shuffle", settings["shuffle"])
         self.calls = fitting.callbacks(callbacks)
-        self.held_out = None if held_out is None else _HeldOut(net, held_out, ranks)
+        self.held_out = None if held_out is None else _HeldOut(net, held_out, ranks, known=names)
         self.stop = fitting.early_stopping(net, *stopping)
-        self.rows = net._rows("X_local", X)
+        self.rows = net._rows("X_local", X, names)
         self.targets = net._targets("y_local", y, self.rows.count)
         self.weights = validation.sample_weight("sample_weight", weights, self.rows.count, net.dtype)
         path, seconds = saving
@@ -140,7 +145,7 @@ class _Run:
             raise TypeError(f"checkpoint: got {type(path).__name__}, expected a path")
         self.path, self.seconds = path, validation.number("checkpoint_seconds", seconds)
 
-    def train(self, progress: bool | None) -> History:
+    def train(self, progress: bool | None, names: tuple[Any, Any]) -> History:
         net, ranks, plan = self.net, self.ranks, self.plan
         shards = tuple(ranks.comm.allgather(self.rows.count))
         about = {**self._about(), "ranks": ranks.size, "shards": list(shards)}
@@ -154,7 +159,8 @@ class _Run:
         savings = Savings(self.path, self.seconds, about, training, self.stop)
         plan.learning_rate.start()
         savings.begin()
-        training.run(self._after_epoch, progress, savings)
+        with net._named(*names, training.history):
+            training.run(self._after_epoch, progress, savings)
         self.stop.restore_best()
         return training.history
 
@@ -206,16 +212,16 @@ def _scaled(weights: Array, ranks: Ranks) -> Array:
 class _HeldOut:
     """A rank's shard of validation data, and what all shards together say."""
 
-    def __init__(self, net: MLP, pair: Any, ranks: Ranks, *names: str):
+    def __init__(self, net: MLP, pair: Any, ranks: Ranks, *names: str, known: tuple[str, ...] | None = None):
         self.net, self.ranks = net, ranks
         try:
-            self.X, self.y = net._validation_data(pair, None)
+            rows, self.y = net._validation_data(pair, None, known)
         except (ValueError, TypeError) as error:
             text = str(error)
             for index, name in enumerate(names):
                 text = text.replace(f"validation_data[{index}]", name)
             raise type(error)(text) from None
-        self.count = self.X.shape[0]
+        self.X, self.count = rows.source, rows.count
 
     def loss(self) -> float:
         return self.ranks.mean(self.ranks.agree(lambda: self.net.loss(self.X, self.y)), self.count)

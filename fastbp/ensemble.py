@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import checkpoint, fitting, saving, validation
+from . import checkpoint, fitting, frames, pickles, saving, validation
 from .learning_rates import LearningRate
+from .names import listed
 from .network import MLP
 from .optimizers import Optimizer
 from .scores import answers, score
@@ -99,6 +100,7 @@ def fit_many(networks: Sequence[MLP], X: ArrayLike, y: ArrayLike, epochs: int | 
     given = {"validation_data": validation_data, "callbacks": callbacks, "sample_weight": sample_weight, "rows": rows}
     columns = {name: _each(name, value, _is_sequence(value), len(nets)) for name, value in single.items()}
     columns |= {name: _each(name, given[name], several[name], len(nets)) for name in given}
+    X = frames.read("X", X)  # once for all
     jobs, costs = [], []
     for i, net in enumerate(nets):
         arguments = {name: column[i] for name, column in columns.items()}
@@ -213,6 +215,9 @@ class Ensemble:
             ):  # fmt: skip
                 if mine != wanted:
                     raise ValueError(f"networks[{i}]: got {what} {mine!r}, expected {wanted!r} as of networks[0]")
+            if net.feature_names != first.feature_names:
+                mine, wanted = (listed(names or ()) or "none" for names in (net.feature_names, first.feature_names))
+                raise ValueError(f"networks[{i}]: got feature names {mine}, expected {wanted} as of networks[0]")
         self.networks: tuple[MLP, ...] = tuple(nets)
         self._loss = first._loss
 
@@ -222,12 +227,30 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.networks)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        more = {name: value for name, value in vars(self).items() if name not in ("networks", "_loss")}
+        return pickles.stamped(networks=self.networks, more=more)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pickles.check("Ensemble", state)
+        self.networks = state["networks"]
+        self._loss = self.networks[0]._loss
+        self.__dict__.update(state["more"])
+
     @property
     def class_names(self) -> tuple[str, ...] | None:
         return self.networks[0].class_names
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self.networks[0].feature_names
+
     def outputs(self, X: ArrayLike) -> Array:
         """The mean of the networks' `outputs`, (n, outputs): added in float64 in their order, then rounded."""
+        X = frames.read("X", X)  # once for all
         total = np.zeros((), np.float64)
         for net in self.networks:
             total = total + net.outputs(X)
@@ -266,11 +289,13 @@ class Ensemble:
         try:
             if "networks" not in metadata:
                 raise ValueError("it holds one network, or none, which fastbp.load reads")
-            return cls([
-                saving.network_of({name.removeprefix(f"{i}."): array for name, array in arrays.items()
-                                   if name.startswith(f"{i}.")}, described, MLP)
-                for i, described in enumerate(metadata["networks"])
-            ])  # fmt: skip
+            networks = []
+            for i, described in enumerate(metadata["networks"]):
+                net = MLP.__new__(MLP)
+                saving.fill(net, {name.removeprefix(f"{i}."): array for name, array in arrays.items()
+                                  if name.startswith(f"{i}.")}, described)  # fmt: skip
+                networks.append(net)
+            return cls(networks)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise checkpoint.CheckpointError(f"{os.fspath(path)}: not an ensemble that fastbp can read: "
                                              f"{error}") from error  # fmt: skip

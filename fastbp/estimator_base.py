@@ -17,7 +17,7 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,9 +29,10 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import validate_data
 
-from . import threads
+from . import pickles, saving, threads
 from .kernels import operations as op
 from .learning_rates import LearningRate
+from .names import repeated
 from .network import MLP
 from .optimizers import SGD, Optimizer
 from .training import DivergenceError, History, Memory, Plan
@@ -91,6 +92,10 @@ class _Adam(Optimizer):
         rates[:, op.KEEP] = 1.0
 
 
+UPDATES: dict[str, type[Optimizer]] = {"sgd": SGD, "velocity": _Velocity, "adam": _Adam}  # what pickles call them
+UPDATE_NAMES = {update: name for name, update in UPDATES.items()}
+
+
 @dataclass
 class _Held(LearningRate):
     """The rate that it holds: it is changed between epochs, from outside."""
@@ -128,6 +133,7 @@ class _Before:
         if self.goes_on:
             estimator.network_.parameters[...] = self.parameters
             estimator.network_.rng.bit_generator.state = self.draws
+            estimator._name_columns()
 
 
 class Fitting(BaseEstimator):
@@ -146,6 +152,12 @@ class Fitting(BaseEstimator):
         """Make it the estimator's; `coefs_` and `intercepts_` are views into its parameters."""
         self.network_, self.coefs_, self.intercepts_ = network, network.weights, network.biases
         self._views = (*self.coefs_, *self.intercepts_)
+        self._name_columns()
+
+    def _name_columns(self) -> None:
+        """Give the network the names that scikit-learn keeps, for those who call the network itself."""
+        names = [*getattr(self, "feature_names_in_", ())]
+        self.network_.feature_names = names if names and not repeated(names) else None
 
     def _network(self) -> MLP:
         """`network_` with what stands in `coefs_` and `intercepts_`, where a user may have put arrays of their own."""
@@ -167,19 +179,37 @@ class Fitting(BaseEstimator):
         self._hold(network)
         return network
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:  # which has the parameters; their views would be pickled as copies
             self._network()
             state = {name: state[name] for name in state if name not in ("coefs_", "intercepts_", "_views")}
-        return state
+        if "_memory" in state:  # and with it `_update`; classes of this module are not named
+            update: Any = self._update
+            state["_update"] = UPDATE_NAMES[type(update)], astuple(update)
+            memory = saving.memory_state(self._memory)
+            if memory is not None:
+                kind, *rest = memory["kind"]
+                memory["kind"] = UPDATE_NAMES[kind], *rest
+            state["_memory"] = memory
+        return pickles.stamped(estimator=state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # joblib maps large arrays from a file, read-only: compiled code that trains would write into it, and crash.
-        owned = copy.deepcopy({name: state[name] for name in ("network_", "_memory") if name in state})
-        super().__setstate__(state | owned)
-        if owned:
-            self._hold(self.network_)
+        pickles.check(type(self).__name__, state)
+        state = dict(state["estimator"])
+        if "_memory" in state:
+            name, values = state["_update"]
+            state["_update"], memory = UPDATES[name](*values), state["_memory"]
+            if memory is not None:
+                kind, *rest = memory["kind"]
+                memory = {**memory, "kind": (UPDATES[kind], *rest)}
+            state["_memory"] = saving.memory_of(memory)
+        super().__setstate__(state)
+        if "network_" in state:
+            self._hold(copy.deepcopy(self.network_))  # copy.copy, too, makes an estimator of its own
 
     def _limited(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads)

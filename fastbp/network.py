@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, fitting, names, passes, saving, streaming, validation
+from . import backward, checkpoint, fitting, frames, names, passes, pickles, saving, streaming, validation
 from .activations import ACTIVATIONS
 from .backward import Gradient, SampleGradients
 from .learning_rates import LearningRate
 from .losses import LOSSES
 from .optimizers import Optimizer
 from .parameters import initialise
-from .program import aligned, owned, rates_of, run, scratch
+from .program import aligned, rates_of, run, scratch
 from .resume import Checkpoints
 from .rows import Rows, StreamError, most_rows
 from .schedule import threads_for, tuning
@@ -64,9 +65,11 @@ class MLP:
     class_names : tuple of str or None
         Saved with the model. Any sequence of text or numbers, one a class, may be assigned.
     feature_names : tuple of str or None
-        Of the columns, all different; saved with the model.
+        Of the columns, all different; saved with the model. Taken from the first frame that the network is trained on,
+        if all its columns have names that are str. Columns of later frames are matched by name: in another order
+        they are put in this one, missing ones and others are a ValueError. Arrays count as in this order.
     target_name : str or None
-        Of what is predicted; saved with the model.
+        Of what is predicted; saved with the model, and taken from a series, or a frame of one column, given as y.
 
     Raises
     ------
@@ -107,6 +110,17 @@ class MLP:
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
                  leaky_slope: float = 0.01, huber_delta: float = 1.0):  # fmt: skip
+        self._set_up(sizes, activation, loss, dtype, input_shift, input_scale, leaky_slope, huber_delta)
+        self.rng = _generator(seed)
+        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
+        hidden = self._network.activations
+        first = (ACTIVATIONS[self.activation if isinstance(self.activation, str) else "identity"],)
+        of_layers = ["he" if each.he else "glorot" for each in (*hidden, (hidden or first)[-1])]
+        initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
+
+    def _set_up(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
+                leaky_slope: Any, huber_delta: Any) -> None:  # fmt: skip
+        """All but the values of the parameters and the generator."""
         self.sizes = validation.layer_sizes(sizes)
         self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
         self.loss_name = validation.choice("loss", loss, tuple(LOSSES))
@@ -117,8 +131,6 @@ class MLP:
         self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names = self.feature_names = self.target_name = None
-        self.rng = _generator(seed)
-        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
         self._fits = fitting.OneThreadAtATime()
         self._memory = Memory()  # of partial_fit
         hidden = len(self.sizes) - 2
@@ -130,13 +142,31 @@ class MLP:
         self._rates = rates_of(self.dtype, **self._constants)
         self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self._parameters = aligned(self._network.layout.total, self.dtype)
-        last = self.activation if isinstance(self.activation, str) else (*activations, "identity")[max(0, hidden - 1)]
-        of_layers = ["he" if ACTIVATIONS[name].he else "glorot" for name in (*activations, last)]
-        initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
+
+    # ---- copies and pickles ----
+
+    def __copy__(self) -> MLP:
+        """A network of the same parameters, generator and lock: one memory, two objects."""
+        same = type(self).__new__(type(self))
+        same.__dict__.update(self.__dict__)
+        return same
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What `save` writes, what a file lacks, and what a subclass or a user has put there."""
+        arrays, metadata = saving.contents(self)
+        more = {name: value for name, value in vars(self).items() if name not in _OWN}
+        return pickles.stamped(arrays=arrays, metadata=metadata, generator=self.rng, seed=self._seed,
+                               memory=saving.memory_state(self._memory), more=more)  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Of pickle and copy. joblib maps large arrays read-only from a file, where training would write into them."""
-        self.__dict__.update({name: owned(value) for name, value in state.items()})
+        pickles.check("MLP", state)
+        saving.fill(self, state["arrays"], state["metadata"])
+        self.rng, self._seed = state["generator"], state["seed"]
+        self._memory = saving.memory_of(state["memory"])
+        self.__dict__.update(state["more"])
 
     def __repr__(self) -> str:
         return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
@@ -258,7 +288,7 @@ class MLP:
         """
         rows = self._rows("X", X)
         targets = self._targets("y", y, rows.count)
-        return score(self._loss, self.predict(X), targets)
+        return score(self._loss, self.predict(rows.source), targets)
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
@@ -349,11 +379,12 @@ class MLP:
 
         Parameters
         ----------
-        X : array_like, sparse matrix or object with row slicing (n, features); or chunks
+        X : array_like, frame, sparse matrix or object with row slicing (n, features); or chunks
             Used as it is: rows are converted, shifted and scaled as they are gathered, X is never copied whole.
             Objects with shape, dtype and row slicing, such as data sets of h5py and arrays of Zarr, are read part by
             part, the next while this one trains. Chunks (X, y) or (X, y, sample_weight) come from an iterator, which
-            allows one epoch, or from a callable that gives a fresh iterator for each epoch.
+            allows one epoch, or from a callable that gives a fresh iterator for each epoch. Frames (pandas, Polars,
+            PyArrow) hold numbers and bools, none missing; their names become the network's, see `feature_names`.
         y : array_like or object with slicing (n,) or (n, outputs)
             As for `gradient`; none beside chunks.
         epochs : int
@@ -438,7 +469,13 @@ class MLP:
             memory_limit=memory_limit,
         )  # fmt: skip
         calls = fitting.callbacks(callbacks)
-        held_out = None if validation_data is None else self._validation_data(validation_data, memory_limit)
+        X = frames.read("X", X)  # once, for all that looks at it
+        known = self.feature_names or (X.names if isinstance(X, frames.Table) else None)
+        held_out = None
+        if validation_data is not None:
+            held_rows, held_targets = self._validation_data(validation_data, memory_limit, known)
+            held_out = held_rows.source, held_targets
+            known = known or (held_rows.names if streaming.of_chunks(X) else None)  # chunks come later
         stop = fitting.early_stopping(self, early_stopping, tol)
         keep = fitting.checkpoints(self, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
@@ -453,7 +490,7 @@ class MLP:
 
         def train() -> History:
             history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch if watched else None,
-                                 progress=progress, checkpoints=keep, rows=rows)  # fmt: skip
+                                 progress=progress, checkpoints=keep, rows=rows, known=known)  # fmt: skip
             stop.restore_best()
             return history
 
@@ -487,7 +524,7 @@ class MLP:
     def train(self, X: ArrayLike, y: ArrayLike | None, plan: Plan, *, sample_weight: ArrayLike | None = None,
               memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
               progress: bool | None = False, checkpoints: Checkpoints | None = None,
-              rows: ArrayLike | None = None) -> History:  # fmt: skip
+              rows: ArrayLike | None = None, known: tuple[str, ...] | None = None) -> History:  # fmt: skip
         """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
 
         Parameters
@@ -502,15 +539,18 @@ class MLP:
             Called with the history after each epoch; True ends the training.
         checkpoints : fastbp.resume.Checkpoints, optional
             Where the run's state is written, and read from.
+        known : tuple of str, optional
+            The names of the columns, in the order of the features; by default the network's, or those that X brings.
         """
-        source, targets, weights = streaming.taken(self, X, y, sample_weight, plan)
+        source, targets, weights = streaming.taken(self, X, y, sample_weight, plan, known)
+        target_name = source.target_name if isinstance(source, streaming.Stream) else frames.name_of(y)
         if isinstance(source, streaming.Stream):
             if rows is not None:
                 raise ValueError("rows: got some and rows that are read block by block, expected None")
             plan = replace(plan, order=source.order(plan.generator))
         elif rows is not None:
             index = validation.row_indices("rows", rows, source.count)
-            source, targets = self._rows("X", source.source, index), targets[index]
+            source, targets = source.of(index), targets[index]
             weights = None if weights is None else weights[index]
         memory = Memory() if memory is None else memory
 
@@ -522,7 +562,8 @@ class MLP:
             training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
                                 memory, key, checkpoints)  # fmt: skip
             try:
-                return training.run(after_epoch, progress)
+                with self._named(source.names, target_name, training.history):
+                    return training.run(after_epoch, progress)
             except (TypeError, ValueError, OSError, StreamError):
                 if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
                     self.rng.bit_generator.state = state
@@ -532,22 +573,37 @@ class MLP:
 
         return self._fits.call(train)
 
-    def _validation_data(self, pair: Any, memory_limit: int | None) -> tuple[Array, Array]:
+    @contextlib.contextmanager
+    def _named(self, features: tuple[str, ...] | None, target: str | None, history: History) -> Iterator[None]:
+        """Take the names of the columns that are trained on, and a target's if there is none yet: for good, unless the
+        training within is refused."""
+        before = self._feature_names, self._target_name
+        self._feature_names, self._target_name = features or before[0], before[1] or target
+        try:
+            yield
+        except (TypeError, ValueError, OSError, StreamError):
+            if not history.loss:
+                self._feature_names, self._target_name = before
+            raise
+
+    def _validation_data(self, pair: Any, memory_limit: int | None,
+                         known: tuple[str, ...] | None = None) -> tuple[Rows, Array]:  # fmt: skip
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
             raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
-        rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit))
+        rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit), known)
         targets = self._targets("validation_data[1]", pair[1], rows.count)
         for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
             rows.between(begin, min(rows.count, begin + rows.most))
-        return rows.source, targets
+        return rows, targets
 
     # ---- files ----
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to an ``.npz`` file, without pickle: whole or not at all.
 
-        Parameters, input scaling, class names and the state of the random generator are kept, so that training goes
-        on after `fastbp.load` as if it had not stopped; what the optimizer of `partial_fit` remembers is not.
+        Parameters, input scaling, the names of classes, features and target, and the state of the random generator (if
+        it is PCG64, as by default) are kept, so that training goes on after `fastbp.load` as if it had not stopped;
+        what the optimizer of `partial_fit` remembers is not. A pickle keeps that too.
 
         Examples
         --------
@@ -558,12 +614,13 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        saving.save(self, path)
+        checkpoint.write(path, *saving.contents(self))
 
     # ---- parts ----
 
-    def _rows(self, name: str, X: ArrayLike, index: NDArray[np.int64] | None = None) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, index)
+    def _rows(self, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
+        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, None,
+                    known or self._feature_names)  # fmt: skip
 
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
@@ -577,6 +634,9 @@ def _generator(seed: Any) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise type(error)(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None") from None
+
+
+_OWN = frozenset(vars(MLP((1, 1), seed=0)))  # what else a network has is a subclass's, or a user's
 
 
 def load(path: str | os.PathLike[str]) -> MLP:
@@ -596,4 +656,12 @@ def load(path: str | os.PathLike[str]) -> MLP:
     fastbp.CheckpointError
         The file is another program's, truncated, tampered with, or of a newer format.
     """
-    return saving.load(path, MLP)
+    arrays, metadata = checkpoint.read(path)
+    if "networks" in metadata:
+        raise checkpoint.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
+    net = MLP.__new__(MLP)
+    try:
+        saving.fill(net, arrays, metadata)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
+    return net

@@ -537,7 +537,7 @@ def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike |
         raise TypeError(f"net: got {type(net).__name__}, expected a fastbp.MLP")
     if net.sizes[0] != 2:
         raise ValueError(f"net: got a network of {net.sizes[0]} features, expected one of 2")
-    points = validation.matrix_of_rows("X", X, 2).astype(np.float64)
+    points = net._rows("X", X).source.astype(np.float64)
     validation.finite("X", points)
     labels = validation.labels("y", y, len(points), net.classes, net.dtype)
     labels = labels if labels.ndim == 1 else labels.argmax(axis=1)
@@ -555,7 +555,8 @@ def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike |
     if axes is None:
         picture = Picture((5.5, 4.2), facecolor="white", layout="constrained")
         axes = picture.add_subplot()
-    axes.set(xlabel="feature 1", ylabel="feature 2")
+    horizontal, vertical = net.feature_names or ("feature 1", "feature 2")
+    axes.set(xlabel=horizontal, ylabel=vertical)
     axes.imshow(image.reshape(200, 200, 3), extent=(left, right, bottom, top), origin="lower", aspect="auto",
                 interpolation="bilinear")  # fmt: skip
     room = math.sqrt(axes.bbox.width * axes.bbox.height) / axes.figure.dpi

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import frames
 from .kept import kept
 from .kernels.gather import gather_rows
+from .names import listed, match
 from .program import aligned
 from .validation import matrix_of_rows, real_array
 
@@ -88,9 +90,9 @@ class Rows:
     ----------
     name : str
         What the argument is called in errors.
-    X : array_like or sparse matrix (n_samples, features)
+    X : array_like, sparse matrix or frame (n_samples, features)
         Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed;
-        objects that give rows by slicing, of which a part at a time is read.
+        objects that give rows by slicing, of which a part at a time is read; frames, whose columns are numbers.
     features : int
     dtype : numpy.dtype
         float32 or float64: what the kernels compute in.
@@ -98,19 +100,28 @@ class Rows:
         ``(x - shift) * scale``, in the compute dtype.
     index : ndarray of int64, optional
         Which rows of X these are, in this order; the rows that the methods below are asked for count in it.
+    known : tuple of str, optional
+        The names of the columns, in the network's order: those of a frame are put in this order.
 
     Attributes
     ----------
+    names : tuple of str or None
+        Of the columns of a frame, in the order in which they are used.
     as_it_is : bool
         Whether compiled code can read the source itself, row by row.
     """
 
+    names: tuple[str, ...] | None = None
+    _order: list[int] | None = None  # where in a frame the columns lie, if not as they are used
     _stage: Array | None = None
     _window: tuple[int, Array] = 0, NOTHING  # of a source that is sliced: what was read last
 
     def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
-                 scale: Array | None, index: NDArray[np.int64] | None = None):  # fmt: skip
+                 scale: Array | None, index: NDArray[np.int64] | None = None,
+                 known: tuple[str, ...] | None = None):  # fmt: skip
         self.name, self.dtype, self.features = name, dtype, features
+        if type(X) is not np.ndarray:  # asked here, not in a call: one row's time is all Python
+            X = self._columns(frames.read(name, X), known)
         self.source = source = matrix_of_rows(name, X, features)
         self._index = index
         self.count = source.shape[0] if index is None else len(index)
@@ -120,6 +131,37 @@ class Rows:
         self._in_place = self.as_it_is and index is None
         self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
+
+    def _columns(self, X: Any, known: tuple[str, ...] | None) -> Any:
+        """The values of a frame, its columns in the order that is known."""
+        if not isinstance(X, frames.Table):
+            return X
+        if X.names is None:
+            return X.values
+        known = X.names if known is None else known
+        order, extra = match(known, X.names, self.name)
+        if extra:
+            raise ValueError(f"{self.name}: got columns that the network does not know, {listed(extra)}, expected "
+                             f"only those that it was trained on: {listed(known)}")  # fmt: skip
+        self.names = known
+        if order == list(range(len(order))):
+            return X.values
+        self._order = order
+        return X.values[:, order]
+
+    def as_given(self, array: Array) -> Array:
+        """Return an array whose last axis is the features', in the order of the columns that were given."""
+        if self._order is None:
+            return array
+        found = np.empty_like(array)
+        found[..., self._order] = array
+        return found
+
+    def of(self, index: NDArray[np.int64]) -> Rows:
+        """Return these rows of it, in this order."""
+        found = Rows(self.name, self.source, self.features, self.dtype, *self._given, index)
+        found.names, found._order = self.names, self._order
+        return found
 
     @kept
     def _scaling(self) -> tuple[Array, Array]:
@@ -202,8 +244,14 @@ class Rows:
         """End what reads ahead, and give its memory back: nothing, of rows in memory."""
 
     def _refuse(self, row: int) -> None:
-        raise ValueError(f"{self.name}: got NaN or infinity in row {self.number(row)}, expected numbers that are "
-                         f"finite in {self.dtype}, input scaling applied")  # fmt: skip
+        where = f"row {self.number(row)}"
+        if self.names is not None:
+            shift, scale = self._scaling
+            with np.errstate(over="ignore", invalid="ignore"):
+                numbers = (np.asarray(self.source[row]).astype(self.dtype) - shift) * scale
+            where += f" of column {self.names[int(np.argmin(np.isfinite(numbers)))]!r}"
+        raise ValueError(f"{self.name}: got NaN or infinity in {where}, expected numbers that are finite in "
+                         f"{self.dtype}, input scaling applied")  # fmt: skip
 
 
 class _Part(Rows):

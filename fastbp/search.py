@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import validation
+from . import frames, validation
 from .cross_validation import fold_job, maker, split, unknown
 from .ensemble import OF_FIT, check, raised
 from .network import MLP
@@ -121,6 +121,7 @@ def search(grid: Mapping[str, Any] | Sequence[Mapping[str, Any]], X: ArrayLike, 
         raise TypeError(f"{twice[0]}: got it in the grid and as an argument for all, expected one of them")
     validation.truth("refit", refit)
     candidates = _all(grids) if n is None else _drawn(grids, validation.whole_number("n", n), seed)
+    X = frames.read("X", X)  # once for all
     jobs, costs, parts = [], [], None
     for candidate in candidates:
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import validation
+from . import frames, validation
 from .rows import StreamError, read
 
 if TYPE_CHECKING:
@@ -98,9 +98,10 @@ class Slices:
 
     held = 0  # bytes beside the blocks
 
-    def __init__(self, net: MLP, X: Any, y: Any, sample_weight: Any):
+    def __init__(self, net: MLP, X: Any, y: Any, sample_weight: Any, known: tuple[str, ...] | None):
         self._net = net
-        source = net._rows("X", X).source
+        rows = net._rows("X", X, known)
+        source, self.names, self.target_name = rows.source, rows.names, frames.name_of(y)
         self.inputs, self.count = Column("X", source), source.shape[0]
         self.dtype = source.dtype.newbyteorder("=")
         self._targets = Column("y", _column("y", y, self.count))
@@ -160,14 +161,16 @@ class Chunks:
     chunk = 1
     count = UNKNOWN
 
-    def __init__(self, net: MLP, chunks: Any):
+    def __init__(self, net: MLP, chunks: Any, known: tuple[str, ...] | None):
         self._net, self._given = net, chunks
+        self.names = known  # else those of the first chunk, if it is a frame
         self._begun: tuple[Iterator[Any], Any] | None = None
         iterator = self._fresh()
         first = self._next(iterator, 0)
         if first is None:
             raise StreamError("X: got an iterator without chunks, expected at least one")
         X, y, weights = self._checked(first, 0)
+        self.target_name = frames.name_of(first[1])
         self.dtype, self.target_shape, self.weighted = X.dtype.newbyteorder("="), y.shape[1:], weights is not None
         self.held = 2 * X.nbytes  # the one that is copied, and the next that its maker makes meanwhile
         self._begun = iterator, first
@@ -220,8 +223,9 @@ class Chunks:
             raise TypeError(f"X: got {type(chunk).__name__} as chunk {number}, expected (X, y) or "
                             "(X, y, sample_weight)")  # fmt: skip
         net, of = self._net, f"of chunk {number}"
-        X = validation.matrix_of_rows(f"X {of}", chunk[0], net.sizes[0])
-        X = Column(f"X {of}", X).part(0, X.shape[0])
+        rows = net._rows(f"X {of}", chunk[0], self.names)
+        self.names = self.names or rows.names
+        X = Column(f"X {of}", rows.source).part(0, rows.count)
         y = net._targets(f"y {of}", chunk[1], len(X))
         weights = validation.sample_weight(f"sample_weight {of}", chunk[2] if len(chunk) == 3 else None, len(X),
                                            net.dtype)  # fmt: skip

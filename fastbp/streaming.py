@@ -55,7 +55,8 @@ class Block(NamedTuple):
     order: NDArray[np.int64] | None
 
 
-def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan) -> tuple[Rows | Stream, Array, Array | None]:
+def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan,
+          known: tuple[str, ...] | None) -> tuple[Rows | Stream, Array, Array | None]:  # fmt: skip
     """What `Training` takes: rows, targets and weights; of a stream, which brings its own, only what they are like."""
     if of_chunks(X):
         if y is not None or sample_weight is not None:
@@ -67,11 +68,11 @@ def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan) -> tuple[Row
         if plan.learning_rate.needs_total:
             raise ValueError(f"learning_rate: got {type(plan.learning_rate).__name__} and an iterator of chunks, whose "
                              "number of steps is not known, expected another")  # fmt: skip
-        return _streamed(net, Chunks(net, X), plan)
+        return _streamed(net, Chunks(net, X, known), plan)
     if y is None:
         raise TypeError("y: got None, expected targets; only chunks (X, y) from an iterator bring their own")
     if plan.memory_limit is not None or validation.sliced(X) or (plan.streams and _too_large(X)):
-        slices = Slices(net, X, y, sample_weight)
+        slices = Slices(net, X, y, sample_weight, known)
         if slices.count * _row_bytes(net, slices) > _limit(plan, slices) * 2 * BLOCK_SHARE:
             return _streamed(net, slices, plan)
         if validation.sliced(X):  # read once
@@ -80,7 +81,7 @@ def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan) -> tuple[Row
             for begin in range(0, len(values), rows):
                 slices.inputs.copy(begin, min(len(values), begin + rows), values[begin : begin + rows])
             X = values
-    in_memory = net._rows("X", X)
+    in_memory = net._rows("X", X, known)
     targets = net._targets("y", y, in_memory.count)
     return in_memory, targets, validation.sample_weight("sample_weight", sample_weight, in_memory.count, net.dtype)
 
@@ -140,6 +141,7 @@ class Stream:
 
     def __init__(self, net: MLP, source: Slices | Chunks, block: int, batch: int):
         self.features, self._net, self._source, self.block, self._batch = net.sizes[0], net, source, block, batch
+        self.names, self.target_name = source.names, source.target_name
         self._reader: Reader[Block] | None = None
         self._trained_on: tuple[Rows, int, int] | None = None
         wanted = max(1, block // PIECES, min(block, PIECE_BYTES // (self.features * source.dtype.itemsize)))
@@ -249,7 +251,7 @@ class Buffers:
         self.inputs, self.targets = inputs, np.empty((2 * block, *shape), net.dtype if shape else np.int64)
         self.weights = np.empty(2 * block, net.dtype) if source.weighted else None
         self.rows = _Blocks("X", inputs, net.sizes[0], net.dtype, net.input_shift, net.input_scale)
-        self.rows.starts = [], []
+        self.rows.names, self.rows.starts = source.names, ([], [])
 
     def part(self, begin: int, end: int) -> tuple[Array, Array, Array | None]:
         weights = None if self.weights is None else self.weights[begin:end]

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import frames
+
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 IN_MEMORY = ("__array_interface__", "__array_struct__", "__cuda_array_interface__", "__dlpack__")
@@ -22,11 +24,16 @@ MOST = np.iinfo(np.intp).max // 16  # numbers that can be addressed, and counted
 
 
 def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
-    """`value` as an array of numbers, of any real dtype and layout; nothing is copied that is an array."""
+    """`value` as an array of numbers, of any real dtype and layout; nothing is copied that is an array.
+
+    Columns of frames, and series, may be of dtypes that NumPy lacks, or of Python's numbers.
+    """
     if type(value) is np.ndarray:
         array = value
     elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: got a masked array, expected a plain one: fill its gaps first, with .filled(...)")
+    elif (found := frames.array_of(name, value)) is not None:
+        array = found
     else:
         try:
             array = np.asarray(value)
@@ -256,8 +263,11 @@ def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
 
 
 def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
-    """Class indices as int64 (rows,), or probabilities (rows, classes) in the compute dtype."""
+    """Class indices, (rows,) or a column of them, as int64 (rows,); or probabilities (rows, classes) in the compute
+    dtype."""
     array = real_array(name, value)
+    if array.shape == (rows, 1) and classes > 1:
+        array = array[:, 0]
     if array.ndim == 2:
         return probabilities(name, array, rows, classes, dtype)
     if array.shape != (rows,):

@@ -170,7 +170,7 @@ def bad_y() -> dict[str, Any]:
     y = rows()[1]
     one_hot = np.eye(5)[y]
     return {
-        "too short": y[:-1], "too long": np.append(y, 0), "empty": [], "number": 3, "None": None, "column": y[:, None],
+        "too short": y[:-1], "too long": np.append(y, 0), "empty": [], "number": 3, "None": None,
         "three dimensions": one_hot[None], "out of range": changed(y, 4, 5), "far out of range": changed(y, 0, 10**15),
         "negative": changed(y, 11, -1), "out of range uint64": changed(y, 2, 2**64 - 1, np.uint64),
         "out of range uint8": changed(y, 2, 255, np.uint8), "most negative": changed(y, 2, -(2**63)),
