@@ -659,6 +659,11 @@ def load(path: str | os.PathLike[str]) -> MLP:
     arrays, metadata = checkpoint.read(path)
     if "networks" in metadata:
         raise checkpoint.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
+    if "run" in metadata:
+        raise checkpoint.CheckpointError(
+            f"{os.fspath(path)}: got the checkpoint of a training, expected a network; what wrote it "
+            "goes on from it, and saves the network in the end"
+        )
     net = MLP.__new__(MLP)
     try:
         saving.fill(net, arrays, metadata)

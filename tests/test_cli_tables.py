@@ -180,6 +180,11 @@ def test_predictions_of_every_loss(run: Run, loss: str, outputs: int, named: boo
         assert header[outputs:] == [f"probability {name}" for name in names]
 
 
+def test_a_checkpoint_is_no_network(run: Run) -> None:
+    assert run("train", "--data", "quadrants", "--checkpoint", "run.npz", "--epochs", 2).status == 0
+    refused(run("predict", "run.npz", "quadrants"), "run.npz: got the checkpoint of a training, expected a network")
+
+
 def test_nothing_is_written_before_all_is_checked(run: Run) -> None:
     fastbp.MLP((2, 3), loss="huber", seed=0).save("m.npz")
     np.savez("x.npz", X=np.array([[1.0, 2.0], [np.nan, 0.0]]))
