@@ -6,10 +6,14 @@
 
 `fastbp.optimizers` and `fastbp.learning_rates` hold what `MLP.fit` takes beside names and numbers. `fastbp.kernels`
 offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the same mathematics in
-plain NumPy, `fastbp.threads` the number of threads. `fastbp.MLPClassifier` and `fastbp.MLPRegressor` take the place of
-scikit-learn's, which they need.
+plain NumPy, `fastbp.threads` the number of threads. Loaded when they are first asked for: `fastbp.distributed` (one
+network by many processes), `fastbp.graph` (the chain rule node by node), `fastbp.plotting`, `fastbp.lessons`,
+`fastbp.verify`; and `fastbp.MLPClassifier` and `fastbp.MLPRegressor`, which take the place of scikit-learn's and need
+it.
 """
 
+from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
@@ -36,6 +40,11 @@ from .training import DivergenceError, History
 from .version import __version__
 
 if TYPE_CHECKING:
+    from . import distributed as distributed
+    from . import graph as graph
+    from . import lessons as lessons
+    from . import plotting as plotting
+    from . import verify as verify
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
 
@@ -72,11 +81,21 @@ __all__ = [
     "warmup",
 ]
 
+# What is loaded when it is first asked for, and the package without which it cannot be: scikit-learn and matplotlib
+# take a second to import, and neither need be installed.
+_ESTIMATORS = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn"}
+_MODULES = {"distributed": None, "graph": None, "lessons": None, "plotting": "matplotlib", "verify": None}
+
 
 def __getattr__(name: str) -> Any:
-    """The estimators, on first use: scikit-learn takes a second to import, and need not be installed."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from . import estimators
-
-        return getattr(estimators, name)
+    if name in _MODULES:
+        return _import_module(f"{__name__}.{name}")
+    if name in _ESTIMATORS:
+        return getattr(_import_module(f"{__name__}.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Public names, except those that cannot be loaded: `help` asks for every name that it finds here."""
+    needs = _ESTIMATORS | _MODULES
+    return sorted([*__all__, *(name for name, package in needs.items() if package is None or _find_spec(package))])

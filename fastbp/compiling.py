@@ -42,7 +42,7 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     TypeError, ValueError
         `dtype` is none, or another one.
     KeyboardInterrupt
-        At the end of the part that is being compiled.
+        When what is being compiled is done.
 
     Examples
     --------
@@ -58,8 +58,7 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
         for name, prepare in parts:
             bar.set_description(name)
             start = time.perf_counter()
-            with program.interrupt_held():
-                prepare()
+            prepare()
             seconds[name] = time.perf_counter() - start
             bar.update(1)
     return seconds

@@ -314,7 +314,7 @@ class Fitting(BaseEstimator):
             if not (self.early_stopping and self.n_iter_):  # else there is a best epoch to go back to
                 raise ValueError(
                     "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-                    "be preprocessed."
+                    "be preprocessed." + (f" Try {error.about_targets}" if error.about_targets else "")
                 ) from error
             warnings.warn(str(error), ConvergenceWarning, stacklevel=2)
         if self.n_iter_ == self.max_iter and not (stopped or incremental):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -169,7 +170,15 @@ class MLP:
         self.__dict__.update(state["more"])
 
     def __repr__(self) -> str:
-        return f"MLP({self.sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
+        values = {
+            "activation": self.activation, "loss": self.loss_name, "dtype": self.dtype.name,
+            "leaky_slope": self.leaky_slope, "huber_delta": self.huber_delta,
+        }  # fmt: skip
+        defaults = inspect.signature(MLP).parameters
+        arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name].default]
+        scaling = {"input_shift": self.input_shift, "input_scale": self.input_scale}
+        arguments += [f"{name}={_brief(vector)}" for name, vector in scaling.items() if vector is not None]
+        return f"MLP({', '.join([repr(self.sizes), *arguments])})"
 
     # These arrays stay what they are, for compiled code trusts their lengths: another could be read beyond its end.
     @property
@@ -588,8 +597,10 @@ class MLP:
 
     def _validation_data(self, pair: Any, memory_limit: int | None,
                          known: tuple[str, ...] | None = None) -> tuple[Rows, Array]:  # fmt: skip
-        if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+        if not isinstance(pair, (tuple, list)):
             raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
+        if len(pair) != 2:
+            raise ValueError(f"validation_data: got {len(pair)} items, expected a pair (X, y) without weights")
         rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit), known)
         targets = self._targets("validation_data[1]", pair[1], rows.count)
         for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
@@ -625,6 +636,14 @@ class MLP:
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
         """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
         return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
+
+
+def _brief(vector: Array) -> str:
+    """Input scaling as it can be given again; of many features that differ, only how many there are."""
+    values = [float(str(value)) for value in vector]  # no more digits than float32 has
+    if len(set(values)) == 1:
+        return repr(values[0])
+    return repr(values) if len(values) <= 10 else f"<{len(values)} numbers>"
 
 
 def _generator(seed: Any) -> np.random.Generator:

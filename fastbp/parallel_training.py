@@ -16,6 +16,7 @@ from . import passes, program, resume
 from .fitting import EarlyStopping
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, STREAM
+from .magnitudes import Magnitudes
 from .network import MLP
 from .program import aligned
 from .progress import progress_bar
@@ -96,10 +97,9 @@ class ParallelTraining:
         if position.finished:
             return
         start = time.perf_counter()
-        with program.interrupt_held():
-            for code in (self._gradient_program(self._most), self._update_program()):
-                program.prepare(code, self.net.dtype)
-            self.rows.prepare()
+        for code in (self._gradient_program(self._most), self._update_program()):
+            program.prepare(code, self.net.dtype)
+        self.rows.prepare()
         history.compile_seconds = time.perf_counter() - start
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
         before = np.empty_like(self.net.parameters)
@@ -138,7 +138,10 @@ class ParallelTraining:
             return
         if position.epoch == 0:  # rows read in place are not checked before
             self.ranks.agree(self.rows.check)
-        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch))
+        mine = self.rows.between(0, min(self.rows.count, self.rows.most), checked=False)
+        magnitudes = Magnitudes.of(mine.reshape(-1, self.rows.features), self.targets)
+        shared = Magnitudes(*(self.ranks.summed(each) / self.ranks.size for each in magnitudes))
+        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch, self.net._loss, shared))
 
     def _epoch(self, bar: Any, savings: Savings) -> bool:
         """What is left of an epoch; whether the time is over."""

@@ -147,7 +147,6 @@ def run(
     numbers of a step as `operations.RATES` names them, by `rate_step`; dropout's masks follow from `key` and the step.
     """
     dtype = parameters.dtype
-    address, no_rates = _compiled(dtype)
     team, size, course = program.threads, program.workspace, ONCE
     if repeats != 1 or rounds != 1 or tail is not None:
         course = np.array([rounds, repeats, batch, last, input_row, target_row, rate_step])
@@ -157,6 +156,7 @@ def run(
         team, size = max(team, tail.threads), max(size, tail.workspace)
     if team > 1 and threads.layer() is None:
         team = 1
+    address, no_rates = _loaded(dtype, team > 1)
     arguments = (
         course, address, program.table, tail.table, inputs, parameters, activations, gradient,
         parameters if targets is None else targets, parameters if weights is None else weights,
@@ -168,9 +168,13 @@ def run(
     if team == 1:
         steps.run_serial(*arguments)
     else:
-        with threads.entered(team):
-            steps.run_parallel(team, program.strands, program.phases, program.counters(), tail.strands, tail.phases,
-                               tail.counters(), *arguments)  # fmt: skip
+        _run_parallel(team, program, tail, arguments)
+
+
+def _run_parallel(team: int, program: Program, tail: Program, arguments: tuple[Any, ...]) -> None:
+    with threads.entered(team):
+        steps.run_parallel(team, program.strands, program.phases, program.counters(), tail.strands, tail.phases,
+                           tail.counters(), *arguments)  # fmt: skip
 
 
 def rates_of(dtype: np.dtype[Any], **numbers: float) -> Array:
@@ -182,20 +186,39 @@ def rates_of(dtype: np.dtype[Any], **numbers: float) -> Array:
 
 
 @functools.lru_cache
-def _compiled(dtype: np.dtype[Any]) -> tuple[NDArray[np.uintp], Array]:
-    """The address of the compiled operations in an array, and rates of 0."""
-    return np.array([steps.perform.address(from_dtype(dtype))], np.uintp), rates_of(dtype)
+def _loaded(dtype: np.dtype[Any], parallel: bool) -> tuple[NDArray[np.uintp], Array]:
+    """Compile or load what such programs run on; return the operations' address in an array, and rates of 0."""
+    with loading():
+        address, no_rates = np.array([steps.perform.address(from_dtype(dtype))], np.uintp), rates_of(dtype)
+        nothing, table, no_steps = np.zeros(1, dtype), NO_PROGRAM.table, np.zeros_like(ONCE)
+        arguments = (no_steps, address, table, table, *[nothing] * 6, NO_INTEGERS, NO_INTEGERS, NO_SUMS, no_rates,
+                     NO_KEY, _scratch.workspace(dtype, 1 + parallel, 1))  # fmt: skip
+        if parallel:
+            _run_parallel(2, NO_PROGRAM, NO_PROGRAM, arguments)
+        else:
+            steps.run_serial(*arguments)
+    return address, no_rates
 
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     """Compile or load what the program runs on."""
-    nothing = np.zeros(1, dtype)
-    run(program, inputs=nothing, parameters=nothing, activations=nothing, gradient=nothing, repeats=0)
+    _loaded(dtype, program.threads > 1 and threads.layer() is not None)
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Surround what compiles or loads kernels: Ctrl-C waits until they are there."""
+    if not hasattr(steps.run_serial, "py_func"):  # Numba has left the functions as they are
+        raise ValueError("NUMBA_DISABLE_JIT: got 1 when fastbp was imported, expected 0, for its kernels run only "
+                         "compiled; unset it, and start Python anew")  # fmt: skip
+    with interrupt_held():
+        yield
 
 
 @contextlib.contextmanager
 def interrupt_held() -> Iterator[None]:
-    """Hold Ctrl-C back while kernels are compiled: raised within one of LLVM's callbacks it would be lost."""
+    """Hold Ctrl-C back to the end of the block: raised within one of LLVM's callbacks it would be lost, and while Numba
+    imports a module of its own that module would be half there for ever."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

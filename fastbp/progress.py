@@ -43,8 +43,16 @@ class _NoBar:
     def set_description(self, what: str) -> None: ...
 
 
+def _shown(wanted: bool | None) -> bool:
+    """Return whether a bar is wanted, and there is a standard error to show it on; by default, only on a terminal."""
+    stream = sys.stderr
+    if stream is None or getattr(stream, "closed", False):  # of a service, of a program without a console
+        return False
+    return hasattr(stream, "isatty") and stream.isatty() if wanted is None else bool(wanted)
+
+
 def progress_bar(wanted: bool | None, total: int | None, unit: str = "row", done: int = 0) -> Any:
-    if wanted is False or (wanted is None and not (sys.stderr is not None and sys.stderr.isatty())):
+    if not _shown(wanted):
         return _NoBar()
     from tqdm import tqdm  # 40 ms that only a terminal pays
 

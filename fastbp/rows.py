@@ -5,6 +5,7 @@ X itself is read where it is so already; else a part of it at a time is gathered
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from . import frames
 from .kept import kept
 from .kernels.gather import gather_rows
 from .names import listed, match
-from .program import aligned
+from .program import aligned, loading
 from .validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]
@@ -52,6 +53,15 @@ def balanced(weights: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.flo
 
 def most_rows(features: int, dtype: np.dtype[Any]) -> int:
     return max(1, STAGED_BYTES // (features * dtype.itemsize))
+
+
+@functools.cache
+def _gather(source: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
+    """Compile or load `gather_rows` for these dtypes, and return it."""
+    with loading():
+        scale = np.empty(1, dtype)
+        gather_rows(np.empty((0, 1), source), np.empty(0, np.int64), scale, scale, np.empty((0, 1), dtype))
+    return gather_rows
 
 
 class StreamError(RuntimeError):
@@ -213,7 +223,7 @@ class Rows:
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], kept, ["C", "A", "W"])
             taken = np.arange(len(rows))
-        wrong = gather_rows(source, taken, *self._scaling, stage)
+        wrong = _gather(source.dtype, self.dtype)(source, taken, *self._scaling, stage)
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
         return stage.reshape(-1)

@@ -15,6 +15,8 @@ from . import passes, program, validation
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, UNITS
 from .learning_rates import Constant, Cosine, InverseScaling, LearningRate
+from .losses import Loss
+from .magnitudes import LOOKED_AT, Magnitudes
 from .optimizers import Optimizer
 from .program import aligned, owned
 from .progress import progress_bar, stop_asked
@@ -34,7 +36,17 @@ FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than an
 
 
 class DivergenceError(ArithmeticError):
-    """Training produced infinity or NaN; the parameters from before the epoch were kept."""
+    """Training produced infinity or NaN; the parameters from before the epoch were kept.
+
+    Attributes
+    ----------
+    about_targets : str
+        What to do about targets that are far from order one; "" where they are not.
+    """
+
+    def __init__(self, message: str, about_targets: str = ""):
+        super().__init__(message)
+        self.about_targets = about_targets
 
 
 @dataclass
@@ -121,12 +133,16 @@ class Plan:
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             return rates.astype(dtype)
 
-    def diverged(self, what: str, epoch: int) -> DivergenceError:
+    def diverged(self, what: str, epoch: int, loss: Loss, magnitudes: Magnitudes) -> DivergenceError:
+        """The error to raise: first in it what the data themselves show to be wrong."""
+        about_targets = magnitudes.about_targets(loss)
+        remedies = [about_targets, magnitudes.about_inputs(),
+                    f"a smaller learning_rate (now {self.learning_rate.learning_rate:g})",
+                    f"a smaller l2 (now {self.l2:g})" if self.l2 else ""]  # fmt: skip
         return DivergenceError(
             f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
-            f"from before that epoch are kept. Try a smaller learning_rate (now {self.learning_rate.learning_rate:g}), "
-            "inputs scaled to order one (input_shift, input_scale)"
-            + (f", or a smaller l2 (now {self.l2:g})" if self.l2 else "")
+            f"from before that epoch are kept. Try {', or '.join(filter(None, remedies))}",
+            about_targets,
         )
 
 
@@ -297,10 +313,11 @@ class Training:
         self._began = time.perf_counter() - self.position.seconds
         order = self.plan.order(self.rows.count)
         try:
-            self._epoch(order, bar)
+            stage = self._epoch(order, bar)
             total = self.position.total
             diverged = not (np.isfinite(total) and all_finite(self.parameters))
             if diverged:  # X read in place is not checked before: NaN or infinity ends here
+                magnitudes = self._magnitudes(stage)
                 self.rows.check()
         except (TypeError, ValueError, StreamError):  # NaN or infinity in X, seen as rows are gathered; rates
             self.parameters[...] = self.before
@@ -310,12 +327,12 @@ class Training:
             what = "a parameter" if np.isfinite(total) else "the loss"
             self.parameters[...] = self.before
             self.memory.forget()
-            raise self.plan.diverged(what, self.position.epoch)
+            raise self.plan.diverged(what, self.position.epoch, self.network.loss, magnitudes)
         self.rows.close()  # between epochs its memory is that of validation
 
-    def _epoch(self, order: Any, bar: Any) -> None:
+    def _epoch(self, order: Any, bar: Any) -> Stage:
         """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
-        finite."""
+        finite. Returns the stage that was trained on last."""
         position = self.position
         for stage in self._stages(order, position.rows):
             for first, last in self._calls(max(0, position.rows - stage.begin), stage.end - stage.begin):
@@ -327,11 +344,18 @@ class Training:
                     raise KeyboardInterrupt
                 over = time.perf_counter() >= self._deadline
                 if not math.isfinite(position.total):
-                    return
+                    return stage
                 if position.rows < self.rows.count:
                     self._keep(now=over)
                 if over:
-                    return
+                    return stage
+        return stage
+
+    def _magnitudes(self, stage: Stage) -> Magnitudes:
+        inputs = stage.inputs.reshape(-1, self.rows.features)
+        if stage.order is not None:
+            inputs = inputs[stage.order[: max(1, LOOKED_AT // self.rows.features)]]
+        return Magnitudes.of(inputs, stage.targets)
 
     def _keep(self, now: bool) -> None:
         """Write a checkpoint where one is due; the seconds it takes are not those of training."""

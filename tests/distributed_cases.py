@@ -182,7 +182,21 @@ def diverging(comm: Any) -> None:
         distributed.fit(net, X * 1e200, y, comm, learning_rate=1e200)
     except fastbp.DivergenceError as error:
         assert "epoch 1 of 10" in str(error)
+        assert "Try inputs of order one" in str(error)
         assert (net.parameters == case.net().parameters).all()
+        return
+    raise AssertionError("no error")
+
+
+def diverging_by_targets(comm: Any) -> None:
+    """Large on one rank only; every rank names them in the same words."""
+    case = Case(network={"loss": "mean_squared_error"}, sizes=(5, 12, 1))
+    X, y = shard(comm.rank, case, *case.data()[:2])
+    try:
+        distributed.fit(case.net(), X, y * (1e6 if comm.rank else 1), comm, batch_size=16)
+    except fastbp.DivergenceError as error:
+        assert "Try targets of order one" in str(error), error
+        assert len(set(comm.allgather(str(error)))) == 1
         return
     raise AssertionError("no error")
 
@@ -255,7 +269,16 @@ def rate_failing(comm: Any) -> None:
 
 EVENTS: dict[str, Callable[[Any], None]] = {
     function.__name__: function
-    for function in (failing_row, failing_settings, diverging, callbacks, budget, rate_failing, threads_shared)
+    for function in (
+        failing_row,
+        failing_settings,
+        diverging,
+        diverging_by_targets,
+        callbacks,
+        budget,
+        rate_failing,
+        threads_shared,
+    )
 }
 
 

@@ -9,7 +9,11 @@ import importlib
 import inspect
 import itertools
 import json
-from collections.abc import Iterator
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +60,43 @@ def test_runs(kind: Any, method: str, chosen: tuple[Any, ...]) -> None:
         pytest.skip(str(reason))
     result = getattr(benchmark, method)(*chosen)
     assert result is None if method.startswith("time_") else isinstance(result, (int, float))
+
+
+# ---- through asv itself ----
+
+
+@pytest.fixture
+def asv(tmp_path: Path) -> Callable[..., str]:
+    """Run asv as its users do, on a copy of the suite, for it writes beside it and into the home folder."""
+    suite = shutil.copytree(FOLDER, tmp_path / FOLDER.name, ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "ASV_PYTHONPATH": str(ROOT)}
+
+    def run(command: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "asv", "--config", str(suite / "asv.conf.json"), command, *arguments],
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_asv_accepts_every_benchmark(asv: Callable[..., str]) -> None:
+    """It takes any name of a module that reads "setup" or "teardown", whatever the case, for a function to call."""
+    assert [line.strip("· ") for line in asv("check", "--python=same").splitlines()] == [
+        "Discovering benchmarks", "Checking benchmarks", "No problems found."
+    ]  # fmt: skip
+
+
+def test_asv_runs_benchmarks(asv: Callable[..., str]) -> None:
+    """Of every way to measure one: in asv's process, in processes in turns, on a file; and with parameters."""
+    asv("machine", "--yes")
+    chosen = [r"gemm\.Affine", r"stream\..*'uint8'", r"estimators\..*digits.*adam"]
+    shown = asv("run", "--python=same", "--quick", "--dry-run", "--show-stderr", "--bench", "|".join(chosen))
+    for name in ("Affine.time_forward", "Resident.track_resident", "Streamed.track_speed", "Against.track_fit"):
+        assert name in shown
+    assert "failed" not in shown
 
 
 # Layers of odd sizes, few steps, float64: a peer that left out the penalty of the weights, or took it off the biases

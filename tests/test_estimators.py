@@ -438,6 +438,14 @@ def test_divergence() -> None:
     assert isinstance(caught.value.__cause__, fastbp.DivergenceError)
 
 
+def test_divergence_by_targets() -> None:
+    """scikit-learn's words, and what they leave out."""
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights.* Try targets of order one"):
+        MLPRegressor(solver="sgd", random_state=0).fit(X, 1e6 * (1 + X[:, 0] ** 2))
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights.*be preprocessed.$"):
+        MLPRegressor(solver="sgd", random_state=0, learning_rate_init=1e200).fit(X, X[:, 0])
+
+
 def test_divergence_after_a_best_epoch_goes_back_to_it() -> None:
     """As scikit-learn does, whose epochs then go on with NaN."""
 

@@ -138,9 +138,28 @@ def test_float32_by_default() -> None:
     assert MLP((2, 2)).parameters.dtype == np.float32
 
 
-def test_repr_names_what_it_is() -> None:
-    assert repr(MLP((2, 50, 4), activation="identity", dtype="float64")) == (
-        "MLP((2, 50, 4), activation='identity', dtype='float64')"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MLP((2, 50, 4))", "MLP((2, 50, 4), activation='identity', dtype='float64')",
+        "MLP((2, 5, 6, 3), activation=('tanh', 'leaky_relu'), loss='half_squared_error', leaky_slope=0.2)",
+        "MLP((2, 5, 1), loss='huber', huber_delta=0.1, input_scale=0.003921569)",
+        "MLP((3, 1), loss='huber', input_shift=[0.1, 0.2, 3.0], input_scale=[1.0, 10.0, 0.003921569])",
+    ],
+)  # fmt: skip
+def test_repr_makes_such_a_network_again(text: str) -> None:
+    """Every argument that is not the default, but for the seed and the initial weights."""
+    net = eval(text)
+    assert repr(net) == text
+    for name in ("sizes", "activation", "loss_name", "dtype", "leaky_slope", "huber_delta"):
+        assert getattr(eval(repr(net)), name) == getattr(net, name)
+    for name in ("input_shift", "input_scale"):
+        np.testing.assert_array_equal(getattr(eval(repr(net)), name), getattr(net, name))
+
+
+def test_repr_is_short_whatever_the_number_of_features() -> None:
+    assert repr(MLP((784, 10), input_shift=0.5, input_scale=np.arange(784))) == (
+        "MLP((784, 10), input_shift=0.5, input_scale=<784 numbers>)"
     )
 
 

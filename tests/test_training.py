@@ -427,6 +427,21 @@ def test_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     assert shown(False) == ""
 
 
+@pytest.mark.parametrize("items", [0, 1, 3])
+def test_validation_data_is_a_pair(items: int) -> None:
+    """Weights for its rows, as Keras takes, are refused by their number: scores know of none."""
+    X, y = rows(60, (6, 12, 5))
+    net = MLP((6, 12, 5), seed=3)
+    before = net.parameters.copy()
+    for kind in (tuple, list):
+        expected = rf"^validation_data: got {items} items, expected a pair \(X, y\) without weights$"
+        with pytest.raises(ValueError, match=expected):
+            net.fit(X, y, validation_data=kind((X, y, np.ones(60))[:items]))
+    with pytest.raises(TypeError, match=r"^validation_data: got ndarray, expected a pair \(X, y\)$"):
+        net.fit(X, y, validation_data=X)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(net.parameters, before)
+
+
 # ---- divergence ----
 
 

@@ -39,7 +39,7 @@ DATA = {
         1, 2,
     ),
 }  # fmt: skip
-SETUP = """
+PREPARE = """
 import warnings
 import numpy as np
 import fastbp
@@ -64,7 +64,7 @@ def sides(data: str, solver: str, dtype: str, threads: int) -> dict[str, Side]:
         "epochs": 1 if BRIEF else epochs,
     }
     return {
-        name: Side(SETUP.format(module=module, **told), "fit()", "fit().score(X_test, y_test)", threads)
+        name: Side(PREPARE.format(module=module, **told), "fit()", "fit().score(X_test, y_test)", threads)
         for name, module in CLASSES.items()
     }
 

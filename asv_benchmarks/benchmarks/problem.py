@@ -16,7 +16,7 @@ from .duel import PROCESSORS, Side
 
 Array = NDArray[Any]
 LEARNING_RATE, L2 = 0.01, 1e-4
-SETUP = """
+PREPARE = """
 from benchmarks.problem import Problem
 from benchmarks.peers.{0} import {1}
 it = {1}({2!r})
@@ -73,7 +73,7 @@ class Problem:
     def sides(self, peers: Iterable[str], task: str) -> dict[str, Side]:
         """Of the peers that have a class for the task: its `run` is timed, its `result` compared before."""
         return {
-            name: Side(SETUP.format(*PEERS[task][name], self), "it.run()", "it.result()", self.threads)
+            name: Side(PREPARE.format(*PEERS[task][name], self), "it.run()", "it.result()", self.threads)
             for name in peers
             if name in PEERS[task]
         }

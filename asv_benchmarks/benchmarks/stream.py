@@ -21,7 +21,7 @@ from .duel import PROCESSORS, ROUNDS, Side, duel
 LIMITS = (2 << 20,) if BRIEF else (48 << 20, 256 << 20)  # bytes; the file has four times as many
 NETWORKS = ("784-10",) if BRIEF else ("784-512-256-10", "784-100-10")
 KINDS = {"float32": None, "uint8": 1 / 255}  # a stored dtype, and what its numbers are multiplied with
-SETUP = """
+PREPARE = """
 import numpy as np
 import fastbp
 X, y, limit = np.load({path!r}, mmap_mode="r"), np.load({labels!r}), {limit}
@@ -59,7 +59,7 @@ class File:
 
     def setup(self, network: str) -> str:
         sizes = tuple(map(int, network.split("-")))
-        return SETUP.format(path=self.path, labels=self.labels, limit=self.limit, sizes=sizes, scale=KINDS[self.kind])
+        return PREPARE.format(path=self.path, labels=self.labels, limit=self.limit, sizes=sizes, scale=KINDS[self.kind])
 
 
 @contextlib.contextmanager
