@@ -14,10 +14,6 @@ from .cases import DELTA, DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw,
 from .objective import objective
 from .tally import Array, Tally
 
-# Of the tensor's largest entry. Central differences are good to about 4e-11 of the function's value, which is up to
-# a thousand times that entry here; wrong formulas are off by far more.
-NUMERIC_TOLERANCE = 1e-6
-
 
 def check_numeric(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Gradients of weights, biases and inputs against central differences of `objective`, all in float64; those of
@@ -45,15 +41,12 @@ def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
     loss = value(parts[:layers], parts[layers:-1], drawn.X)
     tally.within(f"{case}: loss", g.loss, loss, case.terms * eps_of(net.dtype) * (1 + loss))
     for number, (name, analytic) in enumerate(tensors(g)):
-        # An entry of dX is a part of one row's loss: of the sum over rows, not of the mean, it is of order 1.
-        factor = case.n if name == "inputs" else 1
 
-        def function(moving: Array, number: int = number, factor: int = factor) -> float:
+        def function(moving: Array, number: int = number) -> float:
             moved = [moving if i == number else part for i, part in enumerate(parts)]
-            return factor * value(moved[:layers], moved[layers:-1], moved[-1])
+            return value(moved[:layers], moved[layers:-1], moved[-1])
 
-        result = gradcheck(function, factor * analytic, parts[number], rtol=NUMERIC_TOLERANCE)
-        tally.numeric(f"{case}: {name}", result)
+        tally.numeric(f"{case}: {name}", gradcheck(function, analytic, parts[number]))
 
 
 def tensors(g: Gradient) -> list[tuple[str, Array]]:
