@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import passes, validation
 from .kernels.dropout import STREAM, UNITS
+from .model import Model
 from .program import rates_of, run, scratch
-from .rows import Rows, balanced
+from .rows import Rows, balanced, rows_of
 from .schedule import threads_for, tuning
 from .writer import Activations, StepForm
-
-if TYPE_CHECKING:
-    from .network import MLP
 
 Array = NDArray[Any]
 
@@ -61,119 +60,137 @@ class SampleGradients:
     inputs: Array
 
 
-def loss(net: MLP, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
-    rows = net._rows("X", X)
-    targets = net._targets("y", y, rows.count)
-    l2 = validation.rate("l2", l2, net.dtype)
-    weights, total = _weights(net, sample_weight, rows.count)
-    losses = np.empty(rows.count, net.dtype)
-    number = threads_for(2.0 * rows.count * net._parameters.size)
+def outputs(model: Model, X: ArrayLike, answered: bool) -> Array:
+    """Return what `MLP.outputs` returns, or the logits unless it is `answered`."""
+    rows = rows_of(model, "X", X)
+    count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
+    parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
+    flat = out.reshape(-1)
+    number = threads_for(2.0 * count * parameters.size)
+    for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
+        end = min(count, begin + most)
+        program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
+        activations = scratch(program.activations, dtype)
+        run(program, inputs=rows.between(begin, end, checked=False), parameters=parameters,
+            activations=activations, gradient=flat[begin * classes : end * classes], rates=model.rates)  # fmt: skip
+        if not math.isfinite(sum(activations[program.probes].tolist())):
+            rows.between(begin, end)  # NaN and infinity are refused; only large are well
+    return out
+
+
+def loss(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
+    rows = rows_of(model, "X", X)
+    targets = model.targets("y", y, rows.count)
+    l2 = validation.rate("l2", l2, model.dtype)
+    weights, total = _weights(model, sample_weight, rows.count)
+    losses = np.empty(rows.count, model.dtype)
+    number = threads_for(2.0 * rows.count * model.parameters.size)
 
     def call(begin: int, end: int, **operands: Any) -> None:
         form, chosen = _targets_of(targets, begin, end)
-        program = passes.losses(net._network, end - begin, net.dtype, number, form, tuning())
-        run(program, gradient=losses[begin:end], rates=net._rates, **operands, **chosen)
+        program = passes.losses(model.network, end - begin, model.dtype, number, form, tuning())
+        run(program, gradient=losses[begin:end], rates=model.rates, **operands, **chosen)
 
-    _over_parts(net, rows, call)
+    _over_parts(model, rows, call)
     if weights is not None:
         with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
             losses *= weights
-    return _objective(net, losses, total, l2)
+    return _objective(model, losses, total, l2)
 
 
-def gradient(net: MLP, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
+def gradient(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
              dropout_key: int) -> Gradient:  # fmt: skip
-    rows = net._rows("X", X)
-    targets = net._targets("y", y, rows.count)
-    l2 = validation.rate("l2", l2, net.dtype)
-    weights, total = _weights(net, sample_weight, rows.count)
+    rows = rows_of(model, "X", X)
+    targets = model.targets("y", y, rows.count)
+    l2 = validation.rate("l2", l2, model.dtype)
+    weights, total = _weights(model, sample_weight, rows.count)
     threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
     key = validation.whole_number("dropout_key", dropout_key, 0)
-    flat = np.empty(net.parameters.size, net.dtype)
-    losses = np.empty(rows.count, net.dtype)
-    inputs = np.empty((rows.count, net.sizes[0]), net.dtype)
-    number = threads_for(6.0 * rows.count * net._parameters.size)
-    rates = rates_of(net.dtype, **net._constants, scale=1.0 / total)
+    flat = np.empty(model.parameters.size, model.dtype)
+    losses = np.empty(rows.count, model.dtype)
+    inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
+    number = threads_for(6.0 * rows.count * model.parameters.size)
+    rates = rates_of(model.dtype, **model.constants, scale=1.0 / total)
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         kind, chosen = _targets_of(targets, begin, end)
         form = StepForm(kind, weights is not None, threshold=threshold)
-        program = passes.gradient(net._network, end - begin, net.dtype, number, form, begin > 0, tuning())
+        program = passes.gradient(model.network, end - begin, model.dtype, number, form, begin > 0, tuning())
         run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
             weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
-        at = Activations(net._network, end - begin, net.dtype, threshold > 0)
+        at = Activations(model.network, end - begin, model.dtype, threshold > 0)
         losses[begin:end] = activations[at.losses : at.losses + end - begin]
         part = inputs[begin:end]
         part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
 
-    _over_parts(net, rows, call, threshold > 0)
-    if net.input_scale is not None:
-        inputs *= net.input_scale
+    _over_parts(model, rows, call, threshold > 0)
+    if model.input_scale is not None:
+        inputs *= model.input_scale
     if l2:
-        run(passes.add_l2(net._network), inputs=net.parameters, parameters=net.parameters, activations=flat,
-            gradient=flat, rates=rates_of(net.dtype, l2=l2))  # fmt: skip
-    layout = net._network.layout
-    value = _objective(net, losses, total, l2)
+        run(passes.add_l2(model.network), inputs=model.parameters, parameters=model.parameters, activations=flat,
+            gradient=flat, rates=rates_of(model.dtype, l2=l2))  # fmt: skip
+    layout = model.network.layout
+    value = _objective(model, losses, total, l2)
     return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
 
 
-def sample_gradients(net: MLP, X: ArrayLike, y: ArrayLike) -> SampleGradients:
-    rows = net._rows("X", X)
-    targets = net._targets("y", y, rows.count)
-    n, fans = rows.count, net._network.layout.fans
-    weights = [np.empty((n, fan_in, fan_out), net.dtype) for fan_in, fan_out in fans]
-    biases = [np.empty((n, fan_out), net.dtype) for _, fan_out in fans]
-    losses, inputs = np.empty(n, net.dtype), np.empty((n, net.sizes[0]), net.dtype)
-    rates, number = rates_of(net.dtype, **net._constants, scale=1.0), threads_for(6.0 * n * net._parameters.size)
-    flat = np.empty(net.parameters.size, net.dtype)
+def sample_gradients(model: Model, X: ArrayLike, y: ArrayLike) -> SampleGradients:
+    rows = rows_of(model, "X", X)
+    targets = model.targets("y", y, rows.count)
+    n, fans = rows.count, model.network.layout.fans
+    weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]
+    biases = [np.empty((n, fan_out), model.dtype) for _, fan_out in fans]
+    losses, inputs = np.empty(n, model.dtype), np.empty((n, model.sizes[0]), model.dtype)
+    rates, number = rates_of(model.dtype, **model.constants, scale=1.0), threads_for(6.0 * n * model.parameters.size)
+    flat = np.empty(model.parameters.size, model.dtype)
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         form, chosen = _targets_of(targets, begin, end)
-        program = passes.gradient(net._network, end - begin, net.dtype, number, StepForm(form), False,
+        program = passes.gradient(model.network, end - begin, model.dtype, number, StepForm(form), False,
                                   tuning())  # fmt: skip
         run(program, activations=activations, gradient=flat, rates=rates, **operands, **chosen)
-        at, count = Activations(net._network, end - begin, net.dtype), end - begin
+        at, count = Activations(model.network, end - begin, model.dtype), end - begin
 
         def matrix(start: int, width: int) -> Array:
             return activations[start : start + count * width].reshape(count, width)
 
         losses[begin:end] = matrix(at.losses, 1)[:, 0]
-        inputs[begin:end] = matrix(at.gradient(-1), net.sizes[0])
+        inputs[begin:end] = matrix(at.gradient(-1), model.sizes[0])
         for layer, (fan_in, fan_out) in enumerate(fans):
             into = matrix(at.output(layer - 1), fan_in) if layer else operands["inputs"].reshape(count, fan_in)
             biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
             np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
 
-    _over_parts(net, rows, call)
-    if net.input_scale is not None:
-        inputs *= net.input_scale
+    _over_parts(model, rows, call)
+    if model.input_scale is not None:
+        inputs *= model.input_scale
     return SampleGradients(losses, weights, biases, rows.as_given(inputs))
 
 
-def _objective(net: MLP, losses: Array, total: float, l2: float) -> float:
+def _objective(model: Model, losses: Array, total: float, l2: float) -> float:
     """Of weighted row losses and the sum of their weights."""
     with np.errstate(over="ignore"):  # to infinity
-        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in net.weights) if l2 else 0.0
+        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in model.weights) if l2 else 0.0
         return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
 
 
-def _weights(net: MLP, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
+def _weights(model: Model, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
     """The rows' weights, times a power of two, and what a sum over rows is divided by."""
-    weights = validation.sample_weight("sample_weight", sample_weight, rows, net.dtype)
+    weights = validation.sample_weight("sample_weight", sample_weight, rows, model.dtype)
     if weights is None:
         return None, float(rows)
     weights, sums, _ = balanced(weights[np.newaxis])
     return weights[0], float(sums[0])
 
 
-def _over_parts(net: MLP, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
+def _over_parts(model: Model, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
     """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
-    most = net._rows_at_once
-    size = passes.activations_size(net._network, min(most, rows.count), net.dtype, dropout)
-    activations = scratch(size, net.dtype)
+    most = model.rows_at_once
+    size = passes.activations_size(model.network, min(most, rows.count), model.dtype, dropout)
+    activations = scratch(size, model.dtype)
     for begin in range(0, rows.count, most):
         end = min(rows.count, begin + most)
-        call(begin, end, inputs=rows.between(begin, end), parameters=net.parameters, activations=activations)
+        call(begin, end, inputs=rows.between(begin, end), parameters=model.parameters, activations=activations)
 
 
 def _targets_of(targets: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import validate_data
 
-from . import pickles, saving, threads
+from . import pickles, threads
 from .kernels import operations as op
 from .learning_rates import LearningRate
 from .names import repeated
@@ -190,7 +190,7 @@ class Fitting(BaseEstimator):
         if "_memory" in state:  # and with it `_update`; classes of this module are not named
             update: Any = self._update
             state["_update"] = UPDATE_NAMES[type(update)], astuple(update)
-            memory = saving.memory_state(self._memory)
+            memory = self._memory.state()
             if memory is not None:
                 kind, *rest = memory["kind"]
                 memory["kind"] = UPDATE_NAMES[kind], *rest
@@ -206,7 +206,7 @@ class Fitting(BaseEstimator):
             if memory is not None:
                 kind, *rest = memory["kind"]
                 memory = {**memory, "kind": (UPDATES[kind], *rest)}
-            state["_memory"] = saving.memory_of(memory)
+            state["_memory"] = Memory.of(memory)
         super().__setstate__(state)
         if "network_" in state:
             self._hold(copy.deepcopy(self.network_))  # copy.copy, too, makes an estimator of its own

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,38 +16,35 @@ from .optimizers import optimizer_of
 from .resume import Checkpoints, digest, digest_of_rows
 from .training import History, Plan
 
-if TYPE_CHECKING:
-    from .network import MLP
 
-
-def plan(net: MLP, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
+def plan(model: Model, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
          dropout: Any, max_grad_norm: Any, time_budget: Any, memory_limit: Any = None) -> Plan:  # fmt: skip
     """The arguments of `MLP.fit`, checked; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
     if isinstance(learning_rate, LearningRate):
-        validation.rate("learning_rate", getattr(learning_rate, "learning_rate", None), net.dtype)
+        validation.rate("learning_rate", getattr(learning_rate, "learning_rate", None), model.dtype)
     else:
         given = optimizer.default_learning_rate if learning_rate is None else learning_rate
-        learning_rate = Constant(validation.rate("learning_rate", given, net.dtype))
+        learning_rate = Constant(validation.rate("learning_rate", given, model.dtype))
     shuffled = validation.truth("shuffle", shuffle)
-    least, most = float(np.finfo(net.dtype).tiny), float(np.finfo(net.dtype).max)
+    least, most = float(np.finfo(model.dtype).tiny), float(np.finfo(model.dtype).max)
     return Plan(
         epochs=validation.whole_number("epochs", epochs),
         batch_size=validation.whole_number("batch_size", batch_size),
         learning_rate=learning_rate,
-        l2=validation.rate("l2", l2, net.dtype),
+        l2=validation.rate("l2", l2, model.dtype),
         optimizer=optimizer,
-        order=net.rng.permutation if shuffled else lambda rows: None,
+        order=model.rng.permutation if shuffled else lambda rows: None,
         dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
         max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
         memory_limit=None if memory_limit is None else validation.whole_number("memory_limit", memory_limit),
-        generator=net.rng if shuffled else None,
+        generator=model.rng if shuffled else None,
         streams=True,
     )
 
 
-def callbacks(given: Any) -> list[Callable[[MLP, History], object]]:
+def callbacks(given: Any) -> list[Callable[[Any, History], object]]:
     calls = validation.as_list(given)
     if calls is None or not all(callable(callback) for callback in calls):
         raise TypeError(f"callbacks: got {given!r}, expected a sequence of callables")
@@ -58,8 +54,8 @@ def callbacks(given: Any) -> list[Callable[[MLP, History], object]]:
 class EarlyStopping:
     """Watches the validation loss, or the training loss without validation data, and keeps the best parameters."""
 
-    def __init__(self, net: MLP, patience: float, tol: float):
-        self.net, self.patience, self.tol = net, patience, tol
+    def __init__(self, model: Model, patience: float, tol: float):
+        self.model, self.patience, self.tol = model, patience, tol
         self.lowest, self.waited = math.inf, 0
         self.best: Any = None
 
@@ -70,20 +66,20 @@ class EarlyStopping:
         loss = (history.validation_loss or history.loss)[-1]
         self.waited = 0 if loss < self.lowest - self.tol else self.waited + 1
         if loss < self.lowest:
-            self.lowest, self.best = loss, self.net.parameters.copy()
+            self.lowest, self.best = loss, self.model.parameters.copy()
         return self.waited >= self.patience
 
     def restore_best(self) -> None:
         if self.best is not None:
-            self.net.parameters[...] = self.best
+            self.model.parameters[...] = self.best
 
 
-def early_stopping(net: MLP, patience: Any, tol: Any) -> EarlyStopping:
+def early_stopping(model: Model, patience: Any, tol: Any) -> EarlyStopping:
     epochs = math.inf if patience is None else validation.whole_number("early_stopping", patience)
-    return EarlyStopping(net, epochs, validation.number("tol", tol))
+    return EarlyStopping(model, epochs, validation.number("tol", tol))
 
 
-def checkpoints(net: MLP, path: Any, seconds: Any, stop: EarlyStopping, shuffle: Any,
+def checkpoints(model: Model, path: Any, seconds: Any, stop: EarlyStopping, shuffle: Any,
                 held_out: tuple[NDArray[Any], NDArray[Any]] | None) -> Checkpoints | None:  # fmt: skip
     """Where the fit's state is written, or None; and what must be the same when it goes on from there."""
     seconds = validation.number("checkpoint_seconds", seconds)
@@ -92,34 +88,8 @@ def checkpoints(net: MLP, path: Any, seconds: Any, stop: EarlyStopping, shuffle:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"checkpoint: got {type(path).__name__}, expected the path of a file, or None")
     rows, targets = (None, None) if held_out is None else held_out
-    return Checkpoints(path, seconds, net, stop, {
-        "seed": net._seed, "shuffle": bool(shuffle), "early_stopping": stop.patience, "tol": stop.tol,
-        "validation_data[0]": None if rows is None else digest_of_rows(net._rows("validation_data[0]", rows)),
+    return Checkpoints(path, seconds, model, stop, {
+        "seed": model.seed, "shuffle": bool(shuffle), "early_stopping": stop.patience, "tol": stop.tol,
+        "validation_data[0]": None if rows is None else digest_of_rows(rows_of(model, "validation_data[0]", rows)),
         "validation_data[1]": digest(targets),
     })  # fmt: skip
-
-
-class OneThreadAtATime:
-    """Keeps a second thread out of a network's `fit`: two would write the same parameters, each over the other's.
-
-    A pickled or deeply copied network gets a free one of its own; `copy.copy`, which shares the parameters, shares it.
-    """
-
-    def __init__(self) -> None:
-        self._locks: dict[int, threading.RLock] = {}  # by process: one that a fork left held has no thread to free it
-
-    def __reduce__(self) -> tuple[type[OneThreadAtATime], tuple[()]]:
-        return OneThreadAtATime, ()
-
-    def call(self, train: Callable[[], History]) -> History:
-        lock = self._locks.setdefault(os.getpid(), threading.RLock())
-        try:  # taken within it, for Ctrl-C may come as soon as the lock is taken
-            if not lock.acquire(blocking=False):
-                raise RuntimeError("fit: got a second call while another thread trains this network, expected one at "
-                                   "a time; wait for the first, or train a copy (copy.deepcopy)")  # fmt: skip
-            return train()
-        finally:
-            try:  # noqa: SIM105 (suppress() would be a call before the release, and Ctrl-C comes at calls)
-                lock.release()
-            except RuntimeError:  # another thread's
-                pass

@@ -25,6 +25,7 @@ from .kernels.team import LINE
 Array = NDArray[Any]
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
+STAGED_BYTES = 2 * 1024**2  # of rows that are gathered at a time
 ALIGNMENT = 64  # bytes: the longest vector, and a cache line
 NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
 NO_SUMS = np.zeros(2)  # for programs that write none
@@ -99,13 +100,9 @@ def aligned(elements: int, dtype: DTypeLike) -> Array:
     return memory[start : start + elements]
 
 
-def owned(value: Any) -> Any:
-    """An array that may not be written into, as a copy on a cache line; anything else as it is."""
-    if not isinstance(value, np.ndarray) or value.flags.writeable:
-        return value
-    copy = aligned(value.size, value.dtype).reshape(value.shape)
-    copy[...] = value
-    return copy
+def most_rows(features: int, dtype: np.dtype[Any]) -> int:
+    """Return how many rows are gathered at a time."""
+    return max(1, STAGED_BYTES // (features * dtype.itemsize))
 
 
 def scratch(elements: int, dtype: np.dtype[Any]) -> Array:

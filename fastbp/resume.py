@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from . import checkpoint, validation
 from .checkpoint import CheckpointError
+from .model import Model
 from .program import round_up
 from .rows import Rows
 from .streaming import Stream
 
 if TYPE_CHECKING:
     from .fitting import EarlyStopping
-    from .network import MLP
     from .training import Training
 
 Array = NDArray[Any]
@@ -149,15 +149,15 @@ class Checkpoints:
     path : path
     seconds : float
         How long after a checkpoint the next one is due.
-    net : MLP
+    model : Model
     stop : EarlyStopping
     settings : dict
         What of the call is neither in the plan nor in the training: it must be the same when the run goes on.
     """
 
-    def __init__(self, path: str | os.PathLike[str], seconds: float, net: MLP, stop: EarlyStopping,
+    def __init__(self, path: str | os.PathLike[str], seconds: float, model: Model, stop: EarlyStopping,
                  settings: dict[str, Any]):  # fmt: skip
-        self.path, self.seconds, self.net, self.stop, self.settings = path, seconds, net, stop, settings
+        self.path, self.seconds, self.model, self.stop, self.settings = path, seconds, model, stop, settings
         self._last = -math.inf
         self._fingerprint: dict[str, Any] = {}
 
@@ -172,7 +172,7 @@ class Checkpoints:
         put_back = None if state is None else self._checked(training, state)
         training.plan.learning_rate.start()
         if state is None:
-            training.position.generator = self.net.rng.bit_generator.state
+            training.position.generator = self.model.rng.bit_generator.state
             state = self._state(training)
         if not state["position"]["finished"]:
             try:
@@ -187,7 +187,7 @@ class Checkpoints:
     def keep(self, training: Training, now: bool) -> None:
         """Write a checkpoint, `now` or where one is due; one that cannot be written is no reason to lose the run."""
         if training.position.rows == 0:
-            training.position.generator = self.net.rng.bit_generator.state
+            training.position.generator = self.model.rng.bit_generator.state
         if not now and time.monotonic() - self._last < self.seconds:
             return
         try:
@@ -222,9 +222,9 @@ class Checkpoints:
 
     def _read(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
         """The same, of a state whose values may be anything."""
-        net, plan = self.net, training.plan
+        model, plan = self.model, training.plan
         position = _position(state["position"])
-        copy.deepcopy(net.rng).bit_generator.state = position.generator  # it raises here what it would raise later
+        copy.deepcopy(model.rng).bit_generator.state = position.generator  # it raises here what it would raise later
         needed = {"parameters", "moments"} | {"best"} & state.keys() | ({"before"} if position.rows else set())
         arrays: dict[str, Array] = {name: state[name] for name in needed}
         for name, array in arrays.items():
@@ -247,7 +247,7 @@ class Checkpoints:
             training.parameters[...] = arrays["parameters"]
             _moments(training)[...] = arrays["moments"]
             training.before[...] = arrays.get("before", arrays["parameters"])
-            net.rng.bit_generator.state = position.generator
+            model.rng.bit_generator.state = position.generator
             for name in LISTS:
                 getattr(training.history, name)[:] = history[name]
             self.stop.lowest, self.stop.waited, self.stop.best = lowest, waited, arrays.get("best")
@@ -260,16 +260,13 @@ class Checkpoints:
 
     def _fingerprint_of(self, training: Training) -> dict[str, Any]:
         """What the bits of a run follow from, but for what it begins with: that is in the file."""
-        net, plan = self.net, training.plan
+        model, plan = self.model, training.plan
         attributes("learning_rate", plan.learning_rate)  # refused here, before a copy is
         started = copy.deepcopy(plan.learning_rate)
         started.start()
         return {
-            "sizes": list(net.sizes),
-            "activation": net.activation if isinstance(net.activation, str) else list(net.activation),
-            "loss": net.loss_name, "dtype": net.dtype.name, "leaky_slope": net.leaky_slope,
-            "huber_delta": net.huber_delta, "input_shift": digest(net.input_shift),
-            "input_scale": digest(net.input_scale), "generator": type(net.rng.bit_generator).__name__,
+            **model.describe(), "input_shift": digest(model.input_shift), "input_scale": digest(model.input_scale),
+            "generator": type(model.rng.bit_generator).__name__,
             "rows": training.rows.count, "X": digest_of_rows(training.rows), "y": digest(training.targets),
             "sample_weight": digest(training.weights),
             **{name: getattr(plan, name) for name in ("epochs", "batch_size", "l2", "dropout", "max_grad_norm")},

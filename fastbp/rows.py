@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from . import frames
 from .kept import kept
 from .kernels.gather import gather_rows
+from .model import Model
 from .names import listed, match
-from .program import aligned, loading
+from .program import aligned, loading, most_rows
 from .validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]
-STAGED_BYTES = 2 * 1024**2
 WINDOW_BYTES = 8 * 1024**2
 FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
 NOTHING = np.empty((0, 0))
@@ -49,10 +49,6 @@ def balanced(weights: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.flo
     sums[sums == 0] = 1.0
     with np.errstate(over="ignore"):
         return weights, sums, np.ldexp(sums, exponents[:, 0])
-
-
-def most_rows(features: int, dtype: np.dtype[Any]) -> int:
-    return max(1, STAGED_BYTES // (features * dtype.itemsize))
 
 
 @functools.cache
@@ -262,6 +258,12 @@ class Rows:
             where += f" of column {self.names[int(np.argmin(np.isfinite(numbers)))]!r}"
         raise ValueError(f"{self.name}: got NaN or infinity in {where}, expected numbers that are finite in "
                          f"{self.dtype}, input scaling applied")  # fmt: skip
+
+
+def rows_of(model: Model, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
+    """Return the rows of X as a network takes them; columns with names in the order of `known`, or of its own names."""
+    return Rows(name, X, model.sizes[0], model.dtype, model.input_shift, model.input_scale, None,
+                known or model.feature_names)  # fmt: skip
 
 
 class _Part(Rows):

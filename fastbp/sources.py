@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from . import frames, validation
 from .rows import StreamError, read
 
-if TYPE_CHECKING:
-    from .network import MLP
-
 Array = NDArray[Any]
 COPIED_BYTES = 1024**2  # of a mapped file at a time, resident then: 4.6 GB/s; 5.4 with 4 MB, 2.7 with 256 KB
 CHECKED = 1 << 20  # targets at a time
@@ -98,9 +95,9 @@ class Slices:
 
     held = 0  # bytes beside the blocks
 
-    def __init__(self, net: MLP, X: Any, y: Any, sample_weight: Any, known: tuple[str, ...] | None):
-        self._net = net
-        rows = net._rows("X", X, known)
+    def __init__(self, model: Model, X: Any, y: Any, sample_weight: Any, known: tuple[str, ...] | None):
+        self._model = model
+        rows = rows_of(model, "X", X, known)
         source, self.names, self.target_name = rows.source, rows.names, frames.name_of(y)
         self.inputs, self.count = Column("X", source), source.shape[0]
         self.dtype = source.dtype.newbyteorder("=")
@@ -109,7 +106,7 @@ class Slices:
         if sample_weight is not None:
             self._weights = Column("sample_weight", _column("sample_weight", sample_weight, self.count))
         self.weighted = self._weights is not None
-        self.target_shape = net._targets("y", self._targets.part(0, 1), 1).shape[1:]
+        self.target_shape = model.targets("y", self._targets.part(0, 1), 1).shape[1:]
         # A piece begins where a chunk of the file does, if it tells: one that is cut is decompressed twice.
         chunks = getattr(source, "chunks", None)
         self.chunk = chunks[0] if isinstance(chunks, tuple) and isinstance(chunks[0], int) else 1
@@ -121,9 +118,9 @@ class Slices:
 
     def _labels(self, begin: int, end: int) -> tuple[Array, Array | None]:
         where = "" if end - begin == self.count else f"[{begin}:{end}]"
-        targets = self._net._targets(f"y{where}", self._targets.part(begin, end), end - begin)
+        targets = self._model.targets(f"y{where}", self._targets.part(begin, end), end - begin)
         weights = None if self._weights is None else self._weights.part(begin, end)
-        weights = validation.sample_weight(f"sample_weight{where}", weights, end - begin, self._net.dtype)
+        weights = validation.sample_weight(f"sample_weight{where}", weights, end - begin, self._model.dtype)
         return targets, weights
 
     def pieces(self, order: NDArray[np.int64] | None, rows: int) -> Iterator[Piece]:
@@ -161,8 +158,8 @@ class Chunks:
     chunk = 1
     count = UNKNOWN
 
-    def __init__(self, net: MLP, chunks: Any, known: tuple[str, ...] | None):
-        self._net, self._given = net, chunks
+    def __init__(self, model: Model, chunks: Any, known: tuple[str, ...] | None):
+        self._model, self._given = model, chunks
         self.names = known  # else those of the first chunk, if it is a frame
         self._begun: tuple[Iterator[Any], Any] | None = None
         iterator = self._fresh()
@@ -222,13 +219,13 @@ class Chunks:
         if not (isinstance(chunk, (tuple, list)) and len(chunk) in (2, 3)):
             raise TypeError(f"X: got {type(chunk).__name__} as chunk {number}, expected (X, y) or "
                             "(X, y, sample_weight)")  # fmt: skip
-        net, of = self._net, f"of chunk {number}"
-        rows = net._rows(f"X {of}", chunk[0], self.names)
+        model, of = self._model, f"of chunk {number}"
+        rows = rows_of(model, f"X {of}", chunk[0], self.names)
         self.names = self.names or rows.names
         X = Column(f"X {of}", rows.source).part(0, rows.count)
-        y = net._targets(f"y {of}", chunk[1], len(X))
+        y = model.targets(f"y {of}", chunk[1], len(X))
         weights = validation.sample_weight(f"sample_weight {of}", chunk[2] if len(chunk) == 3 else None, len(X),
-                                           net.dtype)  # fmt: skip
+                                           model.dtype)  # fmt: skip
         return X, y, weights
 
     def _same(self, number: int, X: Array, y: Array, weights: Array | None) -> None:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from . import machine, validation
 from .kept import kept
-from .rows import STAGED_BYTES, Rows, Stage
+from .program import STAGED_BYTES
+from .rows import Rows, Stage, rows_of
 from .sources import Chunks, Slices, Unmapped, shared_mapping
 
 if TYPE_CHECKING:
-    from .network import MLP
     from .training import Plan
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ class Block(NamedTuple):
     order: NDArray[np.int64] | None
 
 
-def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan,
+def taken(model: Model, X: Any, y: Any, sample_weight: Any, plan: Plan,
           known: tuple[str, ...] | None) -> tuple[Rows | Stream, Array, Array | None]:  # fmt: skip
     """What `Training` takes: rows, targets and weights; of a stream, which brings its own, only what they are like."""
     if of_chunks(X):
@@ -68,22 +68,22 @@ def taken(net: MLP, X: Any, y: Any, sample_weight: Any, plan: Plan,
         if plan.learning_rate.needs_total:
             raise ValueError(f"learning_rate: got {type(plan.learning_rate).__name__} and an iterator of chunks, whose "
                              "number of steps is not known, expected another")  # fmt: skip
-        return _streamed(net, Chunks(net, X, known), plan)
+        return _streamed(model, Chunks(model, X, known), plan)
     if y is None:
         raise TypeError("y: got None, expected targets; only chunks (X, y) from an iterator bring their own")
     if plan.memory_limit is not None or validation.sliced(X) or (plan.streams and _too_large(X)):
-        slices = Slices(net, X, y, sample_weight, known)
-        if slices.count * _row_bytes(net, slices) > _limit(plan, slices) * 2 * BLOCK_SHARE:
-            return _streamed(net, slices, plan)
+        slices = Slices(model, X, y, sample_weight, known)
+        if slices.count * _row_bytes(model, slices) > _limit(plan, slices) * 2 * BLOCK_SHARE:
+            return _streamed(model, slices, plan)
         if validation.sliced(X):  # read once
             values = np.empty(X.shape, slices.dtype)
             rows = max(1, STAGED_BYTES // max(1, values[:1].nbytes), slices.chunk)
             for begin in range(0, len(values), rows):
                 slices.inputs.copy(begin, min(len(values), begin + rows), values[begin : begin + rows])
             X = values
-    in_memory = net._rows("X", X, known)
-    targets = net._targets("y", y, in_memory.count)
-    return in_memory, targets, validation.sample_weight("sample_weight", sample_weight, in_memory.count, net.dtype)
+    in_memory = rows_of(model, "X", X, known)
+    targets = model.targets("y", y, in_memory.count)
+    return in_memory, targets, validation.sample_weight("sample_weight", sample_weight, in_memory.count, model.dtype)
 
 
 def of_chunks(X: Any) -> bool:
@@ -107,15 +107,15 @@ def _limit(plan: Plan, source: Slices | Chunks) -> int:
     return machine.memory() // 4 if isinstance(source, Slices) else min(CHUNKS_LIMIT, machine.memory() // 4)
 
 
-def _row_bytes(net: MLP, source: Slices | Chunks) -> int:
+def _row_bytes(model: Model, source: Slices | Chunks) -> int:
     """Of a row in a block: inputs as they are stored, targets as they are trained on, weight, place in the order."""
-    targets = source.target_shape[0] * net.dtype.itemsize if source.target_shape else 8
-    return int(net.sizes[0] * source.dtype.itemsize + targets + net.dtype.itemsize * source.weighted + 8)
+    targets = source.target_shape[0] * model.dtype.itemsize if source.target_shape else 8
+    return int(model.sizes[0] * source.dtype.itemsize + targets + model.dtype.itemsize * source.weighted + 8)
 
 
-def _streamed(net: MLP, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Array, Array | None]:
+def _streamed(model: Model, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Array, Array | None]:
     batch = min(plan.batch_size, source.count)
-    limit, row = _limit(plan, source) - source.held, _row_bytes(net, source)
+    limit, row = _limit(plan, source) - source.held, _row_bytes(model, source)
     limit -= min(RESERVED_BYTES, limit // 4)
     block = int(min(limit * BLOCK_SHARE, MOST_BYTES)) // row // batch * batch
     if block <= 0:
@@ -123,8 +123,8 @@ def _streamed(net: MLP, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Ar
         raise ValueError(f"memory_limit: got {_limit(plan, source)} bytes, expected at least {least} for minibatches "
                          f"of {batch} rows")  # fmt: skip
     source.check()
-    targets = np.empty((0, *source.target_shape), net.dtype if source.target_shape else np.int64)
-    return Stream(net, source, block, batch), targets, np.empty(0, net.dtype) if source.weighted else None
+    targets = np.empty((0, *source.target_shape), model.dtype if source.target_shape else np.int64)
+    return Stream(model, source, block, batch), targets, np.empty(0, model.dtype) if source.weighted else None
 
 
 class Stream:
@@ -132,15 +132,15 @@ class Stream:
 
     Parameters
     ----------
-    net : MLP
+    model : Model
     source : Slices or Chunks
     block : int
         Rows of one, whole minibatches.
     batch : int
     """
 
-    def __init__(self, net: MLP, source: Slices | Chunks, block: int, batch: int):
-        self.features, self._net, self._source, self.block, self._batch = net.sizes[0], net, source, block, batch
+    def __init__(self, model: Model, source: Slices | Chunks, block: int, batch: int):
+        self.features, self._model, self._source, self.block, self._batch = model.sizes[0], model, source, block, batch
         self.names, self.target_name = source.names, source.target_name
         self._reader: Reader[Block] | None = None
         self._trained_on: tuple[Rows, int, int] | None = None
@@ -154,7 +154,7 @@ class Stream:
 
     @kept
     def _example(self) -> Rows:
-        return Buffers(self._net, self._source, 1).rows
+        return Buffers(self._model, self._source, 1).rows
 
     @property
     def as_it_is(self) -> bool:
@@ -185,10 +185,10 @@ class Stream:
     def stages(self, order: Order | None) -> Iterator[Stage]:
         """An epoch, whole minibatches at a time."""
         self.close()
-        stop, buffers = Stop(), Buffers(self._net, self._source, self.block)
+        stop, buffers = Stop(), Buffers(self._model, self._source, self.block)
         self._reader = Reader(self._blocks(order, buffers, stop), stop)
         self._reader.start()
-        staged = self.block * buffers.inputs.itemsize // (4 * self._net.dtype.itemsize)  # a quarter of a block's bytes
+        staged = self.block * buffers.inputs.itemsize // (4 * self._model.dtype.itemsize)  # a quarter of a block's bytes
         size = max(1, min(buffers.rows.most, staged) // self._batch) * self._batch
         done = 0
         for first, rows, within in self._reader:
@@ -245,12 +245,12 @@ class Stream:
 class Buffers:
     """The memory of two blocks, one behind the other, for an epoch: validation between two has it for itself."""
 
-    def __init__(self, net: MLP, source: Slices | Chunks, block: int):
-        inputs = np.empty((2 * block, net.sizes[0]), source.dtype)
+    def __init__(self, model: Model, source: Slices | Chunks, block: int):
+        inputs = np.empty((2 * block, model.sizes[0]), source.dtype)
         shape = source.target_shape
-        self.inputs, self.targets = inputs, np.empty((2 * block, *shape), net.dtype if shape else np.int64)
-        self.weights = np.empty(2 * block, net.dtype) if source.weighted else None
-        self.rows = _Blocks("X", inputs, net.sizes[0], net.dtype, net.input_shift, net.input_scale)
+        self.inputs, self.targets = inputs, np.empty((2 * block, *shape), model.dtype if shape else np.int64)
+        self.weights = np.empty(2 * block, model.dtype) if source.weighted else None
+        self.rows = _Blocks("X", inputs, model.sizes[0], model.dtype, model.input_shift, model.input_scale)
         self.rows.names, self.rows.starts = source.names, ([], [])
 
     def part(self, begin: int, end: int) -> tuple[Array, Array, Array | None]:

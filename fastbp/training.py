@@ -18,7 +18,7 @@ from .learning_rates import Constant, Cosine, InverseScaling, LearningRate
 from .losses import Loss
 from .magnitudes import LOOKED_AT, Magnitudes
 from .optimizers import Optimizer
-from .program import aligned, owned
+from .program import aligned
 from .progress import progress_bar, stop_asked
 from .resume import Checkpoints, Position
 from .rows import Rows, Stage, StreamError, all_finite, balanced
@@ -163,8 +163,19 @@ class Memory:
             self._buffer.fill(0)
         return self._buffer
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: owned(value) for name, value in state.items()})
+    def state(self) -> dict[str, Any] | None:
+        """Return what is remembered, without naming this class; None if that is nothing."""
+        return {"steps": self.steps, "kind": self._kind, "buffer": self._buffer} if self.filled else None
+
+    @classmethod
+    def of(cls, state: dict[str, Any] | None) -> Memory:
+        """Return a memory of what `state` gave, in arrays of its own: joblib maps large ones from files, read-only."""
+        memory = cls()
+        if state is not None:
+            memory.steps, memory._kind = state["steps"], state["kind"]
+            memory._buffer = aligned(state["buffer"].size, state["buffer"].dtype)
+            memory._buffer[...] = state["buffer"]
+        return memory
 
     @property
     def filled(self) -> bool:
