@@ -64,7 +64,9 @@ class MLP:
     parameters : array (n_parameters,)
         The one flat buffer: W1, b1, W2, b2, ...
     class_names : tuple of str or None
-        Saved with the model. Any sequence of text or numbers, one a class, may be assigned.
+        Of the classes, or of the other outputs if there are several. Taken from a frame of several columns given as y;
+        the columns of later ones are matched by name. Saved with the model. Any sequence of text or numbers, one a
+        class, may be assigned.
     feature_names : tuple of str or None
         Of the columns, all different; saved with the model. Taken from the first frame that the network is trained on,
         if all its columns have names that are str. Columns of later frames are matched by name: in another order
@@ -553,6 +555,7 @@ class MLP:
         """
         source, targets, weights = streaming.taken(self, X, y, sample_weight, plan, known)
         target_name = source.target_name if isinstance(source, streaming.Stream) else frames.name_of(y)
+        columns = frames.outputs_of("y", y, self.classes)
         if isinstance(source, streaming.Stream):
             if rows is not None:
                 raise ValueError("rows: got some and rows that are read block by block, expected None")
@@ -571,7 +574,9 @@ class MLP:
             training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
                                 memory, key, checkpoints)  # fmt: skip
             try:
-                with self._named(source.names, target_name, training.history):
+                with self._named(
+                    source.names, target_name, training.history, None if columns is None else columns.names
+                ):
                     return training.run(after_epoch, progress)
             except (TypeError, ValueError, OSError, StreamError):
                 if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
@@ -583,16 +588,18 @@ class MLP:
         return self._fits.call(train)
 
     @contextlib.contextmanager
-    def _named(self, features: tuple[str, ...] | None, target: str | None, history: History) -> Iterator[None]:
-        """Take the names of the columns that are trained on, and a target's if there is none yet: for good, unless the
-        training within is refused."""
-        before = self._feature_names, self._target_name
+    def _named(self, features: tuple[str, ...] | None, target: str | None, history: History,
+               outputs: tuple[str, ...] | None = None) -> Iterator[None]:  # fmt: skip
+        """Take the names of the columns that are trained on, and those of targets if there are none yet: for good,
+        unless the training within is refused."""
+        before = self._feature_names, self._target_name, self._class_names
         self._feature_names, self._target_name = features or before[0], before[1] or target
+        self._class_names = before[2] or outputs
         try:
             yield
         except (TypeError, ValueError, OSError, StreamError):
             if not history.loss:
-                self._feature_names, self._target_name = before
+                self._feature_names, self._target_name, self._class_names = before
             raise
 
     def _validation_data(self, pair: Any, memory_limit: int | None,
@@ -634,7 +641,11 @@ class MLP:
                     known or self._feature_names)  # fmt: skip
 
     def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
-        """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
+        """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype; the columns of a frame by name."""
+        if (columns := frames.outputs_of(name, y, self.classes)) is not None:
+            y = columns.values
+            if columns.names is not None and self.class_names is not None:
+                y = y[:, names.match_exactly(self.class_names, columns.names, name)]
         return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
 
 

@@ -93,7 +93,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if "run" not in metadata:
-        raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected one that fit(checkpoint=...) wrote")
+        raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected the checkpoint of a training")
     try:
         rest: dict[str, Any] = from_json(metadata["run"])
         return {**rest, **arrays}
