@@ -32,11 +32,12 @@ from .functional import (
     softmax_cross_entropy,
 )
 from .gradients import gradcheck
+from .history import History
 from .network import MLP, load
 from .pickles import _blank as _blank
+from .plan import DivergenceError
 from .rows import StreamError
 from .search import Search, search
-from .training import DivergenceError, History
 from .version import __version__
 
 if TYPE_CHECKING:

@@ -39,9 +39,9 @@ from .machine import affinity, caches, cpu_quota
 from .names import listed
 from .network import MLP, load
 from .options import DEFAULTS, OF_CSV, Settings, as_option, error_line, parse
+from .plan import DivergenceError
 from .ranks import told_elsewhere
 from .reading import Dataset, ReadError, Remark
-from .training import DivergenceError
 from .version import __version__
 
 Array = NDArray[Any]
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return BROKEN_PIPE
     except (ValueError, OSError, DivergenceError, MemoryError) as error:
-        if not told_elsewhere(error):
+        if not told_elsewhere(error) and sys.stderr is not None:
             sys.stderr.write(error_line(program, _message(error)))
         _drop_output()
         return 2
@@ -104,6 +104,10 @@ def train(args: argparse.Namespace) -> None:
         chosen = DEFAULTS[kind]._replace(**{name: value for name, value in given.items() if value is not None})
         shift, scale = input_scaling(data.X, SCALES.get(kind), np.dtype(args.dtype), job)
         sizes = (data.X.shape[1], *chosen.hidden, classes)
+        largest = max(float(np.abs(part).max()) for part in (shift, scale))
+        if largest > np.finfo(args.dtype).max:
+            way_out = "; --dtype float64 holds more" if args.dtype == "float32" else ""
+            raise ValueError(f"{args.data}: got features beyond what {args.dtype} holds, {largest:.3g}{way_out}")
         net = MLP(sizes, dtype=args.dtype, seed=args.seed, input_shift=shift, input_scale=scale)
         net.class_names, net.feature_names, net.target_name = data.class_names, data.feature_names, data.target_name
         assert data.y is not None and data.X_test is not None and data.y_test is not None
@@ -163,7 +167,7 @@ def _rows_of(job: Alone, args: argparse.Namespace) -> tuple[str, Dataset, int]:
     kind, data = _read(args, labelled=True, mapped=args.mpi)
     _check_finite(args.data, data)
     classes = _count_classes(args.data, data)
-    return kind, _with_test_rows(data, job.part), classes
+    return kind, _with_test_rows(args.data, data, job.part), classes
 
 
 def _plotting(path: str, *others: str) -> Any:
@@ -190,15 +194,23 @@ def _check_finite(name: str, data: Dataset) -> None:
 
 def _read(args: argparse.Namespace, labelled: bool, **options: Any) -> tuple[str, Dataset]:
     name, told = args.data, {option: value for option in OF_CSV if (value := getattr(args, option)) is not None}
-    if told and not name.lower().endswith(readers.CSV):
-        raise ValueError(f"{', '.join(f'--{option}' for option in told)}: expected a CSV file to read so, got {name!r}")
+    unfit = told.keys() - ({"missing"} if name.lower().endswith(".npz") else set())
+    if unfit and not name.lower().endswith(readers.CSV):
+        raise ValueError(
+            f"{', '.join(f'--{option}' for option in told)}: expected a CSV file, whose name ends in .csv or .csv.gz, got {name!r}"
+        )
     if name == "digits":
         return name, Dataset(*datasets.load_digits())
     if name == "quadrants":
         return name, Dataset(*datasets.quadrants(QUADRANT_POINTS, SPLIT_SEED))
     if not os.path.exists(name):
         raise ValueError(f"there is nothing at {name!r}; expected digits, quadrants, or a file or folder of data")
-    data = readers.read(name, labelled=labelled, **told, **options)
+    try:
+        data = readers.read(name, labelled=labelled, **told, **options)
+    except ValueError as error:
+        if str(error).partition(":")[0] in OF_CSV:
+            raise ValueError(f"--{error}") from None
+        raise
     return "IDX pictures" if data.is_image else "other data", data
 
 
@@ -229,12 +241,15 @@ def _count_classes(name: str, data: Dataset) -> int:
     return largest + 1
 
 
-def _with_test_rows(data: Dataset, part: Callable[[Array], Array]) -> Dataset:
+def _with_test_rows(name: str, data: Dataset, part: Callable[[Array], Array]) -> Dataset:
     """Training and test rows, of each the part that is this process's own."""
     assert data.y is not None
     if data.X_test is not None and data.y_test is not None:
         return replace(data, X=part(data.X), y=part(data.y), X_test=part(data.X_test), y_test=part(data.y_test))
-    training, test = map(part, datasets.stratified_split(data.y, HELD_OUT, SPLIT_SEED))
+    try:
+        training, test = map(part, datasets.stratified_split(data.y, HELD_OUT, SPLIT_SEED))
+    except ValueError as error:
+        raise ValueError(f"{name}: a part of the rows is held out to test on; {error}") from None
     return replace(data, X=data.X[training], y=data.y[training], X_test=data.X[test], y_test=data.y[test])
 
 
@@ -295,6 +310,9 @@ def _rows_to_predict(args: argparse.Namespace, net: MLP) -> tuple[Array, tuple[R
     if X.shape[1] != features:
         way_out = "; --target names the column of the classes, --drop others to leave out" if of_csv else ""
         raise ValueError(f"{args.data}: got {X.shape[1]} features, but the model takes {features}{way_out}")
+    if data.feature_names is not None and net.feature_names is None:
+        by_position = f"{args.data}: the model knows no names of columns: they were taken in their order"
+        return X, (*data.remarks, Remark(by_position))
     unknown = [name for name in data.unused if name != net.target_name] if net.feature_names else []
     left_out = f"{args.data}: the model does not know the columns {listed(unknown)}: they were left out"
     return X, (*data.remarks, *([Remark(left_out)] if unknown else []))
@@ -302,8 +320,9 @@ def _rows_to_predict(args: argparse.Namespace, net: MLP) -> tuple[Array, tuple[R
 
 def _print_remarks(args: argparse.Namespace, remarks: Iterable[Remark]) -> None:
     """On standard error, where they are seen and spoil no predictions."""
-    for remark in remarks:
-        sys.stderr.write(f"fastbp {args.command}: note: {remark.worded(as_option)}\n")
+    if sys.stderr is not None:
+        for remark in remarks:
+            sys.stderr.write(f"fastbp {args.command}: note: {remark.worded(as_option)}\n")
 
 
 # ---- learn ----
@@ -462,6 +481,8 @@ def _drop_output() -> None:
 def _message(error: BaseException) -> str:
     if isinstance(error, ReadError):
         return error.remark.worded(as_option)
+    if isinstance(error, DivergenceError):  # which speaks of the arguments of `fit`
+        return str(error).replace("learning_rate", "--learning-rate").replace("smaller l2", "smaller --l2")
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or "out of memory"

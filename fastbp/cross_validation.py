@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import frames, validation
 from .ensemble import OF_FIT, check, distinct, fit_job, raised
+from .history import History
 from .network import MLP
-from .training import History
+from .rows import rows_of
 from .workers import run_all
 
 Indices = NDArray[np.int64]
@@ -138,16 +139,16 @@ def fold_job(net: MLP, X: Any, y: Any, train: Indices, test: Indices,
 
     def job() -> tuple[History, float]:
         history = train_on()
-        rows = net._rows("X", X)
-        return history, net.score(rows.source[test], net._targets("y", y, rows.count)[test])
+        rows = rows_of(net.model, "X", X)
+        return history, net.score(rows.source[test], net.model.targets("y", y, rows.count)[test])
 
     return job
 
 
 def split(net: MLP, X: Any, y: Any, folds: Any, seed: int) -> Folds:
     """Row indices of each fold, (train, test), each in ascending order where the folds are a number."""
-    count = net._rows("X", X).count
-    targets = net._targets("y", y, count)
+    count = rows_of(net.model, "X", X).count
+    targets = net.model.targets("y", y, count)
     if not isinstance(folds, (int, np.integer)):
         given = validation.as_list(folds)
         if not given or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in given):
@@ -158,10 +159,10 @@ def split(net: MLP, X: Any, y: Any, folds: Any, seed: int) -> Folds:
     if parts > count:
         raise ValueError(f"folds: got {parts}, expected at most as many as rows, {count}")
     order = np.random.default_rng(seed).permutation(count)
-    if net._loss.targets == "classes":
+    if net.model.loss.targets == "classes":
         classes = targets if targets.ndim == 1 else targets.argmax(axis=1)
     else:
-        classes = targets[:, 0] if net._loss.classifies and targets.shape[1] == 1 else np.zeros(count)
+        classes = targets[:, 0] if net.model.loss.classifies and targets.shape[1] == 1 else np.zeros(count)
     order = order[np.argsort(classes[order], kind="stable")]  # class by class, dealt to the folds in turn
     fold_of = np.empty(count, np.int64)
     fold_of[order] = np.arange(count) % parts

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .csv_form import Form, Told, check_first_class, form_of, is_position, rows_of
+from .csv_form import EITHER, Form, Told, check_first_class, counted, form_of, is_position, rows_of
 from .reading import Dataset, ReadError, Remark, opened_text
 
 MANY = 10  # rows: the values of fewer may number them by chance
@@ -40,12 +40,11 @@ def load(file: Path, told: Told) -> Dataset:
     fields_of = _FieldsOf(file, form, told)
     labels: list[str] = []
     convert, numbers, values = told.number, _Numbers(told.number), array("d")
-    picked = _picker(form.features)
-    gaps = {text for text in told.missing if told.is_number(text)}  # -999, say, where the caller says so
+    picked, guessed = _picker(form.features), form.header_guessed and form.names is None
     with opened_text(file) as text:
         for line, fields in itertools.islice(rows_of(file, text, form.delimiter), form.names is not None, None):
             if len(fields) != form.width:
-                raise ValueError(f"{file}: line {line}: expected {form.width} columns, got {len(fields)}")
+                raise ValueError(f"{file}: line {line}: expected {counted(form.width, 'column')}, got {len(fields)}")
             if form.target is not None:
                 labels.append(fields_of.label(line, fields))
             features = picked(fields)
@@ -56,12 +55,9 @@ def load(file: Path, told: Told) -> Dataset:
             except ValueError:
                 row = [math.nan]
             # `float` takes nan, inf and 1_000 too. A sum that overflows costs a second look and nothing else.
-            if (
-                not math.isfinite(sum(row))
-                or "_" in "".join(features)
-                or (gaps and gaps & {field.strip() for field in features})
-            ):
-                fields_of.check_features(line, fields)
+            doubtful = not math.isfinite(sum(row)) or "_" in "".join(features)
+            if doubtful or (told.gaps and not told.gaps.isdisjoint(row)):
+                fields_of.check_features(line, fields, as_names=guessed and not values)
             values.extend(row)
     if not values:
         raise ValueError(f"{file}: expected rows of data under the header, got none")
@@ -70,7 +66,7 @@ def load(file: Path, told: Told) -> Dataset:
     feature_names = None if names is None else tuple(names[i] for i in form.features)
     if form.target is None:
         return Dataset(X, None, None, feature_names, None, form.unused, remarks=form.remarks)
-    check_first_class(file, form, labels, told)
+    check_first_class(file, form, labels)
     y, class_names = _encode(labels, told)
     target_name = None if names is None else names[form.target]
     remarks = (*form.remarks, *_counting(file, X, form))
@@ -104,23 +100,29 @@ class _FieldsOf:
                                    ({"missing": ()},) if text else (), "takes it for a class"))  # fmt: skip
         return text
 
-    def check_features(self, line: int, fields: list[str]) -> None:
-        """Refuse the first feature that is no finite number."""
+    def check_features(self, line: int, fields: list[str], as_names: bool) -> None:
+        """Refuse the first feature that is no finite number; where the row may hold names, say so."""
         for column in self._form.features:
             text = fields[column].strip()
             expected = f"{self._place(line, column)}: expected a finite number, got {text!r}"
             if self._told.is_missing(text):
-                raise ReadError(f"{expected}, a missing value")
+                raise ReadError(Remark(f"{expected}, a missing value", *_AS_NAMES if as_names else ()))
             if not self._told.is_number(text):
-                raise ReadError(Remark(expected, *self._way_out(text, column)))
+                raise ReadError(Remark(expected, *(_AS_NAMES if as_names else self._way_out(text, column))))
 
     def _way_out(self, text: str, column: int) -> tuple[tuple[dict[str, Any], ...], str]:
         if self._told.decimal == "." and Told(decimal=",").is_number(text):
-            return ({"decimal": ","},), "reads it as a number"
-        names = self._form.names
-        if self._told.features is None and names is not None and names[column]:
-            return ({"drop": (names[column],)},), "leaves the column out"
-        return (), ""
+            return ({"decimal": ","},), f"reads it as {Told(decimal=',').number(text)!r}"
+        names, told = self._form.names, self._told
+        if told.features is not None or names is None:
+            return (), ""
+        called = names[column] or column
+        if told.labelled and told.target is None and called:
+            return ({"target": called}, {"drop": (called,)}), "says that it holds the classes, or leaves it out"
+        return ({"drop": (called,)},), "leaves the column out"
+
+
+_AS_NAMES = (EITHER[:1], "takes the line for column names")
 
 
 def _counting(file: Path, X: NDArray[np.float64], form: Form) -> Iterator[Remark]:

@@ -14,16 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from .kept import kept
 from .names import match, repeated
 from .reading import ReadError, Remark, opened_text
 
-# Texts that mean a missing value, in any case: what pandas takes for one, and what other programs of statistics write.
-MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "1.#IND", "1.#QNAN", "<NA>", "?", "-", "N/A",
-           "NA", "NaN", "None", "NULL")  # fmt: skip
+# Texts that mean a missing value, in any case: what pandas takes for one; and what spreadsheets, databases and other
+# programs of statistics write.
+MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "1.#IND", "1.#QNAN", "<NA>", "?", "-", ".",
+           "N/A", "NA", "NaN", "NaT", "None", "NULL", r"\N", "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!",
+           "#VALUE!")  # fmt: skip
 DELIMITERS = ",;\t|"
 SAMPLED = 21  # rows that are looked at, a header among them
 FEW = 3  # rows below the first, at least, to say that it is of another kind than they
 TARGETS = ("target", "label", "class")  # names of the column of the classes, in this order
+_SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)  # the first line by which a spreadsheet is told the delimiter
 UNNAMED = ("", "Unnamed: 0")  # the name of an index as pandas writes it, and as it reads it again
 
 Row = tuple[int, list[str]]  # the number of its last line, and its fields
@@ -54,8 +58,15 @@ class Told:
         except ValueError:
             return False
 
+    @kept
+    def gaps(self) -> frozenset[float]:
+        """The numbers that mean a missing value, -999 for one, where the caller says so."""
+        return frozenset(self.number(text) for text in self.missing if self.is_number(text))
+
     def is_missing(self, text: str) -> bool:
-        return not text or text.lower() in self.missing
+        if not text or text.lower() in self.missing:
+            return True
+        return bool(self.gaps) and self.is_number(text) and self.number(text) in self.gaps
 
     def is_text(self, text: str) -> bool:
         return not (self.is_number(text) or self.is_missing(text))
@@ -108,15 +119,25 @@ def is_position(text: str) -> bool:
 
 
 def rows_of(file: Path, text: TextIO, delimiter: str, strict: bool = True) -> Iterator[Row]:
-    """Give (line number, fields) of every row that is not blank.
+    """Give (line number, fields) of every row; none of lines that are blank, but in a file of one column.
 
-    Strict, for a quote left open would swallow the rows after it.
+    There a blank line may be a missing value: it is given as an empty field where rows follow it. Strict, for a quote
+    left open would swallow the rows after it.
     """
     reader = csv.reader(text, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=strict)
+    blank: list[int] = []
+    width = 0
     try:
         for fields in reader:
-            if len(fields) > 1 or "".join(fields).strip():
+            if reader.line_num == 1 and _SEPARATOR.fullmatch(delimiter.join(fields)):  # of spreadsheets, not a row
+                continue
+            if len(fields) > 1 or "".join(fields).strip() or (fields and width == 1):
+                width = width or len(fields)
+                yield from ((line, [""]) for line in blank)
+                blank = []
                 yield reader.line_num, fields
+            elif width == 1:
+                blank.append(reader.line_num)
     except csv.Error as error:
         raise ValueError(f"{file}: line {reader.line_num}: expected well-formed CSV, got: {error}") from error
 
@@ -135,27 +156,45 @@ def form_of(file: Path, told: Told) -> Form:
     line, first = rows[0]
     where, header = f"{file}: line {line}", told.header
     remarks: list[Remark] = []
-    if header is None and _names_are_asked_for(first, told):
+    if header is None and _names_are_asked_for(where, first, told):
         header = True
     guessed = header is None
     if header is None:
         header, remarks = _looks_like_names(where, rows, _target(file, None, rows, told), told)
     names = first if header else None
-    if names is not None and (twice := repeated(names)):
-        called = f"named {twice[0]!r}" if twice[0] else "without a name"
-        raise ValueError(f"{where}: got {names.count(twice[0])} columns {called}, expected names that differ")
     target = _target(file, names, rows, told)
     features, unused = _features(file, names, len(first), target, told)
-    indexed = names is not None and names[0] in UNNAMED and 0 in features and told.features is None
-    if names is not None and indexed and told.drop != () and _numbers_rows(file, delimiter):
-        features.remove(0)
-        unused = (names[0], *unused)
-        remarks.append(Remark(f"{file}: the first column has no name and only numbers the rows: it was left out",
-                              ({"drop": ()},), "keeps it"))  # fmt: skip
+    if names is not None:
+        _check_distinct(where, names, [*features, *([] if target is None else [target])])
+    if names is not None and told.features is None and told.drop != () and names[0] in UNNAMED and 0 in features:
+        if _numbers_rows(file, delimiter):
+            features.remove(0)
+            unused = (names[0], *unused)
+            remarks.append(Remark(f"{file}: the first column has no name and only numbers the rows: it was left out",
+                                  ({"drop": ()},), "keeps it"))  # fmt: skip
+        elif features != [0]:
+            remarks.append(Remark(f"{file}: the first column has no name and was taken for a feature",
+                                  ({"drop": (0,)},), "leaves it out"))  # fmt: skip
     if not features:
-        raise ValueError(f"{file}: expected a feature column beside the target, got {len(first)} "
-                         f"column{'s' * (len(first) > 1)} (delimiter {delimiter!r})")  # fmt: skip
+        spaces = ({"delimiter": " "},) if len(first) == 1 and " " in first[0] else ()
+        raise ReadError(Remark(f"{file}: expected a feature column beside the target, got "
+                               f"{counted(len(first), 'column')} (delimiter {delimiter!r})", spaces,
+                               "cuts the lines at spaces"))  # fmt: skip
     return Form(delimiter, names, guessed, len(first), target, features, unused, tuple(remarks))
+
+
+def _check_distinct(where: str, names: Sequence[str], used: Sequence[int]) -> None:
+    """Refuse two columns of one name among those that are used."""
+    if twice := repeated(names[i] for i in used):
+        called = f"named {twice[0]!r}" if twice[0] else "without a name"
+        places = [i for i in used if names[i] == twice[0]]
+        raise ReadError(Remark(f"{where}: got {len(places)} columns {called}, expected names that differ",
+                               ({"drop": (max(places),)},), "leaves one of them out"))  # fmt: skip
+
+
+def counted(number: int, what: str) -> str:
+    """Return "1 row", "2 rows"."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 # ---- the delimiter ----
@@ -166,7 +205,12 @@ def _delimited(file: Path, told: Told) -> tuple[str, list[Row]]:
 
     `csv.Sniffer` guesses from letter frequencies and will take a digit for a delimiter.
     """
-    candidates = DELIMITERS if told.delimiter is None else told.delimiter
+    with opened_text(file) as text:
+        start = text.read(4096)
+        separator = _SEPARATOR.fullmatch(start.partition("\n")[0].strip().strip('"'))
+    candidates = told.delimiter or (separator[1] if separator else DELIMITERS)
+    if told.decimal == "," and candidates == DELIMITERS and '"' not in start:
+        candidates = candidates.replace(",", "")  # unless numbers are quoted
     samples = {delimiter: rows for delimiter in candidates if (rows := _sample(file, delimiter))}
     if not samples:
         with opened_text(file) as text:
@@ -175,8 +219,6 @@ def _delimited(file: Path, told: Told) -> tuple[str, list[Row]]:
     widths = {delimiter: {len(fields) for _, fields in rows} for delimiter, rows in samples.items()}
     even = [delimiter for delimiter, found in widths.items() if len(found) == 1 and found != {1}]
     readings = {delimiter: decimal for delimiter in even if (decimal := _decimal(samples[delimiter], told))}
-    if told.decimal == "," and len(readings) > 1:  # which then is no delimiter
-        readings.pop(",", None)
     if len(readings) > 1:
         said = " or ".join(f"{len(samples[each][0][1])} columns cut at {each!r}" for each in readings)
         raise ReadError(Remark(f"{file}: expected rows that can be cut in one way, got {said}", tuple(
@@ -216,61 +258,74 @@ def _decimal(rows: list[Row], told: Told) -> str | None:
 # ---- the header ----
 
 
-def _names_are_asked_for(first: Sequence[str], told: Told) -> bool:
+EITHER: tuple[dict[str, Any], ...] = ({"header": True}, {"header": False})
+
+
+def _names_are_asked_for(where: str, first: Sequence[str], told: Told) -> bool:
     """Tell whether what the caller says makes names of the first row."""
     asked = [told.target, *(told.drop or ())]
     if any(isinstance(each, str) and not _is_place(each, len(first)) for each in asked):
         return True
-    return told.features is not None and set(told.features) <= set(first)
+    known = [name for name in told.features or () if name in first]
+    if not known or len(known) == len(told.features or ()) or not all(map(told.is_number, known)):
+        return bool(known)
+    raise ReadError(Remark(f"{where}: expected the names of the model's columns or a row of data, got {known[0]!r}, "
+                           "which could be either", EITHER))  # fmt: skip
 
 
 def _looks_like_names(
     where: str, rows: list[Row], column: int | None, told: Told
 ) -> tuple[bool, list[Remark]]:  # fmt: skip
     """Judge the first row by the rules in `load`; `column` is the target's, if it holds no names."""
-    first, below = rows[0][1], [fields for _, fields in rows[1:]]
-    either: tuple[dict[str, Any], ...] = ({"header": True}, {"header": False})
-    if any(field.lower() in TARGETS for field in first):  # not y: a class may be called y or n
-        return True, []
+    first, below = rows[0][1], [fields for _, fields in rows[1:] if len(fields) == len(rows[0][1])]
     dropped = {int(each) % len(first) for each in told.drop or ()}  # positions, for names would have told
     at = [i for i in range(len(first)) if i != column and i not in dropped]
     texts = [i for i in at if told.is_text(first[i])]
     numbers = [i for i in at if told.is_number(first[i])]
-    numbered = first == [str(i) for i in range(len(first))]
-    if first[0] in UNNAMED and first[1:] == [str(i) for i in range(len(first) - 1)]:  # an index without a name
+    named = [i for i, field in enumerate(first) if field.lower() in TARGETS]  # not y: a class may be called y or n
+    others = [i for i in range(len(first)) if i not in named[:1]]
+    if named and (_count(first, others) or not all(told.is_number(first[i]) for i in others)):
         return True, []
-    if texts and numbers:
-        raise ReadError(Remark(f"{where}, column {texts[0] + 1}: expected column names or a row of numbers, got "
-                               f"{first[texts[0]]!r} among numbers", either))  # fmt: skip
+    if first[0] in UNNAMED and _count(first[1:], range(len(first) - 1)):  # an index without a name
+        return True, []
+    if named or (texts and numbers):
+        odd = named[0] if named else texts[0]
+        alone = ({"target": odd},) if texts == [odd] and told.target is None else ()
+        raise ReadError(Remark(f"{where}, column {odd + 1}: expected column names or a row of numbers, got "
+                               f"{first[odd]!r} among numbers", (*EITHER, *alone)))  # fmt: skip
     if texts or not numbers:
         return bool(texts), []
-    even = [fields for fields in below if len(fields) == len(first)]
-    fractions = [i for i in at if even and all(told.is_fraction(fields[i]) for fields in even)]
-    if numbered and fractions:
+
+    again = column is not None and first[column] in (fields[column] for fields in below)
+    fractions = [i for i in at if below and all(told.is_fraction(fields[i]) for fields in below)]
+    numbered = _count(first, at) or _count(first, range(len(first)))
+    if numbered and fractions and not again and len(first) > FEW - (column is not None):
         return True, [Remark(f"{where} holds {', '.join(first[:2])}, ...: it was taken for column names, since column "
                              f"{fractions[0] + 1} holds fractions below it", ({"header": False},), "takes it for a row")
                       ]  # fmt: skip
-    if numbered:
+    if numbered and not (again and column is not None and told.is_text(first[column])):
         raise ReadError(Remark(f"{where}: expected column names or a row of data, got {', '.join(first[:3])}"
-                               f"{', ...' * (len(first) > 3)}, which could be either", either))  # fmt: skip
+                               f"{', ...' * (len(first) > 3)}, which could be either", EITHER))  # fmt: skip
     whole = all(is_position(first[i]) for i in at)
-    new = column is None or first[column] not in (fields[column] for fields in even)
-    if whole and new and len(even) >= FEW and fractions == at:  # years over their columns, say
+    if whole and not again and len(below) >= FEW and fractions == at:  # years over their columns, say
         raise ReadError(Remark(f"{where}: expected column names or a row of data, got whole numbers above fractions, "
-                               "which could be either", either))  # fmt: skip
+                               "which could be either", EITHER))  # fmt: skip
     return False, []
 
 
-def check_first_class(file: Path, form: Form, labels: Sequence[str], told: Told) -> None:
-    """Refuse a first row that was taken for data if its class, a text, is the only one that never comes again."""
-    if form.names is not None or not form.header_guessed or told.is_number(labels[0]):
+def _count(first: Sequence[str], at: Sequence[int]) -> bool:
+    """Tell whether these fields are 0, 1, 2, ..."""
+    return bool(at) and [first[i] for i in at] == [str(i) for i in range(len(at))]
+
+
+def check_first_class(file: Path, form: Form, labels: Sequence[str]) -> None:
+    """Refuse a first row that was taken for data if its class is the only one that never comes again."""
+    if form.names is not None or not form.header_guessed:
         return
     counts = Counter(labels)
     if counts[labels[0]] == 1 and len(counts) > 1 and sorted(counts.values())[1] > 1:
-        raise ReadError(Remark(
-            f"{file}: expected column names or a row of data first, got {labels[0]!r}, which is a name or a class of "
-            "a single row", ({"header": True}, {"header": False}),
-        ))  # fmt: skip
+        raise ReadError(Remark(f"{file}: expected column names or a row of data first, got {labels[0]!r}, which is a "
+                               "name or a class of a single row", EITHER))  # fmt: skip
 
 
 # ---- the columns ----
@@ -304,13 +359,16 @@ def _features(
     file: Path, names: Sequence[str] | None, width: int, target: int | None, told: Told
 ) -> tuple[list[int], tuple[str, ...]]:  # fmt: skip
     """Return the columns of X, and the names of those that are not used."""
-    dropped = {_place("drop", each, file, names, width) for each in told.drop or ()}
+    dropped = {_place("drop", each, file, names, width): each for each in told.drop or ()}
     if target in dropped:
-        raise ValueError(f"drop: expected other columns of {file} than that of the classes, got position {target}")
+        raise ValueError(f"drop: expected other columns of {file} than that of the classes, got {dropped[target]!r}")
     if names is None or told.features is None:
         features = [i for i in range(width) if i != target and i not in dropped]
     else:
-        features, _ = match(told.features, names, str(file))
+        if twice := repeated(name for name in names if name in told.features):
+            raise ValueError(f"{file}: got more than one column named {twice[0]!r}, expected names that differ")
+        match(told.features, list(dict.fromkeys(names)), str(file))
+        features = [names.index(name) for name in told.features]
         for argument, column in (("target", target), *(("drop", each) for each in dropped)):
             if column in features:
                 raise ValueError(f"{argument}: expected other columns than the features, got {names[column]!r}")
@@ -325,7 +383,7 @@ def _numbers_rows(file: Path, delimiter: str) -> bool:
     with opened_text(file) as text:
         for count, (_, fields) in enumerate(rows_of(file, text, delimiter)):
             number = fields[0].strip()
-            if count and not is_position(number):
+            if count and not (is_position(number) and len(number) < 20):
                 return False
             found |= {int(number)} if count else set()
     return len(found) == count

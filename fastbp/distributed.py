@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import fitting, frames, validation
+from .history import History
 from .learning_rates import LearningRate
 from .network import MLP
 from .optimizers import Optimizer
 from .parallel_training import ParallelTraining, Savings
 from .ranks import Ranks
+from .rows import rows_of
 from .shards import KEYS, single_process_order
-from .training import History
 
 __all__ = ["fit", "score", "single_process_order"]
 
@@ -109,7 +110,7 @@ def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epoc
 
     with ranks.ending_together():
         ranks.agree(lambda: _check_network(net))
-    return net._fits.call(train)
+    return net.model.lock.call(train)
 
 
 def score(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None) -> float:
@@ -132,13 +133,13 @@ class _Run:
                  callbacks: Any, weights: Any, stopping: tuple[Any, Any], saving: tuple[Any, Any],
                  **settings: Any):  # fmt: skip
         self.net, self.ranks = net, ranks
-        self.plan = fitting.plan(net, **settings)
+        self.plan = fitting.plan(net.model, **settings)
         self.shuffled = validation.truth("shuffle", settings["shuffle"])
         self.calls = fitting.callbacks(callbacks)
         self.held_out = None if held_out is None else _HeldOut(net, held_out, ranks, known=names)
-        self.stop = fitting.early_stopping(net, *stopping)
-        self.rows = net._rows("X_local", X, names)
-        self.targets = net._targets("y_local", y, self.rows.count)
+        self.stop = fitting.early_stopping(net.model, *stopping)
+        self.rows = rows_of(net.model, "X_local", X, names)
+        self.targets = net.model.targets("y_local", y, self.rows.count)
         self.weights = validation.sample_weight("sample_weight", weights, self.rows.count, net.dtype)
         path, seconds = saving
         if path is not None and not isinstance(path, (str, os.PathLike)):
@@ -155,11 +156,11 @@ class _Run:
         key = int(net.rng.integers(KEYS)) if plan.dropout else 0
         walk_key = int(net.rng.integers(KEYS)) if self.shuffled else None
         weights = None if self.weights is None else _scaled(self.weights, ranks)
-        training = ParallelTraining(net, self.rows, self.targets, weights, plan, ranks, shards, key, walk_key)
+        training = ParallelTraining(net.model, self.rows, self.targets, weights, plan, ranks, shards, key, walk_key)
         savings = Savings(self.path, self.seconds, about, training, self.stop)
         plan.learning_rate.start()
         savings.begin()
-        with net._named(*names, training.history):
+        with fitting.named(net.model, training.history, *names):
             training.run(self._after_epoch, progress, savings)
         self.stop.restore_best()
         return training.history
@@ -184,8 +185,7 @@ class _Run:
         for part in (net.input_shift, net.input_scale):
             scaling.update(b"none" if part is None else part.tobytes())
         return {
-            "sizes": list(net.sizes), "activation": repr(net.activation), "loss": net.loss_name,
-            "dtype": net.dtype.name, "leaky_slope": net.leaky_slope, "huber_delta": net.huber_delta,
+            **net.model.describe(), "activation": repr(net.activation),  # as files of before have it
             "input scaling": scaling.hexdigest(), "epochs": plan.epochs, "batch_size": plan.batch_size,
             "learning_rate": repr(plan.learning_rate), "l2": plan.l2, "optimizer": repr(plan.optimizer),
             "shuffle": self.shuffled, "dropout": plan.dropout, "max_grad_norm": plan.max_grad_norm,
@@ -215,7 +215,7 @@ class _HeldOut:
     def __init__(self, net: MLP, pair: Any, ranks: Ranks, *names: str, known: tuple[str, ...] | None = None):
         self.net, self.ranks = net, ranks
         try:
-            rows, self.y = net._validation_data(pair, None, known)
+            rows, self.y = fitting.validation_data(net.model, pair, None, known)
         except (ValueError, TypeError) as error:
             text = str(error)
             for index, name in enumerate(names):
@@ -227,7 +227,7 @@ class _HeldOut:
         return self.ranks.mean(self.ranks.agree(lambda: self.net.loss(self.X, self.y)), self.count)
 
     def score(self) -> float:
-        if self.net._loss.classifies:
+        if self.net.model.loss.classifies:
             return self.ranks.mean(self.ranks.agree(lambda: self.net.score(self.X, self.y)), self.count)
         wanted = self.y.astype(np.float64)
         missed = np.square(wanted - self.net.predict(self.X).reshape(wanted.shape)).sum(axis=0)

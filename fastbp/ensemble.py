@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import checkpoint, fitting, frames, pickles, saving, validation
+from .history import History
 from .learning_rates import LearningRate
 from .names import listed
 from .network import MLP
 from .optimizers import Optimizer
+from .rows import rows_of
 from .scores import answers, score
-from .training import History
 from .workers import run_all
 
 Array = NDArray[Any]
@@ -122,11 +123,11 @@ def fit_job(net: MLP, X: Any, y: Any, arguments: dict[str, Any]) -> Callable[[],
 def check(net: MLP, X: Any, y: Any, arguments: dict[str, Any]) -> float:
     """Refuse what `fit` would refuse, as far as that takes no look at all of X; about how much work the fit is."""
     told = OF_FIT | arguments
-    plan = fitting.plan(net, **{name: told[name] for name in PLANNED})
+    plan = fitting.plan(net.model, **{name: told[name] for name in PLANNED})
     fitting.callbacks(told["callbacks"])
-    fitting.early_stopping(net, told["early_stopping"], told["tol"])
-    rows = net._rows("X", X).count
-    net._targets("y", y, rows)
+    fitting.early_stopping(net.model, told["early_stopping"], told["tol"])
+    rows = rows_of(net.model, "X", X).count
+    net.model.targets("y", y, rows)
     if told["rows"] is not None:
         rows = len(validation.row_indices("rows", told["rows"], rows))
     return float(plan.epochs * rows * net.parameters.size)
@@ -219,7 +220,7 @@ class Ensemble:
                 mine, wanted = (listed(names or ()) or "none" for names in (net.feature_names, first.feature_names))
                 raise ValueError(f"networks[{i}]: got feature names {mine}, expected {wanted} as of networks[0]")
         self.networks: tuple[MLP, ...] = tuple(nets)
-        self._loss = first._loss
+        self._loss = first.model.loss
 
     def __repr__(self) -> str:
         return f"Ensemble of {len(self.networks)}: {self.networks[0]!r}{', ...' if len(self.networks) > 1 else ''}"
@@ -237,7 +238,7 @@ class Ensemble:
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("Ensemble", state)
         self.networks = state["networks"]
-        self._loss = self.networks[0]._loss
+        self._loss = self.networks[0].model.loss
         self.__dict__.update(state["more"])
 
     @property
@@ -270,14 +271,14 @@ class Ensemble:
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """How well the predictions agree with y: as `MLP.score`."""
         found = self.predict(X)
-        return score(self._loss, found, self.networks[0]._targets("y", y, len(found)))
+        return score(self._loss, found, self.networks[0].model.targets("y", y, len(found)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all networks to one ``.npz`` file, whole or not at all: of each what `MLP.save` keeps."""
         arrays: dict[str, Array] = {}
         metadata = []
         for i, net in enumerate(self.networks):
-            own, described = saving.contents(net)
+            own, described = saving.contents(net.model)
             arrays |= {f"{i}.{name}": array for name, array in own.items()}
             metadata.append(described)
         checkpoint.write(path, arrays, {"networks": metadata})
@@ -291,10 +292,9 @@ class Ensemble:
                 raise ValueError("it holds one network, or none, which fastbp.load reads")
             networks = []
             for i, described in enumerate(metadata["networks"]):
-                net = MLP.__new__(MLP)
-                saving.fill(net, {name.removeprefix(f"{i}."): array for name, array in arrays.items()
-                                  if name.startswith(f"{i}.")}, described)  # fmt: skip
-                networks.append(net)
+                own = {name.removeprefix(f"{i}."): array for name, array in arrays.items()
+                                  if name.startswith(f"{i}.")}  # fmt: skip
+                networks.append(MLP.of(saving.model_of(own, described)))
             return cls(networks)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise checkpoint.CheckpointError(f"{os.fspath(path)}: not an ensemble that fastbp can read: "

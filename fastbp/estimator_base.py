@@ -30,12 +30,14 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import validate_data
 
 from . import pickles, threads
+from .history import History
 from .kernels import operations as op
 from .learning_rates import LearningRate
 from .names import repeated
 from .network import MLP
+from .optimizer_state import OptimizerState
 from .optimizers import SGD, Optimizer
-from .training import DivergenceError, History, Memory, Plan
+from .plan import DivergenceError, Plan
 
 Array = NDArray[Any]
 LOSSES = {  # of an output activation (classifiers) or a `loss` (regressors)
@@ -206,7 +208,7 @@ class Fitting(BaseEstimator):
             if memory is not None:
                 kind, *rest = memory["kind"]
                 memory = {**memory, "kind": (UPDATES[kind], *rest)}
-            state["_memory"] = Memory.of(memory)
+            state["_memory"] = OptimizerState.of(memory)
         super().__setstate__(state)
         if "network_" in state:
             self._hold(copy.deepcopy(self.network_))  # copy.copy, too, makes an estimator of its own
@@ -327,7 +329,7 @@ class Fitting(BaseEstimator):
 
     def _begin_optimizer(self) -> None:
         """An update for the kernels, what it remembers, and scikit-learn's optimizer, for its rate and its stopping."""
-        self._memory = Memory()
+        self._memory = OptimizerState()
         if self.solver == "adam":
             self._optimizer = AdamOptimizer([], self.learning_rate_init)
             self._update = _Adam(self.beta_1, self.beta_2, self.epsilon)

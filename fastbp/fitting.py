@@ -1,20 +1,28 @@
-"""What `MLP.fit` is told, checked and made a plan; when to stop early; one thread at a time."""
+"""What `MLP.fit` is told, checked and made a plan; and the plan carried out."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import validation
+from . import frames, streaming, validation
+from .early_stopping import EarlyStopping
+from .history import History
 from .learning_rates import Constant, LearningRate
+from .model import NAMES, Model
+from .optimizer_state import OptimizerState
 from .optimizers import optimizer_of
+from .plan import Plan
 from .resume import Checkpoints, digest, digest_of_rows
-from .training import History, Plan
+from .rows import Rows, StreamError, rows_of
+from .training import Training
 
 
 def plan(model: Model, *, epochs: Any, batch_size: Any, learning_rate: Any, l2: Any, optimizer: Any, shuffle: Any,
@@ -51,29 +59,6 @@ def callbacks(given: Any) -> list[Callable[[Any, History], object]]:
     return calls
 
 
-class EarlyStopping:
-    """Watches the validation loss, or the training loss without validation data, and keeps the best parameters."""
-
-    def __init__(self, model: Model, patience: float, tol: float):
-        self.model, self.patience, self.tol = model, patience, tol
-        self.lowest, self.waited = math.inf, 0
-        self.best: Any = None
-
-    def after_epoch(self, history: History) -> bool:
-        """Whether to stop."""
-        if self.patience == math.inf:
-            return False
-        loss = (history.validation_loss or history.loss)[-1]
-        self.waited = 0 if loss < self.lowest - self.tol else self.waited + 1
-        if loss < self.lowest:
-            self.lowest, self.best = loss, self.model.parameters.copy()
-        return self.waited >= self.patience
-
-    def restore_best(self) -> None:
-        if self.best is not None:
-            self.model.parameters[...] = self.best
-
-
 def early_stopping(model: Model, patience: Any, tol: Any) -> EarlyStopping:
     epochs = math.inf if patience is None else validation.whole_number("early_stopping", patience)
     return EarlyStopping(model, epochs, validation.number("tol", tol))
@@ -93,3 +78,66 @@ def checkpoints(model: Model, path: Any, seconds: Any, stop: EarlyStopping, shuf
         "validation_data[0]": None if rows is None else digest_of_rows(rows_of(model, "validation_data[0]", rows)),
         "validation_data[1]": digest(targets),
     })  # fmt: skip
+
+
+def validation_data(model: Model, pair: Any, memory_limit: int | None,
+                    known: tuple[str, ...] | None = None) -> tuple[Rows, NDArray[Any]]:  # fmt: skip
+    """Return the rows and targets of a pair (X, y), all of them checked now, not after the first epoch."""
+    if not isinstance(pair, (tuple, list)):
+        raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
+    if len(pair) != 2:
+        raise ValueError(f"validation_data: got {len(pair)} items, expected a pair (X, y) without weights")
+    rows = rows_of(model, "validation_data[0]", streaming.held_out(pair[0], memory_limit), known)
+    targets = model.targets("validation_data[1]", pair[1], rows.count)
+    rows.check()
+    return rows, targets
+
+
+def carry_out(plan: Plan, model: Model, X: Any, y: Any, *, sample_weight: Any = None,
+              memory: OptimizerState | None = None, after_epoch: Callable[[History], bool] | None = None,
+              progress: bool | None = False, checkpoints: Checkpoints | None = None, rows: Any = None,
+              known: tuple[str, ...] | None = None) -> History:  # fmt: skip
+    """Train a model by a plan, whose numbers are checked; the arguments are those of `MLP.train`."""
+    source, targets, weights = streaming.taken(model, X, y, sample_weight, plan.terms, known)
+    target_name = source.target_name if isinstance(source, streaming.Stream) else frames.name_of(y)
+    columns = frames.outputs_of("y", y, model.sizes[-1])
+    if isinstance(source, streaming.Stream):
+        if rows is not None:
+            raise ValueError("rows: got some and rows that are read block by block, expected None")
+        plan = replace(plan, order=source.order(plan.generator))
+    elif rows is not None:
+        index = validation.row_indices("rows", rows, source.count)
+        source, targets = source.of(index), targets[index]
+        weights = None if weights is None else weights[index]
+    memory = OptimizerState() if memory is None else memory
+    if memory.filled:  # which could not be taken back
+        source.check()
+    state = model.rng.bit_generator.state
+    key = int(model.rng.integers(2**63)) if plan.dropout else 0
+    training = Training(model, source, targets, weights, plan, memory, key, checkpoints)
+    try:
+        with named(model, training.history, source.names, target_name, None if columns is None else columns.names):
+            return training.run(after_epoch, progress)
+    except (TypeError, ValueError, OSError, StreamError):
+        if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
+            model.rng.bit_generator.state = state
+        raise
+    finally:
+        source.close()
+
+
+@contextlib.contextmanager
+def named(model: Model, history: History, features: tuple[str, ...] | None, target: str | None,
+          outputs: tuple[str, ...] | None = None) -> Iterator[None]:  # fmt: skip
+    """Give a model the names of the columns that it is trained on, and those of targets if it has none yet: for good,
+    unless the training within is refused."""
+    before = {name: getattr(model, name) for name in NAMES}
+    model.feature_names = features or model.feature_names
+    model.target_name, model.class_names = model.target_name or target, model.class_names or outputs
+    try:
+        yield
+    except (TypeError, ValueError, OSError, StreamError):
+        if not history.loss:
+            for name, value in before.items():
+                setattr(model, name, value)
+        raise

@@ -36,6 +36,14 @@ class Table:
     values: Array
 
 
+def outputs_of(argument: str, value: Any, outputs: int) -> Table | None:
+    """Return a frame of targets, a column for each of several outputs; None of anything else."""
+    if outputs == 1 or isinstance(value, PLAIN):
+        return None
+    found = read(argument, value)
+    return found if isinstance(found, Table) and found.values.shape[1] == outputs else None
+
+
 def read(argument: str, value: Any) -> Any:
     """Return a frame as a `Table`, and anything else as it is.
 
@@ -135,7 +143,7 @@ def _numbers(argument: str, column: Any, where: str = "", what: str = "") -> Arr
     missing = np.asarray(column.isna() if hasattr(column, "isna") else column.is_null()).astype(bool)
     try:
         array = np.asarray(column)
-    except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
+    except Exception as error:  # what each library raises for what NumPy lacks
         raise TypeError(f"{argument}: got {what}dtype {dtype}, expected numbers or bool ({error})") from error
     if array.ndim != 1 or array.dtype.kind not in NUMERIC + "O":
         raise TypeError(f"{argument}: got {what}dtype {dtype}, expected numbers or bool")

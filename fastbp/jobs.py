@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import distributed
+from .history import History
 from .network import MLP
 from .ranks import Ranks
-from .training import History
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import names, passes, validation
+from . import frames, names, passes, validation
 from .activations import ACTIVATIONS
 from .losses import LOSSES
 from .one_at_a_time import OneThreadAtATime
@@ -138,7 +138,14 @@ class Model:
         }  # fmt: skip
 
     def targets(self, name: str, y: ArrayLike, rows: int) -> Array:
-        """Return class indices as int64 (n,), or targets (n, outputs) in the compute dtype, checked."""
+        """Return class indices as int64 (n,), or targets (n, outputs) in the compute dtype, checked.
+
+        Columns of a frame are matched to the names of the outputs.
+        """
+        if (columns := frames.outputs_of(name, y, self.sizes[-1])) is not None:
+            y = columns.values
+            if columns.names is not None and self.class_names is not None:
+                y = y[:, names.match_exactly(self.class_names, columns.names, name)]
         return validation.targets(name, y, rows, self.sizes[-1], self.dtype, self.loss.targets)
 
 

@@ -74,6 +74,15 @@ def match(expected: Sequence[str], came: Sequence[str], argument: str = "X") -> 
     return [places[name] for name in expected], [name for name in came if name not in known]
 
 
+def match_exactly(known: Sequence[str], came: Sequence[str], argument: str) -> list[int]:
+    """Do what `match` does, and refuse names that are not known."""
+    order, extra = match(known, came, argument)
+    if extra:
+        raise ValueError(f"{argument}: got columns that the network does not know, {listed(extra)}, expected only "
+                         f"those that it was trained on: {listed(known)}")  # fmt: skip
+    return order
+
+
 def of_classes(value: Any, count: int) -> tuple[str, ...] | None:
     """Return `MLP.class_names` as a tuple of str: of any sequence of text or numbers, NumPy's too, one a class."""
     if value is None:
@@ -81,7 +90,10 @@ def of_classes(value: Any, count: int) -> tuple[str, ...] | None:
     names = _several("class_names", value)
     if len(names) != count:
         raise ValueError(f"class_names: got {len(names)} names, expected {count}, one a class")
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    found = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    if twice := repeated(found):
+        raise ValueError(f"class_names: got {listed(twice)} more than once, expected names that differ")
+    return found
 
 
 def of_features(value: Any, count: int) -> tuple[str, ...] | None:
@@ -107,7 +119,8 @@ def of_target(value: Any) -> str | None:
 
 
 def _several(argument: str, value: Any) -> list[Any]:
-    names = None if isinstance(value, (str, bytes)) else as_list(value)
+    unordered = isinstance(value, (set, frozenset))  # whose order differs from process to process
+    names = None if unordered or isinstance(value, (str, bytes)) else as_list(value)
     if names is None:
         raise TypeError(f"{argument}: got {value!r}, expected a sequence of str")
     return names

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import inspect
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, checkpoint, fitting, frames, names, passes, pickles, saving, streaming, validation
-from .activations import ACTIVATIONS
+from . import backward, checkpoint, fitting, frames, pickles, saving, streaming
 from .backward import Gradient, SampleGradients
+from .history import History
 from .learning_rates import LearningRate
-from .losses import LOSSES
+from .model import Model
+from .optimizer_state import OptimizerState
 from .optimizers import Optimizer
-from .parameters import initialise
-from .program import aligned, rates_of, run, scratch
-from .resume import Checkpoints
-from .rows import Rows, StreamError, most_rows
-from .schedule import threads_for, tuning
+from .plan import Plan
+from .rows import rows_of
 from .scores import score
-from .training import History, Memory, Plan, Training
 
 Array = NDArray[Any]
 
@@ -64,7 +59,9 @@ class MLP:
     parameters : array (n_parameters,)
         The one flat buffer: W1, b1, W2, b2, ...
     class_names : tuple of str or None
-        Saved with the model. Any sequence of text or numbers, one a class, may be assigned.
+        Of the classes, or of the other outputs if there are several. Taken from a frame of several columns given as y;
+        the columns of later ones are matched by name. Saved with the model. Any sequence of text or numbers, one a
+        class, may be assigned.
     feature_names : tuple of str or None
         Of the columns, all different; saved with the model. Taken from the first frame that the network is trained on,
         if all its columns have names that are str. Columns of later frames are matched by name: in another order
@@ -111,38 +108,21 @@ class MLP:
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
                  leaky_slope: float = 0.01, huber_delta: float = 1.0):  # fmt: skip
-        self._set_up(sizes, activation, loss, dtype, input_shift, input_scale, leaky_slope, huber_delta)
-        self.rng = _generator(seed)
-        self._seed = int(seed) if isinstance(seed, (int, np.integer)) else None  # which tells one run from another
-        hidden = self._network.activations
-        first = (ACTIVATIONS[self.activation if isinstance(self.activation, str) else "identity"],)
-        of_layers = ["he" if each.he else "glorot" for each in (*hidden, (hidden or first)[-1])]
-        initialise(self._network.layout, self._parameters, self.rng, initializer, of_layers)
+        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, leaky_slope, huber_delta)
+        self._model.draw(seed, initializer)
+        self._memory = OptimizerState()  # of partial_fit
 
-    def _set_up(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
-                leaky_slope: Any, huber_delta: Any) -> None:  # fmt: skip
-        """All but the values of the parameters and the generator."""
-        self.sizes = validation.layer_sizes(sizes)
-        self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
-        self.loss_name = validation.choice("loss", loss, tuple(LOSSES))
-        self.dtype = validation.float_dtype(dtype)
-        self.leaky_slope = validation.rate("leaky_slope", leaky_slope, self.dtype)
-        limits = np.finfo(self.dtype)
-        self.huber_delta = validation.number("huber_delta", huber_delta, float(limits.tiny), float(limits.max))
-        self._input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
-        self._input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
-        self.class_names = self.feature_names = self.target_name = None
-        self._fits = fitting.OneThreadAtATime()
-        self._memory = Memory()  # of partial_fit
-        hidden = len(self.sizes) - 2
-        activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
-        self._loss = LOSSES[self.loss_name]
-        self._network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self._loss)
-        self._constants = {"share": self._loss.share_of(self.sizes[-1]), "slope": self.leaky_slope,
-                           "delta": self.huber_delta}  # fmt: skip
-        self._rates = rates_of(self.dtype, **self._constants)
-        self._rows_at_once = passes.rows_at_once(self._network, self.dtype, most_rows(self.sizes[0], self.dtype))
-        self._parameters = aligned(self._network.layout.total, self.dtype)
+    @classmethod
+    def of(cls, model: Model) -> MLP:
+        """Return a network of a model that is there already."""
+        net = cls.__new__(cls)
+        net._model, net._memory = model, OptimizerState()
+        return net
+
+    @property
+    def model(self) -> Model:
+        """What the rest of fastbp takes of it."""
+        return self._model
 
     # ---- copies and pickles ----
 
@@ -150,6 +130,7 @@ class MLP:
         """A network of the same parameters, generator and lock: one memory, two objects."""
         same = type(self).__new__(type(self))
         same.__dict__.update(self.__dict__)
+        same._model = copy.copy(self._model)
         return same
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -157,16 +138,16 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         """What `save` writes, what a file lacks, and what a subclass or a user has put there."""
-        arrays, metadata = saving.contents(self)
-        more = {name: value for name, value in vars(self).items() if name not in _OWN}
-        return pickles.stamped(arrays=arrays, metadata=metadata, generator=self.rng, seed=self._seed,
-                               memory=saving.memory_state(self._memory), more=more)  # fmt: skip
+        arrays, metadata = saving.contents(self._model)
+        more = {name: value for name, value in vars(self).items() if name not in ("_model", "_memory")}
+        return pickles.stamped(arrays=arrays, metadata=metadata, generator=self._model.rng, seed=self._model.seed,
+                               memory=self._memory.state(), more=more)  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        saving.fill(self, state["arrays"], state["metadata"])
-        self.rng, self._seed = state["generator"], state["seed"]
-        self._memory = saving.memory_of(state["memory"])
+        self._model = saving.model_of(state["arrays"], state["metadata"])
+        self._model.rng, self._model.seed = state["generator"], state["seed"]
+        self._memory = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
 
     def __repr__(self) -> str:
@@ -180,57 +161,87 @@ class MLP:
         arguments += [f"{name}={_brief(vector)}" for name, vector in scaling.items() if vector is not None]
         return f"MLP({', '.join([repr(self.sizes), *arguments])})"
 
-    # These arrays stay what they are, for compiled code trusts their lengths: another could be read beyond its end.
-    @property
-    def parameters(self) -> Array:
-        return self._parameters
+    # ---- what it is ----
 
-    @parameters.setter
-    def parameters(self, values: ArrayLike) -> None:
-        array = validation.real_array("parameters", values)
-        validation.shape("parameters", array, self._parameters.shape)
-        with np.errstate(over="ignore"):  # to infinity, which every step's loss then shows
-            self._parameters[...] = array
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self._model.sizes
+
+    @property
+    def activation(self) -> str | tuple[str, ...]:
+        return self._model.activation
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._model.dtype
+
+    @property
+    def leaky_slope(self) -> float:
+        return self._model.leaky_slope
+
+    @property
+    def huber_delta(self) -> float:
+        return self._model.huber_delta
 
     @property
     def input_shift(self) -> Array | None:
-        return self._input_shift
+        return self._model.input_shift
 
     @property
     def input_scale(self) -> Array | None:
-        return self._input_scale
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        return self._class_names
-
-    @class_names.setter
-    def class_names(self, value: Iterable[Any] | None) -> None:
-        self._class_names = names.of_classes(value, self.sizes[-1])
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        return self._feature_names
-
-    @feature_names.setter
-    def feature_names(self, value: Iterable[str] | None) -> None:
-        self._feature_names = names.of_features(value, self.sizes[0])
-
-    @property
-    def target_name(self) -> str | None:
-        return self._target_name
-
-    @target_name.setter
-    def target_name(self, value: str | None) -> None:
-        self._target_name = names.of_target(value)
+        return self._model.input_scale
 
     @property
     def weights(self) -> list[Array]:
-        return self._network.layout.weights(self.parameters)
+        return self._model.weights
 
     @property
     def biases(self) -> list[Array]:
-        return self._network.layout.biases(self.parameters)
+        return self._model.biases
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self._model.class_names
+
+    @class_names.setter
+    def class_names(self, value: Iterable[Any] | None) -> None:
+        self._model.class_names = value
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self._model.feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Iterable[str] | None) -> None:
+        self._model.feature_names = value
+
+    @property
+    def target_name(self) -> str | None:
+        return self._model.target_name
+
+    @target_name.setter
+    def target_name(self, value: str | None) -> None:
+        self._model.target_name = value
+
+    @property
+    def rng(self) -> np.random.Generator:
+        return self._model.rng
+
+    @rng.setter
+    def rng(self, value: np.random.Generator) -> None:
+        self._model.rng = value
+
+    @property
+    def parameters(self) -> Array:
+        return self._model.parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        self._model.set_parameters(values)
+
+    @property
+    def loss_name(self) -> str:
+        return self._model.loss.name
 
     @property
     def classes(self) -> int:
@@ -257,19 +268,19 @@ class MLP:
         ValueError, TypeError
             A wrong shape or dtype, no rows, NaN or infinity.
         """
-        return self._forward(X, outputs=False)
+        return backward.outputs(self._model, X, answered=False)
 
     def outputs(self, X: ArrayLike) -> Array:
         """What the logits stand for, (n, outputs): their softmax for "softmax_cross_entropy", the logistic function of
         them for "binary_cross_entropy", their exponential for "poisson_deviance", else themselves; errors as for
         `logits`."""
-        return self._forward(X, outputs=True)
+        return backward.outputs(self._model, X, answered=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities, (n, outputs): `outputs` of a network that tells classes apart; another raises ValueError."""
-        if not self._loss.classifies:
+        if not self._model.loss.classifies:
             raise ValueError(f"predict_proba: got a network whose loss is {self.loss_name}, expected one of classes")
-        return self._forward(X, outputs=True)
+        return backward.outputs(self._model, X, answered=True)
 
     def predict(self, X: ArrayLike) -> Array:
         """The answer for each row; errors as for `logits`.
@@ -281,10 +292,10 @@ class MLP:
             "binary_cross_entropy": 1 where the probability is above one half, else 0, (n, outputs) int64.
             Else `outputs`, (n, outputs). With one output (n,).
         """
-        if self._loss.targets == "classes":
+        if self._model.loss.targets == "classes":
             labels: Array = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
             return labels
-        found: Array = (self.logits(X) > 0).astype(np.int64) if self._loss.classifies else self.outputs(X)
+        found: Array = (self.logits(X) > 0).astype(np.int64) if self._model.loss.classifies else self.outputs(X)
         return found[:, 0] if found.shape[1] == 1 else found
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -295,29 +306,13 @@ class MLP:
         counts as 1. R^2 is ``1 - sum (y - prediction)^2 / sum (y - mean)^2``; where all y are the same it is 1 if the
         predictions are right, else 0.
         """
-        rows = self._rows("X", X)
-        targets = self._targets("y", y, rows.count)
-        return score(self._loss, self.predict(rows.source), targets)
+        rows = rows_of(self._model, "X", X)
+        targets = self._model.targets("y", y, rows.count)
+        return score(self._model.loss, self.predict(rows.source), targets)
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
-        return backward.loss(self, X, y, l2, sample_weight)
-
-    def _forward(self, X: ArrayLike, outputs: bool) -> Array:
-        rows = self._rows("X", X)
-        count, classes, dtype, most = rows.count, self.sizes[-1], self.dtype, self._rows_at_once
-        out, forced = np.empty((count, classes), dtype), tuning()
-        flat = out.reshape(-1)
-        number = threads_for(2.0 * count * self._parameters.size)
-        for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
-            end = min(count, begin + most)
-            program = passes.forward(self._network, end - begin, dtype, number, outputs, forced)
-            activations = scratch(program.activations, dtype)
-            run(program, inputs=rows.between(begin, end, checked=False), parameters=self._parameters,
-                activations=activations, gradient=flat[begin * classes : end * classes], rates=self._rates)  # fmt: skip
-            if not math.isfinite(sum(activations[program.probes].tolist())):
-                rows.between(begin, end)  # NaN and infinity are refused; only large are well
-        return out
+        return backward.loss(self._model, X, y, l2, sample_weight)
 
     # ---- backward ----
 
@@ -357,7 +352,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.inputs.shape
         ([(2, 3), (3, 2)], (2, 2))
         """
-        return backward.gradient(self, X, y, l2, sample_weight, dropout, dropout_key)
+        return backward.gradient(self._model, X, y, l2, sample_weight, dropout, dropout_key)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
@@ -372,7 +367,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.losses.shape
         ([(2, 2, 3), (2, 3, 2)], (2,))
         """
-        return backward.sample_gradients(self, X, y)
+        return backward.sample_gradients(self._model, X, y)
 
     # ---- training ----
 
@@ -473,7 +468,7 @@ class MLP:
         those of some step or, in part, of the one after it. A callback may call `fit` of its own network.
         """
         plan = fitting.plan(
-            self, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
+            self._model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
             memory_limit=memory_limit,
         )  # fmt: skip
@@ -482,11 +477,11 @@ class MLP:
         known = self.feature_names or (X.names if isinstance(X, frames.Table) else None)
         held_out = None
         if validation_data is not None:
-            held_rows, held_targets = self._validation_data(validation_data, memory_limit, known)
+            held_rows, held_targets = fitting.validation_data(self._model, validation_data, memory_limit, known)
             held_out = held_rows.source, held_targets
             known = known or (held_rows.names if streaming.of_chunks(X) else None)  # chunks come later
-        stop = fitting.early_stopping(self, early_stopping, tol)
-        keep = fitting.checkpoints(self, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
+        stop = fitting.early_stopping(self._model, early_stopping, tol)
+        keep = fitting.checkpoints(self._model, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
         def after_epoch(history: History) -> bool:
             if held_out is not None:
@@ -498,12 +493,13 @@ class MLP:
         watched = calls or held_out is not None or early_stopping is not None
 
         def train() -> History:
-            history = self.train(X, y, plan, sample_weight=sample_weight, after_epoch=after_epoch if watched else None,
-                                 progress=progress, checkpoints=keep, rows=rows, known=known)  # fmt: skip
+            history = fitting.carry_out(plan, self._model, X, y, sample_weight=sample_weight,
+                                        after_epoch=after_epoch if watched else None, progress=progress,
+                                        checkpoints=keep, rows=rows, known=known)  # fmt: skip
             stop.restore_best()
             return history
 
-        return self._fits.call(train)
+        return self._model.lock.call(train)
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
                     learning_rate: float | LearningRate | None = None, l2: float = 0.0,
@@ -525,87 +521,29 @@ class MLP:
         True
         """
         plan = fitting.plan(
-            self, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
+            self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._memory)
 
     def train(self, X: ArrayLike, y: ArrayLike | None, plan: Plan, *, sample_weight: ArrayLike | None = None,
-              memory: Memory | None = None, after_epoch: Callable[[History], bool] | None = None,
-              progress: bool | None = False, checkpoints: Checkpoints | None = None,
-              rows: ArrayLike | None = None, known: tuple[str, ...] | None = None) -> History:  # fmt: skip
-        """Carry out a plan: what `fit`, `partial_fit` and the estimators share; errors as for `fit`.
+              memory: OptimizerState | None = None, after_epoch: Callable[[History], bool] | None = None,
+              ) -> History:  # fmt: skip
+        """Carry out a plan: what `partial_fit` and the estimators share; errors as for `fit`.
 
         Parameters
         ----------
-        X, y, sample_weight, rows
+        X, y, sample_weight
             As for `fit`.
-        plan : fastbp.training.Plan
+        plan : fastbp.plan.Plan
             Its numbers are not checked.
-        memory : fastbp.training.Memory, optional
+        memory : fastbp.optimizer_state.OptimizerState, optional
             The optimizer's state, to go on from; else it starts anew.
         after_epoch : callable, optional
             Called with the history after each epoch; True ends the training.
-        checkpoints : fastbp.resume.Checkpoints, optional
-            Where the run's state is written, and read from.
-        known : tuple of str, optional
-            The names of the columns, in the order of the features; by default the network's, or those that X brings.
         """
-        source, targets, weights = streaming.taken(self, X, y, sample_weight, plan, known)
-        target_name = source.target_name if isinstance(source, streaming.Stream) else frames.name_of(y)
-        if isinstance(source, streaming.Stream):
-            if rows is not None:
-                raise ValueError("rows: got some and rows that are read block by block, expected None")
-            plan = replace(plan, order=source.order(plan.generator))
-        elif rows is not None:
-            index = validation.row_indices("rows", rows, source.count)
-            source, targets = source.of(index), targets[index]
-            weights = None if weights is None else weights[index]
-        memory = Memory() if memory is None else memory
-
-        def train() -> History:
-            if memory.filled:  # which could not be taken back
-                source.check()
-            state = self.rng.bit_generator.state
-            key = int(self.rng.integers(2**63)) if plan.dropout else 0
-            training = Training(self._network, self.parameters, source, targets, weights, plan, self._constants,
-                                memory, key, checkpoints)  # fmt: skip
-            try:
-                with self._named(source.names, target_name, training.history):
-                    return training.run(after_epoch, progress)
-            except (TypeError, ValueError, OSError, StreamError):
-                if not training.history.loss:  # X, rates or the checkpoint; later it is a callback's
-                    self.rng.bit_generator.state = state
-                raise
-            finally:
-                source.close()
-
-        return self._fits.call(train)
-
-    @contextlib.contextmanager
-    def _named(self, features: tuple[str, ...] | None, target: str | None, history: History) -> Iterator[None]:
-        """Take the names of the columns that are trained on, and a target's if there is none yet: for good, unless the
-        training within is refused."""
-        before = self._feature_names, self._target_name
-        self._feature_names, self._target_name = features or before[0], before[1] or target
-        try:
-            yield
-        except (TypeError, ValueError, OSError, StreamError):
-            if not history.loss:
-                self._feature_names, self._target_name = before
-            raise
-
-    def _validation_data(self, pair: Any, memory_limit: int | None,
-                         known: tuple[str, ...] | None = None) -> tuple[Rows, Array]:  # fmt: skip
-        if not isinstance(pair, (tuple, list)):
-            raise TypeError(f"validation_data: got {type(pair).__name__}, expected a pair (X, y)")
-        if len(pair) != 2:
-            raise ValueError(f"validation_data: got {len(pair)} items, expected a pair (X, y) without weights")
-        rows = self._rows("validation_data[0]", streaming.held_out(pair[0], memory_limit), known)
-        targets = self._targets("validation_data[1]", pair[1], rows.count)
-        for begin in range(0, rows.count, rows.most):  # now, not after the first epoch
-            rows.between(begin, min(rows.count, begin + rows.most))
-        return rows, targets
+        return self._model.lock.call(lambda: fitting.carry_out(
+            plan, self._model, X, y, sample_weight=sample_weight, memory=memory, after_epoch=after_epoch))  # fmt: skip
 
     # ---- files ----
 
@@ -625,17 +563,7 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        checkpoint.write(path, *saving.contents(self))
-
-    # ---- parts ----
-
-    def _rows(self, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
-        return Rows(name, X, self.sizes[0], self.dtype, self._input_shift, self._input_scale, None,
-                    known or self._feature_names)  # fmt: skip
-
-    def _targets(self, name: str, y: ArrayLike, rows: int) -> Array:
-        """Class indices as int64 (n,), or targets (n, outputs) in the compute dtype."""
-        return validation.targets(name, y, rows, self.classes, self.dtype, self._loss.targets)
+        checkpoint.write(path, *saving.contents(self._model))
 
 
 def _brief(vector: Array) -> str:
@@ -644,18 +572,6 @@ def _brief(vector: Array) -> str:
     if len(set(values)) == 1:
         return repr(values[0])
     return repr(values) if len(values) <= 10 else f"<{len(values)} numbers>"
-
-
-def _generator(seed: Any) -> np.random.Generator:
-    if isinstance(seed, (bool, np.bool_)):
-        raise TypeError(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None")
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None") from None
-
-
-_OWN = frozenset(vars(MLP((1, 1), seed=0)))  # what else a network has is a subclass's, or a user's
 
 
 def load(path: str | os.PathLike[str]) -> MLP:
@@ -683,9 +599,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
             f"{os.fspath(path)}: got the checkpoint of a training, expected a network; what wrote it "
             "goes on from it, and saves the network in the end"
         )
-    net = MLP.__new__(MLP)
     try:
-        saving.fill(net, arrays, metadata)
+        return MLP.of(saving.model_of(arrays, metadata))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
-    return net

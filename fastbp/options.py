@@ -56,11 +56,14 @@ class Parser(argparse.ArgumentParser):
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
         """End for words that are no arguments of this command."""
         misspelt = next((word.partition("=")[0] for word in unknown if word.startswith("-")), "")
-        self.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(misspelt, self._option_string_actions)}")
+        meant = _meant(misspelt, self._option_string_actions)
+        if not misspelt and "--data" in self._option_string_actions:
+            meant = f"; did you mean --data {unknown[0]}?"
+        self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
+    close = difflib.get_close_matches(word, known, 1, cutoff=0.8)  # at 0.6, --sep is close to --seed
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -84,7 +87,7 @@ def as_option(argument: str, value: Any) -> str:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments of a command; like argparse, end the process where there is none, or help is asked for."""
     parser = build_parser()
-    args, unknown = parser.parse_known_args(argv)
+    args, unknown = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     if args.command is None:
         if unknown:
             parser.refuse(unknown)
@@ -97,6 +100,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def error_line(program: str, message: str) -> str:
     return f"{program}: error: " + message.replace("\r", " ").replace("\n", " ") + "\n"
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Join options with values that begin with a minus, such as --missing -999,-1, which argparse takes for options."""
+    joined: list[str] = []
+    for word in words:
+        if (
+            joined
+            and joined[-1] in ("--missing", "--drop", "--delimiter")
+            and word.startswith("-")
+            and word[:2] != "--"
+        ):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def build_parser() -> Parser:

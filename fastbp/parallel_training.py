@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, program, resume
-from .fitting import EarlyStopping
+from .early_stopping import EarlyStopping
+from .history import History
 from .kernels import operations as op
 from .kernels.dropout import STEP_STEP, STREAM
 from .magnitudes import Magnitudes
-from .network import MLP
+from .model import Model
+from .optimizer_state import OptimizerState
+from .plan import Plan
 from .program import aligned
 from .progress import progress_bar
 from .ranks import Exchange, Ranks
 from .rows import Rows, all_finite
 from .schedule import threads_for, tuning
 from .shards import cuts, walk
-from .training import History, Memory, Plan
 from .writer import Activations
 
 Array = NDArray[Any]
@@ -46,9 +48,9 @@ class Position:
 class ParallelTraining:
     """One call of `distributed.fit` on one rank, its arguments checked; `key` is dropout's, `walk_key` shuffling's."""
 
-    def __init__(self, net: MLP, rows: Rows, targets: Array, weights: Array | None, plan: Plan, ranks: Ranks,
+    def __init__(self, model: Model, rows: Rows, targets: Array, weights: Array | None, plan: Plan, ranks: Ranks,
                  shards: tuple[int, ...], key: int, walk_key: int | None):  # fmt: skip
-        self.net, self.rows, self.weights, self.plan, self.ranks = net, rows, weights, plan, ranks
+        self.model, self.rows, self.weights, self.plan, self.ranks = model, rows, weights, plan, ranks
         self.targets = targets.copy()  # a callback may write into y, whose labels are checked but once
         self.key, self.walk_key, self.count = key, walk_key, sum(shards)
         self.batch = min(plan.batch_size, self.count)
@@ -57,21 +59,21 @@ class ParallelTraining:
         # Rows of lower ranks in each step: this one's stand behind them, and dropout goes by a row's place.
         lower = ranks.comm.exscan(given) if plan.dropout else None
         self._behind = np.zeros_like(given) if lower is None else lower
-        self.history, self.position = History(loss_name=net.loss_name), Position()
-        self.memory = Memory()
+        self.history, self.position = History(loss_name=model.loss.name), Position()
+        self.memory = OptimizerState()
         self._failure: Exception | None = None
         self._most = max(1, int(given.max()))
         self._allocate(self._most)
 
     def _allocate(self, most: int) -> None:
-        net, plan, dtype = self.net, self.plan, self.net.dtype
+        model, plan, dtype = self.model, self.plan, self.model.dtype
         self._form = plan.form(self.targets, self.weights is not None)
-        size = Activations(net._network, most, dtype, self._form.threshold > 0).of_training
-        self._activations = aligned(max(size, Activations(net._network, 1, dtype).of_training), dtype)
-        self.gradient = self.memory.buffer(plan.optimizer, net.parameters)  # and behind it what the optimizer remembers
-        self._begin = program.round_up(net.parameters.size, dtype)
+        size = Activations(model.network, most, dtype, self._form.threshold > 0).of_training
+        self._activations = aligned(max(size, Activations(model.network, 1, dtype).of_training), dtype)
+        self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # behind it the optimizer's state
+        self._begin = program.round_up(model.parameters.size, dtype)
         self._exchange = Exchange(self.ranks, self._begin + TAIL, dtype)
-        self._threads = threads_for(6.0 * plan.epochs * self.rows.count * net.parameters.size)
+        self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
         self._sums = np.zeros(2)
         self._deadline = math.inf
 
@@ -98,20 +100,20 @@ class ParallelTraining:
             return
         start = time.perf_counter()
         for code in (self._gradient_program(self._most), self._update_program()):
-            program.prepare(code, self.net.dtype)
+            program.prepare(code, self.model.dtype)
         self.rows.prepare()
         history.compile_seconds = time.perf_counter() - start
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
-        before = np.empty_like(self.net.parameters)
+        before = np.empty_like(self.model.parameters)
         with progress_bar(progress if self.ranks.leads else False, plan.epochs * self.count) as bar:
             while not position.finished:
-                before[...] = self.net.parameters
+                before[...] = self.model.parameters
                 start = time.perf_counter()
                 try:
                     over = self._epoch(bar, savings)
                     self._check(position)
                 except Exception:
-                    self.net.parameters[...] = before
+                    self.model.parameters[...] = before
                     raise
                 rows = min(position.step * self.batch, self.count)
                 history.seconds.append(time.perf_counter() - start)
@@ -132,7 +134,7 @@ class ParallelTraining:
     def _check(self, position: Position) -> None:
         """The same verdict on each rank, whose losses and parameters are the same."""
         wrong = None if np.isfinite(position.total) else "the loss"
-        if wrong is None and not all_finite(self.net.parameters):
+        if wrong is None and not all_finite(self.model.parameters):
             wrong = "a parameter"
         if wrong is None:
             return
@@ -141,7 +143,7 @@ class ParallelTraining:
         mine = self.rows.between(0, min(self.rows.count, self.rows.most), checked=False)
         magnitudes = Magnitudes.of(mine.reshape(-1, self.rows.features), self.targets)
         shared = Magnitudes(*(self.ranks.summed(each) / self.ranks.size for each in magnitudes))
-        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch, self.net._loss, shared))
+        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch, self.model.loss, shared))
 
     def _epoch(self, bar: Any, savings: Savings) -> bool:
         """What is left of an epoch; whether the time is over."""
@@ -176,21 +178,21 @@ class ParallelTraining:
         tail = total[self._begin :]
         if tail[FAILED]:
             self.ranks.agree(self._fail)
-        size = self.net.parameters.size
+        size = self.model.parameters.size
         whole = rows if self.weights is None else float(tail[WEIGHT]) or 1.0  # rows that all weigh 0 teach nothing
         if self.weights is None:
             self.gradient[:size] = total[:size]
         else:
-            np.multiply(total[:size], self.net.dtype.type(1 / whole), out=self.gradient[:size])
+            np.multiply(total[:size], self.model.dtype.type(1 / whole), out=self.gradient[:size])
         self.memory.steps += 1
-        program.run(self._update_program(), inputs=self.net.parameters, parameters=self.net.parameters,
+        program.run(self._update_program(), inputs=self.model.parameters, parameters=self.model.parameters,
                     activations=self._activations, gradient=self.gradient, sums=self._sums,
                     rates=self._rates)  # fmt: skip
         return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
 
     def _own_part(self, order: NDArray[np.int64], rows: int) -> None:
         """This rank's share of the gradient, the losses and the weights, into the message."""
-        step, net = self.position.step, self.net
+        step, model = self.position.step, self.model
         begin, end = self.places[step], self.places[step + 1]
         message = self._exchange.message
         self._rates = self._numbers(rows)
@@ -207,23 +209,23 @@ class ParallelTraining:
             part["weights"] = self.weights[chosen]
             message[self._begin + WEIGHT] = part["weights"].sum(dtype=np.float64)
         key = (self.key + self.position.steps * STEP_STEP + int(self._behind[step]) * STREAM) % 2**64
-        program.run(self._gradient_program(int(end - begin)), inputs=inputs, parameters=net.parameters,
+        program.run(self._gradient_program(int(end - begin)), inputs=inputs, parameters=model.parameters,
                     activations=self._activations, gradient=message, sums=self._sums, rates=self._rates, key=key,
                     **part)  # fmt: skip
         with np.errstate(over="ignore"):  # to infinity, which ends the training on all ranks
             message[self._begin + LOSS] = self._sums[0]
 
     def _gradient_program(self, rows: int) -> program.Program:
-        net = self.net
-        return passes.step_gradient(net._network, rows, net.dtype, self._threads, self._form, tuning())
+        model = self.model
+        return passes.step_gradient(model.network, rows, model.dtype, self._threads, self._form, tuning())
 
     def _update_program(self) -> program.Program:
-        return passes.step_update(self.net._network, self.net.dtype, self._threads, self._form, tuning())
+        return passes.step_update(self.model.network, self.model.dtype, self._threads, self._form, tuning())
 
     def _numbers(self, rows: int) -> Array:
         """The numbers of this step. Weighted gradients come as sums, for the weights of other ranks are not known."""
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
-        rates = self.plan.numbers(self.net._constants, at, update, self.plan.epochs * self.steps, self.net.dtype)
+        rates = self.plan.numbers(self.model.constants, at, update, self.plan.epochs * self.steps, self.model.dtype)
         rates[:, op.L2], rates[:, op.SCALE] = self.plan.l2, 1.0 if self.weights is not None else 1.0 / rows
         return rates.reshape(-1)
 
@@ -279,7 +281,7 @@ class Savings:
 
     def _save(self) -> None:
         training, plan = self._training, self._training.plan
-        arrays = {"parameters": training.net.parameters, "moments": training.moments}
+        arrays = {"parameters": training.model.parameters, "moments": training.moments}
         if self._stop.best is not None:
             arrays["best"] = self._stop.best
         resume.save(self._path or "", {
@@ -289,7 +291,7 @@ class Savings:
             "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
             "learning_rate": resume.attributes("learning_rate", plan.learning_rate),
             "optimizer": resume.attributes("optimizer", plan.optimizer),
-            "generator": training.net.rng.bit_generator.state,
+            "generator": training.model.rng.bit_generator.state,
         })  # fmt: skip
 
     def _read(self) -> dict[str, Any] | None:
@@ -301,7 +303,7 @@ class Savings:
     def _put_back(self, state: dict[str, Any]) -> None:
         training, stop, plan = self._training, self._stop, self._training.plan
         try:
-            for name, array in (("parameters", training.net.parameters), ("moments", training.moments)):
+            for name, array in (("parameters", training.model.parameters), ("moments", training.moments)):
                 if state[name].shape != array.shape or state[name].dtype != array.dtype:
                     raise ValueError(f"{name} of shape {state[name].shape} and dtype {state[name].dtype}")
                 array[...] = state[name]
@@ -314,6 +316,6 @@ class Savings:
             stop.best = state.get("best")
             resume.put_attributes(plan.learning_rate, state["learning_rate"])
             resume.put_attributes(plan.optimizer, state["optimizer"])
-            training.net.rng.bit_generator.state = state["generator"]
+            training.model.rng.bit_generator.state = state["generator"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise resume.unreadable(self._path or "", error) from error

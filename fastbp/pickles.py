@@ -39,10 +39,9 @@ def stamped(**state: Any) -> dict[str, Any]:
 def check(name: str, state: Any) -> None:
     """Refuse a state of another version."""
     version = state.get("version") if isinstance(state, dict) else None
+    written_by = state.get("fastbp", "of another version") if isinstance(state, dict) else ""
     if version != VERSION:
-        got = (
-            "an early fastbp, without a version" if version is None else f"fastbp {state['fastbp']}, version {version}"
-        )
+        got = "an early fastbp, without a version" if version is None else f"fastbp {written_by}, version {version}"
         raise pickle.UnpicklingError(f"{name}: got a pickle of {got}, expected version {VERSION}, as fastbp "
                                      f"{__version__} writes; read it with the fastbp that wrote it, and save the model "
                                      "to a file (MLP.save), which later ones read")  # fmt: skip

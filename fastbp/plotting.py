@@ -37,9 +37,10 @@ except ModuleNotFoundError as missing:
 
 from . import validation
 from .graph import Variable, derivative, ordered, summary
+from .history import History
 from .losses import LOSSES
 from .network import MLP
-from .training import History
+from .rows import rows_of
 
 Array = NDArray[Any]
 Drawn = TypeVar("Drawn", bound=Figure)
@@ -537,7 +538,7 @@ def plot_decision_regions(net: MLP, X: ArrayLike, y: ArrayLike, path: PathLike |
         raise TypeError(f"net: got {type(net).__name__}, expected a fastbp.MLP")
     if net.sizes[0] != 2:
         raise ValueError(f"net: got a network of {net.sizes[0]} features, expected one of 2")
-    points = net._rows("X", X).source.astype(np.float64)
+    points = rows_of(net.model, "X", X).source.astype(np.float64)
     validation.finite("X", points)
     labels = validation.labels("y", y, len(points), net.classes, net.dtype)
     labels = labels if labels.ndim == 1 else labels.argmax(axis=1)

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from . import csv_files, idx_files
 from .csv_form import Told
 from .names import repeated
-from .reading import SUPPORTED, Dataset, ReadError
+from .reading import SUPPORTED, Dataset, ReadError, Remark
 
 __all__ = ["Dataset", "ReadError", "load", "read"]
 
 CSV = (".csv", ".csv.gz")
+_OF_ALL = ("labelled", "missing", "features")  # what is not of CSV alone
 
 
 def load(
@@ -74,9 +75,9 @@ def load(
     decimal : {".", ","}
         CSV only: the decimal mark of the features.
     missing : sequence of str, optional
-        CSV only: texts that mean a missing value, in any case, of classes and features alike; such a row is refused.
-        An empty field always is one. By default those that pandas takes for missing (NA, NaN, None, null and more), ?
-        and -.
+        CSV, and classes that are text: texts that mean a missing value, in any case, of classes and features alike,
+        which is refused. An empty field always is one. By default those that pandas takes for missing (NA, NaN, None,
+        null and more), ?, - and the like.
     drop : sequence of str or int, optional
         CSV only: columns to leave out, named as by `target`. By default a first column without a name (or named
         "Unnamed: 0") whose values are distinct whole numbers, for it is an index; an empty sequence keeps that too.
@@ -133,12 +134,12 @@ def read(path: str | os.PathLike[str], target: str | int | None = None, *, label
     if name.endswith(CSV) and not is_folder:
         return csv_files.load(file, told)
     given = [field.name for field in fields(told) if getattr(told, field.name) != getattr(Told(), field.name)]
-    if unfit := [option for option in given if option not in ("labelled", "features")]:
-        raise ValueError(f"{', '.join(unfit)}: expected none for {file}, which is not CSV")
+    if unfit := [option for option in given if option not in _OF_ALL]:
+        raise ValueError(f"{', '.join(unfit)}: expected none for {file}, whose name does not end in .csv or .csv.gz")
     if is_folder:
         return idx_files.load_folder(file, labelled, mapped)
     if name.endswith(".npz"):
-        return _load_npz(file, labelled)
+        return _load_npz(file, labelled, told)
     if not name.endswith(("idx3-ubyte", "idx3-ubyte.gz")):
         raise ValueError(f"{file}: expected {SUPPORTED}; got another kind of file")
     if labelled:
@@ -191,7 +192,7 @@ def _sequence(argument: str, values: Any, what: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _load_npz(file: Path, labelled: bool) -> Dataset:
+def _load_npz(file: Path, labelled: bool, told: Told) -> Dataset:
     wanted = ("x_test", "x", "X_test", "X", "y_test", "y")  # upper case last, so that it wins over lower
     with open(file, "rb") as stream:
         if not zipfile.is_zipfile(stream):
@@ -215,6 +216,10 @@ def _load_npz(file: Path, labelled: bool) -> Dataset:
     if not labelled or y is None:
         return Dataset(X, None, X_test=X_test)
     class_names = tuple(map(str, np.unique(y))) if y.dtype.kind == "U" else None
+    if gaps := [name for name in class_names or () if told.is_missing(name.strip())]:
+        row = int((y == gaps[0]).argmax())
+        raise ReadError(Remark(f"{file}: y: expected a class, got {gaps[0]!r} in row {row} (from 0), a missing value",
+                               ({"missing": ()},) if gaps[0].strip() else (), "takes it for a class"))  # fmt: skip
     y = _class_indices(f"{file}: y", y, len(X), class_names)
     if X_test is not None and y_test is not None:
         y_test = _class_indices(f"{file}: y_test", y_test, len(X_test), class_names)

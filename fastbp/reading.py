@@ -120,4 +120,4 @@ def opened_text(file: Path) -> Iterator[io.TextIOWrapper]:
         try:
             yield io.TextIOWrapper(stream, "utf-16" if wide else "utf-8-sig", newline="")  # line ends as they are
         except UnicodeError as error:
-            raise ValueError(f"{file}: expected UTF-8 text, got other bytes: {error}") from error
+            raise ValueError(f"{file}: expected UTF-8 text, got other bytes ({error}); save it as UTF-8") from error

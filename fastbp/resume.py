@@ -15,21 +15,21 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import checkpoint, validation
 from .checkpoint import CheckpointError
+from .early_stopping import EarlyStopping
+from .history import History
 from .model import Model
+from .optimizer_state import OptimizerState
+from .plan import Plan
 from .program import round_up
 from .rows import Rows
 from .streaming import Stream
-
-if TYPE_CHECKING:
-    from .fitting import EarlyStopping
-    from .training import Training
 
 Array = NDArray[Any]
 SAMPLE = 64  # rows of X that tell one data set from another; of targets and weights all do
@@ -69,6 +69,22 @@ class Position:
         return Position(self.epoch + 1, steps=self.steps, finished=finished)
 
 
+class Training(Protocol):
+    """What of a training in progress a checkpoint holds, or compares."""
+
+    plan: Plan
+    rows: Rows | Stream
+    targets: Array
+    weights: Array | None
+    memory: OptimizerState
+    parameters: Array
+    before: Array
+    history: History
+    position: Position
+    key: int
+    batch: int
+
+
 # ---- the file ----
 
 
@@ -93,7 +109,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     if "run" not in metadata:
-        raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected one that fit(checkpoint=...) wrote")
+        raise CheckpointError(f"{os.fspath(path)}: got a network's file, expected the checkpoint of a training")
     try:
         rest: dict[str, Any] = from_json(metadata["run"])
         return {**rest, **arrays}

@@ -16,7 +16,7 @@ from . import frames
 from .kept import kept
 from .kernels.gather import gather_rows
 from .model import Model
-from .names import listed, match
+from .names import match_exactly
 from .program import aligned, loading, most_rows
 from .validation import matrix_of_rows, real_array
 
@@ -145,10 +145,7 @@ class Rows:
         if X.names is None:
             return X.values
         known = X.names if known is None else known
-        order, extra = match(known, X.names, self.name)
-        if extra:
-            raise ValueError(f"{self.name}: got columns that the network does not know, {listed(extra)}, expected "
-                             f"only those that it was trained on: {listed(known)}")  # fmt: skip
+        order = match_exactly(known, X.names, self.name)
         self.names = known
         if order == list(range(len(order))):
             return X.values

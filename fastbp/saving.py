@@ -22,7 +22,7 @@ def contents(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def model_of(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Model:
-    """Return the model that arrays and metadata describe; KeyError, TypeError or ValueError where they describe none."""
+    """Return the model that these describe; KeyError, TypeError or ValueError where they describe none."""
     parameters = arrays["parameters"]
     sizes = validation.layer_sizes(metadata["sizes"])
     validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them

@@ -17,7 +17,7 @@ from . import frames, validation
 from .cross_validation import fold_job, maker, split, unknown
 from .ensemble import OF_FIT, check, raised
 from .network import MLP
-from .training import DivergenceError
+from .plan import DivergenceError
 from .workers import run_all
 
 OF_MLP = tuple(inspect.signature(MLP).parameters)

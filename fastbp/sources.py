@@ -8,13 +8,14 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import frames, validation
-from .rows import StreamError, read
+from .model import Model
+from .rows import StreamError, read, rows_of
 
 Array = NDArray[Any]
 COPIED_BYTES = 1024**2  # of a mapped file at a time, resident then: 4.6 GB/s; 5.4 with 4 MB, 2.7 with 256 KB

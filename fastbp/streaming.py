@@ -11,19 +11,17 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import machine, validation
 from .kept import kept
+from .model import Model
 from .program import STAGED_BYTES
 from .rows import Rows, Stage, rows_of
 from .sources import Chunks, Slices, Unmapped, shared_mapping
-
-if TYPE_CHECKING:
-    from .training import Plan
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
@@ -55,26 +53,36 @@ class Block(NamedTuple):
     order: NDArray[np.int64] | None
 
 
-def taken(model: Model, X: Any, y: Any, sample_weight: Any, plan: Plan,
+class Terms(NamedTuple):
+    """What of a fit decides how its rows are read."""
+
+    epochs: int
+    batch_size: int
+    memory_limit: int | None
+    mapped_in_blocks: bool  # a mapped file larger than half of memory, too
+    needs_total: str | None  # the learning rate that must know how many steps there will be
+
+
+def taken(model: Model, X: Any, y: Any, sample_weight: Any, terms: Terms,
           known: tuple[str, ...] | None) -> tuple[Rows | Stream, Array, Array | None]:  # fmt: skip
     """What `Training` takes: rows, targets and weights; of a stream, which brings its own, only what they are like."""
     if of_chunks(X):
         if y is not None or sample_weight is not None:
             raise TypeError("y, sample_weight: got some beside an iterator of chunks, expected them in the chunks, "
                             "(X, y) or (X, y, sample_weight)")  # fmt: skip
-        if not callable(X) and plan.epochs > 1:
-            raise ValueError(f"epochs: got {plan.epochs} and an iterator, which gives its chunks once, expected 1, or "
+        if not callable(X) and terms.epochs > 1:
+            raise ValueError(f"epochs: got {terms.epochs} and an iterator, which gives its chunks once, expected 1, or "
                              "for X a callable that gives a fresh iterator for each epoch")  # fmt: skip
-        if plan.learning_rate.needs_total:
-            raise ValueError(f"learning_rate: got {type(plan.learning_rate).__name__} and an iterator of chunks, whose "
+        if terms.needs_total is not None:
+            raise ValueError(f"learning_rate: got {terms.needs_total} and an iterator of chunks, whose "
                              "number of steps is not known, expected another")  # fmt: skip
-        return _streamed(model, Chunks(model, X, known), plan)
+        return _streamed(model, Chunks(model, X, known), terms)
     if y is None:
         raise TypeError("y: got None, expected targets; only chunks (X, y) from an iterator bring their own")
-    if plan.memory_limit is not None or validation.sliced(X) or (plan.streams and _too_large(X)):
+    if terms.memory_limit is not None or validation.sliced(X) or (terms.mapped_in_blocks and _too_large(X)):
         slices = Slices(model, X, y, sample_weight, known)
-        if slices.count * _row_bytes(model, slices) > _limit(plan, slices) * 2 * BLOCK_SHARE:
-            return _streamed(model, slices, plan)
+        if slices.count * _row_bytes(model, slices) > _limit(terms, slices) * 2 * BLOCK_SHARE:
+            return _streamed(model, slices, terms)
         if validation.sliced(X):  # read once
             values = np.empty(X.shape, slices.dtype)
             rows = max(1, STAGED_BYTES // max(1, values[:1].nbytes), slices.chunk)
@@ -101,9 +109,9 @@ def _too_large(X: Any) -> bool:
     return isinstance(X, np.ndarray) and X.nbytes > machine.memory() // 2 and shared_mapping(X) is not None
 
 
-def _limit(plan: Plan, source: Slices | Chunks) -> int:
-    if plan.memory_limit is not None:
-        return plan.memory_limit
+def _limit(terms: Terms, source: Slices | Chunks) -> int:
+    if terms.memory_limit is not None:
+        return terms.memory_limit
     return machine.memory() // 4 if isinstance(source, Slices) else min(CHUNKS_LIMIT, machine.memory() // 4)
 
 
@@ -113,14 +121,14 @@ def _row_bytes(model: Model, source: Slices | Chunks) -> int:
     return int(model.sizes[0] * source.dtype.itemsize + targets + model.dtype.itemsize * source.weighted + 8)
 
 
-def _streamed(model: Model, source: Slices | Chunks, plan: Plan) -> tuple[Stream, Array, Array | None]:
-    batch = min(plan.batch_size, source.count)
-    limit, row = _limit(plan, source) - source.held, _row_bytes(model, source)
+def _streamed(model: Model, source: Slices | Chunks, terms: Terms) -> tuple[Stream, Array, Array | None]:
+    batch = min(terms.batch_size, source.count)
+    limit, row = _limit(terms, source) - source.held, _row_bytes(model, source)
     limit -= min(RESERVED_BYTES, limit // 4)
     block = int(min(limit * BLOCK_SHARE, MOST_BYTES)) // row // batch * batch
     if block <= 0:
         least = int(batch * row / BLOCK_SHARE * 4 / 3) + 4 + source.held
-        raise ValueError(f"memory_limit: got {_limit(plan, source)} bytes, expected at least {least} for minibatches "
+        raise ValueError(f"memory_limit: got {_limit(terms, source)} bytes, expected at least {least} for minibatches "
                          f"of {batch} rows")  # fmt: skip
     source.check()
     targets = np.empty((0, *source.target_shape), model.dtype if source.target_shape else np.int64)
@@ -188,7 +196,7 @@ class Stream:
         stop, buffers = Stop(), Buffers(self._model, self._source, self.block)
         self._reader = Reader(self._blocks(order, buffers, stop), stop)
         self._reader.start()
-        staged = self.block * buffers.inputs.itemsize // (4 * self._model.dtype.itemsize)  # a quarter of a block's bytes
+        staged = self.block * buffers.inputs.itemsize // (4 * self._model.dtype.itemsize)  # a quarter of a block
         size = max(1, min(buffers.rows.most, staged) // self._batch) * self._batch
         done = 0
         for first, rows, within in self._reader:

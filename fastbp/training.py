@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import passes, program, validation
+from .history import History
 from .kernels import operations as op
-from .kernels.dropout import STEP_STEP, UNITS
-from .learning_rates import Constant, Cosine, InverseScaling, LearningRate
-from .losses import Loss
+from .kernels.dropout import STEP_STEP
+from .learning_rates import Constant, Cosine, InverseScaling
 from .magnitudes import LOOKED_AT, Magnitudes
-from .optimizers import Optimizer
+from .model import Model
+from .optimizer_state import OptimizerState
+from .plan import Plan
 from .program import aligned
 from .progress import progress_bar, stop_asked
 from .resume import Checkpoints, Position
@@ -25,7 +27,7 @@ from .rows import Rows, Stage, StreamError, all_finite, balanced
 from .schedule import threads_for, tuning
 from .sources import UNKNOWN
 from .streaming import Stream
-from .writer import Activations, Network, StepForm
+from .writer import Activations
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
@@ -35,172 +37,21 @@ AHEAD = 1024  # steps whose learning rates and the like are found at a time
 FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
 
 
-class DivergenceError(ArithmeticError):
-    """Training produced infinity or NaN; the parameters from before the epoch were kept.
-
-    Attributes
-    ----------
-    about_targets : str
-        What to do about targets that are far from order one; "" where they are not.
-    """
-
-    def __init__(self, message: str, about_targets: str = ""):
-        super().__init__(message)
-        self.about_targets = about_targets
-
-
-@dataclass
-class History:
-    """What `MLP.fit` returns: one entry an epoch in each list.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean over rows of the losses seen before each update, L2 penalty included.
-    validation_loss, validation_score : list of float
-        On the validation data, without penalty; empty without such data.
-    seconds : list of float
-        Training alone: neither compilation nor validation.
-    samples_per_second : list of float
-    compile_seconds : float
-        Compiling kernels, or loading them from the cache, before the first step.
-    loss_name : str
-        What the losses are of.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_score: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    samples_per_second: list[float] = field(default_factory=list)
-    compile_seconds: float = 0.0
-    loss_name: str = "softmax_cross_entropy"
-
-
-@dataclass
-class Plan:
-    """How to train: what `MLP.fit` and the estimators decide.
-
-    Attributes
-    ----------
-    order : callable
-        Called with the number of rows at the begin of each epoch: their order, (n,) int64, or None for as they are.
-    l2_per_weight : bool
-        Divide `l2` by the rows, or the sum of the weights, of each minibatch, as scikit-learn does its alpha.
-    dropout : float
-        Share of each hidden layer's outputs that are 0 in a step.
-    max_grad_norm : float or None
-        A longer gradient, penalty included, is shortened to this norm.
-    time_budget : float or None
-        Seconds after which training ends, at the next step boundary that Python sees.
-    memory_limit : int or None
-        Bytes that the rows in flight may take: beyond them X is read block by block (`fastbp.streaming`).
-    generator : numpy.random.Generator or None
-        What the order of blocks, and of rows within them, is drawn from; None: as they are.
-    streams : bool
-        Whether a mapped file larger than half of memory is read block by block, too.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: LearningRate
-    l2: float
-    optimizer: Optimizer
-    order: Callable[[int], Any]
-    l2_per_weight: bool = False
-    dropout: float = 0.0
-    max_grad_norm: float | None = None
-    time_budget: float | None = None
-    memory_limit: int | None = None
-    generator: np.random.Generator | None = None
-    streams: bool = False
-
-    def form(self, targets: Array, weighted: bool) -> StepForm:
-        """What a step consists of."""
-        return StepForm("labels" if targets.ndim == 1 else "targets", weighted, self.l2 > 0,
-                        int(self.dropout * UNITS), self.optimizer.kernel, self.max_grad_norm is not None)  # fmt: skip
-
-    def numbers(self, constants: dict[str, float], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
-                dtype: np.dtype[Any]) -> Array:  # fmt: skip
-        """The rows of `operations.RATES` for steps of a fit of `total`, and for the optimizer's updates, counted from
-        1, that they are; but for SCALE and L2, which follow from the minibatch."""
-        learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
-        validation.shape("learning_rate", learning_rate, steps.shape)
-        same = {**constants, "keep": 1.0, "max_norm": self.max_grad_norm or 0.0}
-        rates = np.empty((len(steps), len(op.RATES)))
-        rates[...] = [same.get(name, 0.0) for name in op.RATES]
-        self.optimizer.fill(rates, updates, learning_rate)
-        with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            return rates.astype(dtype)
-
-    def diverged(self, what: str, epoch: int, loss: Loss, magnitudes: Magnitudes) -> DivergenceError:
-        """The error to raise: first in it what the data themselves show to be wrong."""
-        about_targets = magnitudes.about_targets(loss)
-        remedies = [about_targets, magnitudes.about_inputs(),
-                    f"a smaller learning_rate (now {self.learning_rate.learning_rate:g})",
-                    f"a smaller l2 (now {self.l2:g})" if self.l2 else ""]  # fmt: skip
-        return DivergenceError(
-            f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
-            f"from before that epoch are kept. Try {', or '.join(filter(None, remedies))}",
-            about_targets,
-        )
-
-
-class Memory:
-    """What an optimizer remembers from step to step: moments, and how many steps it has taken."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._kind: tuple[Any, ...] = ()
-        self._buffer = np.empty(0)
-
-    def buffer(self, optimizer: Optimizer, parameters: Array) -> Array:
-        """The gradient, and behind it the moments: kept if they are those of such an optimizer, else 0."""
-        length = program.round_up(parameters.size, parameters.dtype) * (1 + optimizer.states)
-        kind = (type(optimizer), parameters.dtype, length)
-        if kind != self._kind:
-            self.steps, self._kind, self._buffer = 0, kind, aligned(length, parameters.dtype)
-            self._buffer.fill(0)
-        return self._buffer
-
-    def state(self) -> dict[str, Any] | None:
-        """Return what is remembered, without naming this class; None if that is nothing."""
-        return {"steps": self.steps, "kind": self._kind, "buffer": self._buffer} if self.filled else None
-
-    @classmethod
-    def of(cls, state: dict[str, Any] | None) -> Memory:
-        """Return a memory of what `state` gave, in arrays of its own: joblib maps large ones from files, read-only."""
-        memory = cls()
-        if state is not None:
-            memory.steps, memory._kind = state["steps"], state["kind"]
-            memory._buffer = aligned(state["buffer"].size, state["buffer"].dtype)
-            memory._buffer[...] = state["buffer"]
-        return memory
-
-    @property
-    def filled(self) -> bool:
-        return self._buffer.size > 0
-
-    def forget(self) -> None:
-        self.steps, self._kind, self._buffer = 0, (), np.empty(0)
-
-
 @dataclass
 class Training:
     """One call of `MLP.fit`, its arguments checked."""
 
-    network: Network
-    parameters: Array
+    model: Model
     rows: Rows | Stream
     targets: Array
     weights: Array | None
     plan: Plan
-    constants: dict[str, float]  # of `operations.RATES`: those that follow from the network
-    memory: Memory
+    memory: OptimizerState
     key: int = 0
     checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
+        self.network, self.parameters = self.model.network, self.model.parameters
         plan, dtype = self.plan, self.parameters.dtype
         self.targets = self.targets.copy()  # a callback may write into y, whose labels are checked but once
         self.batch: int = min(plan.batch_size, self.rows.count)
@@ -482,7 +333,7 @@ class Training:
     def _numbers(self, count: int) -> Array:
         """Those of `count` steps from the next one on."""
         here, total = np.arange(count), self.plan.epochs * -(-self.rows.count // self.batch)
-        return self.plan.numbers(self.constants, self.position.steps + here, self.memory.steps + 1 + here, total,
+        return self.plan.numbers(self.model.constants, self.position.steps + here, self.memory.steps + 1 + here, total,
                                  self.parameters.dtype)  # fmt: skip
 
     def _step(self, rows: int, fetched: bool) -> program.Program:

@@ -114,7 +114,7 @@ def mlp(operands: dict[str, Any], scaled: bool, activation: str) -> list[Any]:
     scaling = {"input_shift": operands["shift"], "input_scale": operands["scale"]} if scaled else {}
     net = MLP((X.shape[1], 9, t.shape[1]), activation, dtype=dtype, seed=0, **scaling)
     if scaled:  # vectors of its own otherwise: at the page as they were given
-        net._input_shift, net._input_scale = operands["shift"], operands["scale"]
+        net.model.input_shift, net.model.input_scale = operands["shift"], operands["scale"]
     results: list[Any] = [net.logits(X), net.predict_proba(X), net.predict(X)]
     for labels in (y, t):
         g = net.gradient(X, labels, l2=0.5)

@@ -16,8 +16,8 @@ import numpy as np
 import fastbp
 from fastbp import distributed
 from fastbp.learning_rates import Adaptive, Constant, Cosine
+from fastbp.plan import Plan
 from fastbp.ranks import Exchange
-from fastbp.training import Plan
 
 Array = np.ndarray
 
@@ -121,7 +121,7 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     settings = {"l2": 0.0, "optimizer": "sgd", "shuffle": True, "dropout": 0.0, "max_grad_norm": None,
                 "time_budget": None, **given}  # fmt: skip
     settings.pop("early_stopping", None)
-    plan: Plan = fastbp.fitting.plan(net, **settings)
+    plan: Plan = fastbp.fitting.plan(net.model, **settings)
     plan.order = order
     history = net.train(X, y, plan, sample_weight=weights, after_epoch=after_epoch)
     stop.restore_best()

@@ -52,7 +52,7 @@ def network(case: Case) -> Call:
     if "poisson" in net.loss_name:
         net.parameters[...] /= 64  # so that no exponential overflows
     method = case.choice(*METHODS)
-    if method == "predict_proba" and not net._loss.classifies:
+    if method == "predict_proba" and not net.model.loss.classifies:
         method = "outputs"
     several = {"fit": fit, "partial_fit": fit, "save": save, "parameters": parameters}
     return several.get(method, ask)(case, net, options, method)
@@ -60,7 +60,7 @@ def network(case: Case) -> Call:
 
 def targets(case: Case, net: MLP, n: int) -> tuple[Any, Any]:
     """Targets as the loss takes them, in some form, and as the reference does."""
-    kind = net._loss.targets
+    kind = net.model.loss.targets
     if kind == "classes":
         return case.labels(n, net.classes)
     low, high = {"shares": (0, 9), "counts": (0, 17), "numbers": (-16, 17)}[kind]
@@ -127,7 +127,7 @@ def compare_answers(net: MLP, X: Any, plain: Any, logits: Any, got: Any, unit: f
         if not ((found == logits.argmax(axis=1)) | ~apart).all():
             raise AssertionError("another class than the reference's")
         score = np.mean(found == (plain if plain.ndim == 1 else plain.argmax(axis=1)))
-    elif net._loss.classifies:
+    elif net.model.loss.classifies:
         if not ((found == (logits > 0)) | (np.abs(logits) <= unit)).all():
             raise AssertionError("another class than the reference's")
         score = np.mean((found == (plain > 0.5)).all(axis=1))

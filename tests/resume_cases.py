@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse
 
 import fastbp
-from fastbp import MLP, resume, rows, training
+from fastbp import MLP, program, resume, training
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
 
 FEATURES, COUNT = 6, 203
@@ -206,6 +206,6 @@ def main(kills: int, seed: int, kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    rows.STAGED_BYTES = STAGE
+    program.STAGED_BYTES = STAGE
     training.Training._calls = calls  # type: ignore[method-assign]
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

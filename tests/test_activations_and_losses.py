@@ -102,7 +102,7 @@ def test_many_rows_part_by_part(loss: str, dtype: str) -> None:
     for turn, rows_at_once in enumerate((10**6, 41, 299)):
         first = (at + 2 * turn) % len(ACTIVATIONS)
         net = network((5, 20, 23, 18, 19), names[first : first + 3], loss, dtype, scaled=turn == 1)
-        net._rows_at_once = rows_at_once
+        net.model.rows_at_once = rows_at_once
         check(net, 300, turn == 1, WEIGHTS[turn], 0.02, 0.3 if turn else 0.0)
 
 
@@ -159,7 +159,7 @@ def test_gradients_of_each_row(activation: str, loss: str, dtype: str) -> None:
     net = network((4, 7, 5, 3), (activation, "silu"), loss, dtype, scaled=True)
     X = np.random.default_rng(3).normal(size=(9, 4)).astype(dtype)
     y = targets_of(loss, 9, 3, dtype)
-    net._rows_at_once = 4
+    net.model.rows_at_once = 4
     found = net.sample_gradients(X, y)
     for i in range(9):
         row = slice(i, i + 1)

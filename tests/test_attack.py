@@ -195,7 +195,7 @@ def check_network_amid_canaries(dtype: Any, X: Field, y: Field, t: Field, wrong_
     for scaled in ({}, {"input_shift": shift.view, "input_scale": scale.view}):
         net = MLP((f, 5, c), dtype=dtype, seed=0, **scaled)
         parameters = Field(net.parameters, "dense")
-        net._parameters = parameters.view  # what compiled code writes into, amid canaries
+        net.model.parameters = parameters.view  # what compiled code writes into, amid canaries
         for labels in (y, t):
             net.gradient(X.view, labels.view, l2=0.5)
             net.loss(X.view, labels.view)

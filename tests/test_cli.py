@@ -581,7 +581,7 @@ def test_a_network_larger_than_memory(run: Run) -> None:
 
 def test_training_that_diverges_saves_nothing(run: Run) -> None:
     for option in ("--learning-rate", "--l2"):
-        for value, words in ((1e30, ("diverged", "smaller learning_rate")), (1e300, ("1e+300", "finite in float32"))):
+        for value, words in ((1e30, ("diverged", "smaller --learning-rate")), (1e300, ("1e+300", "finite in float32"))):
             done = run("train", option, value)
             assert done.status == 2
             assert_one_line(done.err, *words)

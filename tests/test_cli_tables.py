@@ -124,7 +124,7 @@ def test_options_say_how_a_file_is_read(run: Run) -> None:
     assert run("train", "--data", "gaps.csv", "--missing", "", *QUICK).status == 0
     refused(run("train", "--data", "gaps.csv", "--missing", "NA,some"), "line 3, column 2")
     Path("town.csv").write_text('a,"town, old",kind\n' + "1,north,x\n2,south,y\n" * 8)
-    refused(run("train", "--data", "town.csv"), """--drop '"town, old"' leaves the column out""")
+    refused(run("train", "--data", "town.csv"), """--target 'town, old' or --drop '"town, old"' says that""")
     assert run("train", "--data", "town.csv", "--drop", '"town, old"', *QUICK).status == 0
 
 
@@ -224,6 +224,7 @@ def test_class_names_beyond_the_terminals_alphabet(run: Run, columns: dict[str, 
         (["trian"], "did you mean train?"),
         (["learn", "chain-rul"], "did you mean chain-rule?"),
         (["train", "--dtype", "float46"], "did you mean float64?"),
+        (["train", "flowers.csv"], "did you mean --data flowers.csv?"),
     ],
 )
 def test_a_misspelt_word_is_told_the_right_one(run: Run, words: list[str], said: str) -> None:
@@ -231,5 +232,39 @@ def test_a_misspelt_word_is_told_the_right_one(run: Run, words: list[str], said:
 
 
 def test_words_like_no_other(run: Run) -> None:
-    done = run("train", "--frobnicate")
-    assert "did you mean" not in done.err
+    for words in (["train", "--frobnicate"], ["train", "--sep", ";"], ["--trian"]):
+        assert "did you mean" not in run(*words).err
+
+
+def test_values_that_begin_with_a_minus(run: Run) -> None:
+    Path("a.csv").write_text("a,kind\n" + "1,x\n-999,y\n" * 8)
+    refused(run("train", "--data", "a.csv", "--missing", "-999,-1"), "line 3, column 1", "-999", "missing")
+    done = run("train", "--data", "a.csv", "--missing", "-,NA", *QUICK)
+    assert done.status == 0
+    Path("b.csv").write_text("a,n,b\n" + "1,x,0\n2,y,1\n" * 8)
+    assert run("train", "--data", "b.csv", "--drop", "-2", *QUICK).status == 0
+
+
+def test_errors_speak_of_options(run: Run) -> None:
+    Path("a.csv").write_text("a,kind\n1,x\n2,y\n")
+    refused(run("train", "--data", "a.csv"), "a.csv: a part of the rows is held out", "at least 2 rows")
+    refused(run("train", "--data", "a.csv", "--target", "b"), "--target: expected a column")
+    refused(run("train", "--data", "a.csv", "--drop", "kind"), "--drop: ", "'kind'")
+    Path("big.csv").write_text("a,kind\n" + "1e300,x\n2e300,y\n" * 8)
+    refused(run("train", "--data", "big.csv"), "big.csv: got features beyond what float32 holds", "--dtype float64")
+    Path("sparse.csv").write_text("bad,1.5,2\ngood,3,4\n" * 4)
+    refused(run("train", "--data", "sparse.csv"), "--header or --no-header or --target 0")
+
+
+def test_a_model_without_names_says_that_it_goes_by_position(run: Run, columns: dict[str, Any]) -> None:
+    write("train.csv", {name: columns[name] for name in ("width", "height")})
+    fastbp.MLP((2, 3), seed=0).save("m.npz")
+    done = run("predict", "m.npz", "train.csv")
+    assert done.status == 0 and "the model knows no names of columns: they were taken in their order" in done.err
+
+
+def test_without_standard_error(run: Run, columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    write("indexed.csv", {"": range(40), **columns})
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run("train", "--data", "indexed.csv", *QUICK).status == 0
+    assert run("train", "--data", "gone.csv").status == 2

@@ -71,6 +71,40 @@ def test_the_header_of_a_frame_with_its_index(csv_file: CsvFile) -> None:
     assert data.X.tolist() == [[5, 6], [7, 8]] and data.feature_names == ("0", "1")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0,1\n0.025,1\n0.05,0\n0.075,1\n",  # its class comes again
+        "0,1,2\n0.1,0.2,1\n0.3,0.4,2\n0.5,0.6,1\n",
+        "1,2,3\n3,-5,1\n7,8,0\n5,5,1\n2,2,0\n",  # its class does not, and all others do
+        "2019,2020,2021\n3,-5,1\n7,8,0\n5,5,1\n2,2,0\n",
+        "400.5,401.0,402.5\n3,-5.5,1\n7,8,0\n5,5,1\n2,2,0\n",
+        "0,1,y\n3,-5,n\n7,8,x\n5,5,n\n2,2,x\n",
+        "0.1,0.2,class\n0.3,0.4,sex\n",  # a word of headers among numbers
+    ],
+)
+def test_numbers_that_may_be_names_or_a_row(csv_file: CsvFile, content: str) -> None:
+    file, rows = csv_file(content), content.count("\n")
+    with pytest.raises(ReadError, match="header=True or header=False"):
+        load(file)
+    assert len(load(file, header=True).X) == rows - 1
+    assert len(load(file, header=False).X) == rows
+
+
+def test_rows_that_begin_with_0_1(csv_file: CsvFile) -> None:
+    assert load(csv_file("0,1,a\n3,4,b\n5,6,a\n")).X.tolist() == [[0, 1], [3, 4], [5, 6]]  # a comes again
+    for content in ("0\n0.025\n0.05\n", "0,1\n0.025,0.9\n0.05,0.8\n"):  # x, and x with its cosine
+        with pytest.raises(ReadError, match="could be either"):
+            load(csv_file(content), labelled=False)
+
+
+def test_some_names_of_a_model_in_the_first_row(csv_file: CsvFile) -> None:
+    with pytest.raises(ReadError, match=r"the names of the model's columns or a row of data, got '2020'"):
+        load(csv_file("2020,2018\n5,7\n"), labelled=False, features=("2019", "2020"))
+    with pytest.raises(ValueError, match="got no column named 'b'"):
+        load(csv_file("a,7\n5,7\n"), labelled=False, features=("a", "b"))
+
+
 def test_years_over_their_columns(csv_file: CsvFile) -> None:
     rows = "".join(f"{i}.5,{i}.25,{'ab'[i % 2]}\n" for i in range(6))
     with pytest.raises(ReadError, match="whole numbers above fractions, which could be either; header=True"):
@@ -99,6 +133,16 @@ def test_two_columns_of_one_name(csv_file: CsvFile) -> None:
         load(csv_file(",,kind\n1.5,0,0\n2,1,1\n"), header=True)
 
 
+def test_only_columns_that_are_used_need_names_that_differ(csv_file: CsvFile) -> None:
+    file = csv_file("w,h,n,n,,\n1,2,x,x,,\n3,4,y,y,,\n")
+    assert load(file, labelled=False, features=("h", "w")).X.tolist() == [[2, 1], [4, 3]]
+    with pytest.raises(ReadError, match=r"2 columns named 'n', .*; drop=\(3,\) leaves one of them out"):
+        load(file, "w")
+    assert load(file, "w", drop=[2, 3, 4, 5]).X.tolist() == [[2], [4]]
+    with pytest.raises(ValueError, match="more than one column named 'n'"):
+        load(file, labelled=False, features=("w", "n"))
+
+
 # ---- delimiter and decimal mark ----
 
 COMMAS = "1,3;0\n0,1;1\n-1,1;0\n-1,0;1\n0,2;1\n"
@@ -119,7 +163,7 @@ def test_two_delimiters_that_cut_evenly(csv_file: CsvFile) -> None:
 
 def test_a_decimal_comma_is_never_guessed(csv_file: CsvFile) -> None:
     file = csv_file("a;b;kind\n1,5;2;x\n3,5;4;y\n")
-    with pytest.raises(ReadError, match=r"line 2, column 1 \('a'\): .*got '1,5'; decimal=',' reads it as a number"):
+    with pytest.raises(ReadError, match=r"line 2, column 1 \('a'\): .*got '1,5'; decimal=',' reads it as 1\.5"):
         load(file)
     assert load(file, decimal=",").X.tolist() == [[1.5, 2], [3.5, 4]]
     quoted = csv_file('a,b,kind\n"1,5",2,x\n"3,5",4,y\n')
@@ -171,7 +215,37 @@ def test_other_encodings_are_refused(csv_file: CsvFile) -> None:
         load(load_cut)
 
 
+def test_the_delimiter_that_a_spreadsheet_writes_first(csv_file: CsvFile) -> None:
+    data = load(csv_file("sep=;\na;b;kind\n1;2;x\n3;4;y\n"))
+    assert data.X.tolist() == [[1, 2], [3, 4]] and data.feature_names == ("a", "b")
+    with pytest.raises(ValueError, match="line 3, column 1"):
+        load(csv_file("sep=|\na|kind\n?|x\n"))
+
+
+def test_words_that_lead_on(csv_file: CsvFile) -> None:
+    with pytest.raises(ReadError, match=r"got 1 column \(delimiter ','\); delimiter=' ' cuts the lines at spaces"):
+        load(csv_file("1 2 a\n3 4 b\n"))
+    with pytest.raises(ReadError, match="got 'bad' among numbers; header=True or header=False or target=0 says"):
+        load(csv_file("bad,1,2\ngood,3,4\n"))
+    with pytest.raises(ReadError, match=r"got 'Mazda'; drop=\(0,\) leaves the column out"):
+        load(csv_file(",w,kind\nMazda,1,a\nFiat,2,b\n"))
+    with pytest.raises(
+        ReadError, match="line 1, column 1: .*got 'Na', a missing value; header=True takes the line for"
+    ):
+        load(csv_file("Na,2,kind\n1,2,a\n2,3,b\n"))
+    with pytest.raises(ReadError, match=r"got '2,826'; decimal=',' reads it as 2\.826"):  # thousands? the reader sees
+        load(csv_file("w;kind\n2,826;a\n3,048;b\n"))
+    assert load(csv_file("w\n0,5\n1,5\n"), labelled=False, decimal=",").X.tolist() == [[0.5], [1.5]]
+
+
 # ---- missing values ----
+
+
+@pytest.mark.parametrize("gap", ['""', " ", ""])
+def test_a_gap_in_a_file_of_one_column_is_a_row(csv_file: CsvFile, gap: str) -> None:
+    with pytest.raises(ReadError, match=r"line 3, column 1 \('w'\): expected a finite number, got '', a missing value"):
+        load(csv_file(f"w\n1\n{gap}\n3\n"), labelled=False)
+    assert load(csv_file("w\n1\n3\n\n\n"), labelled=False).X.tolist() == [[1], [3]]
 
 
 @pytest.mark.parametrize("text", ["NA", "?", "None", "null", "N/A", "-", "<NA>", "nan", "NaN", "#N/A", "na", ""])
@@ -193,8 +267,8 @@ def test_a_class_called_none(csv_file: CsvFile) -> None:
 
 
 def test_missing_values_of_ones_own(csv_file: CsvFile) -> None:
-    for row in ("-999,a", " -999 ,a", "1,-999"):
-        with pytest.raises(ReadError, match="line 3, column [12] .*got '-999', a missing value"):
+    for row in ("-999,a", " -999 ,a", "1,-999", "-999.0,a", "1,-999.00"):
+        with pytest.raises(ReadError, match="line 3, column [12] .*got '-999.*', a missing value"):
             load(csv_file(f"width,kind\n1,b\n{row}\n"), missing=["-999"])
     for missing, error in (("NA", TypeError), ([1], TypeError), (3, TypeError)):
         with pytest.raises(error, match="^missing: expected a sequence of texts"):
@@ -223,7 +297,8 @@ def test_an_index_without_a_name_is_left_out(csv_file: CsvFile, name: str, index
 def test_an_index_may_be_kept(csv_file: CsvFile) -> None:
     rows = ",p,kind\n3,1,a\n9,2,b\n"
     assert load(csv_file(rows), drop=()).X.tolist() == [[3, 1], [9, 2]]
-    assert load(csv_file(",p,kind\n3,1,a\n3,2,b\n")).X.tolist() == [[3, 1], [3, 2]]  # twice: it names no rows
+    data = remarked(csv_file(",p,kind\n3,1,a\n3,2,b\n"), "has no name and was taken for a feature", "drop=(0,)")
+    assert data.X.tolist() == [[3, 1], [3, 2]]  # of two frames, say, one below the other
     with pytest.raises(ValueError, match="expected a feature column beside the target"):
         load(csv_file(",kind\n0,a\n1,b\n"), header=True)
     with pytest.raises(ReadError, match=r"line 2, column 1 \(''\): expected a finite number, got 'x'"):
@@ -248,7 +323,9 @@ def test_what_numbers_the_rows_under_a_name_is_warned_of(csv_file: CsvFile) -> N
 
 def test_columns_to_drop(csv_file: CsvFile) -> None:
     file = csv_file("a,town,b,kind\n1,north,2,x\n3,south,4,y\n")
-    with pytest.raises(ReadError, match=r"column 2 \('town'\): .*got 'north'; drop=\('town',\) leaves the column out"):
+    with pytest.raises(
+        ReadError, match=r"column 2 \('town'\): .*got 'north'; target='town' or drop=\('town',\) says that"
+    ):
         load(file)
     for drop in (["town"], [1], ["1"], (-3,)):
         data = load(file, drop=drop)  # type: ignore[arg-type]

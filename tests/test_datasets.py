@@ -233,7 +233,9 @@ def test_a_data_set_is_frozen(tmp_path: Path) -> None:
 def test_csv_options_are_refused_elsewhere(tmp_path: Path, option: dict[str, Any]) -> None:
     file = write_npz(tmp_path, X=np.ones((2, 3)), y=np.array([0, 1]))
     for path in (file, tmp_path):
-        with pytest.raises(ValueError, match=rf"^{next(iter(option))}: expected none for .*, which is not CSV"):
+        with pytest.raises(
+            ValueError, match=rf"^{next(iter(option))}: expected none for .*, whose name does not end in"
+        ):
             load(path, **option)
 
 
@@ -270,6 +272,13 @@ def test_npz_with_class_names(tmp_path: Path) -> None:
     assert data.class_names == ("Fig", "apple", "pear") and {type(name) for name in data.class_names} == {str}
     assert data.y is not None and data.y.dtype == np.int64 and data.y.tolist() == [2, 1, 0, 2]
     assert data.y_test is not None and data.y_test.dtype == np.int64 and data.y_test.tolist() == [0, 1]
+
+
+def test_npz_with_a_missing_class(tmp_path: Path) -> None:
+    file = write_npz(tmp_path, X=np.ones((2, 2)), y=["a", "NA"])
+    with pytest.raises(ValueError, match=r"y: expected a class, got .NA. in row 1 .*missing=\(\) takes it for a class"):
+        load(file)
+    assert load(file, missing=()).class_names == ("NA", "a")
 
 
 def test_npz_without_labels(tmp_path: Path) -> None:
@@ -400,7 +409,6 @@ def test_csv_semicolons_with_commas_in_the_names(csv_file: CsvFile) -> None:
         ("y,label,target\n1,2,a\n3,4,b\n", None, [[1, 2], [3, 4]], ("y", "label"), ("a", "b")),
         ("label,0,1\na,1,2\nb,3,4\n", None, [[1, 2], [3, 4]], ("0", "1"), ("a", "b")),  # pandas numbers its columns
         ("0,1,target\n1,2,a\n3,4,b\n", None, [[1, 2], [3, 4]], ("0", "1"), ("a", "b")),
-        (",p,kind\n1.5,2,a\n3,4,b\n", None, [[1.5, 2], [3, 4]], ("", "p"), ("a", "b")),  # without a name, but no index
         ("p,q,r\n1,a,2\n3,b,4\n", "q", [[1, 2], [3, 4]], ("p", "r"), ("a", "b")),
         ("a,1,2\nb,3,4\n", 0, [[1, 2], [3, 4]], None, ("a", "b")),
         ("a,1,2\nb,3,4\n", "0", [[1, 2], [3, 4]], None, ("a", "b")),
@@ -471,7 +479,7 @@ def test_csv_without_labels(csv_file: CsvFile) -> None:
     assert data.X.tolist() == [[1, 2], [3, 4]] and (data.y, data.class_names, data.feature_names) == (None, None, None)
     data = load(csv_file("p,y\n1,2\n3,4\n"), labelled=False)
     assert data.X.tolist() == [[1, 2], [3, 4]] and data.y is None and data.feature_names == ("p", "y")
-    assert load(csv_file("p\n1\n\n2\n"), labelled=False).X.tolist() == [[1], [2]]
+    assert load(csv_file("\np\n1\n2\n\n"), labelled=False).X.tolist() == [[1], [2]]
     assert load(csv_file("7\n8\n"), labelled=False).X.tolist() == [[7], [8]]
     data = load(csv_file("p,k\n1,a\n3,b\n"), "k", labelled=False)  # a target that is asked for is read
     assert data.X.tolist() == [[1], [3]] and data.y is not None and data.y.tolist() == [0, 1]

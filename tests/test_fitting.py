@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, fitting, training
+from fastbp import MLP, training
+from fastbp.early_stopping import EarlyStopping
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
+from fastbp.one_at_a_time import OneThreadAtATime
 from fastbp.optimizers import SGD, Adam, AdamW, Momentum, Optimizer
 
 SIZES = (6, 12, 5)
@@ -152,7 +154,7 @@ def test_what_ends_by_an_error_keeps_its_last_parameters(monkeypatch: pytest.Mon
 
 def test_the_best_comes_back_before_another_thread_may_train(monkeypatch: pytest.MonkeyPatch) -> None:
     depth = []
-    call, restore = fitting.OneThreadAtATime.call, fitting.EarlyStopping.restore_best
+    call, restore = OneThreadAtATime.call, EarlyStopping.restore_best
 
     def counted(self: Any, train: Callable[[], Any]) -> Any:
         depth.append("in")
@@ -167,8 +169,8 @@ def test_the_best_comes_back_before_another_thread_may_train(monkeypatch: pytest
         kept.append(self.best)
 
     kept: list[Any] = []
-    monkeypatch.setattr(fitting.OneThreadAtATime, "call", counted)
-    monkeypatch.setattr(fitting.EarlyStopping, "restore_best", restored)
+    monkeypatch.setattr(OneThreadAtATime, "call", counted)
+    monkeypatch.setattr(EarlyStopping, "restore_best", restored)
     network().fit(*rows(), epochs=2, early_stopping=2)
     assert kept[0] is not None
 

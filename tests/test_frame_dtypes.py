@@ -18,6 +18,7 @@ from frame_cases import NAMED, NAMES, PLAIN, REVERSED, X, Y, frame, network
 
 from fastbp import MLP
 from fastbp.frames import Table, array_of, name_of, read
+from fastbp.rows import rows_of
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -101,8 +102,8 @@ def test_frames_of_dask() -> None:
 def test_a_frame_of_one_dtype_is_not_copied() -> None:
     plain = pd.DataFrame(X, columns=list(NAMES))
     assert np.shares_memory(read("X", plain).values, plain.to_numpy())
-    assert NAMED._rows("X", X).source is X
-    rows = NAMED._rows("X", read("X", plain))
+    assert rows_of(NAMED.model, "X", X).source is X
+    rows = rows_of(NAMED.model, "X", read("X", plain))
     assert np.shares_memory(rows.source, plain.to_numpy())
 
 

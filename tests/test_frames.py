@@ -307,3 +307,33 @@ def test_estimators_keep_the_rules_of_scikit_learn() -> None:
     assert classifier.network_.feature_names == NAMES
     classifier.feature_names_in_ = np.array(["a", "b", "c", "a"], object)  # which older ones of its versions take
     assert copy.deepcopy(classifier).network_.feature_names is None
+
+
+# ---- several targets ----
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_several_targets_are_matched_by_name(frame: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    Y = {"p": X[:, 0] * 2, "q": X[:, 1] - 1.0}
+    net, plain = (MLP((3, 5, 2), loss="mean_squared_error", seed=0) for _ in range(2))
+    net.fit(X, frame(Y), epochs=5, batch_size=20)
+    plain.fit(X, np.column_stack([Y["p"], Y["q"]]), epochs=5, batch_size=20)
+    assert net.class_names == ("p", "q") and plain.class_names is None
+    np.testing.assert_array_equal(net.parameters, plain.parameters)
+
+    turned = frame({"q": Y["q"], "p": Y["p"]})
+    assert net.score(X, turned) == net.score(X, frame(Y)) == plain.score(X, np.column_stack([Y["p"], Y["q"]]))
+    net.fit(X, turned, epochs=2, batch_size=20)
+    plain.fit(X, np.column_stack([Y["p"], Y["q"]]), epochs=2, batch_size=20)
+    np.testing.assert_array_equal(net.parameters, plain.parameters)
+    with pytest.raises(ValueError, match=r"y: got no column named 'q', expected all"):
+        net.loss(X, frame({"p": Y["p"], "r": Y["q"]}))
+
+
+def test_names_of_targets_are_not_taken_from_a_fit_that_is_refused() -> None:
+    net = MLP((3, 5, 2), loss="mean_squared_error", seed=0)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        net.fit(np.full((4, 3), np.nan), pd.DataFrame(np.ones((4, 2)), columns=["p", "q"]))
+    assert net.class_names is None

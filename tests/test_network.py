@@ -298,7 +298,7 @@ def test_a_row_has_the_same_bits_in_every_batch(sizes: tuple[int, ...], dtype: s
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_row_has_the_same_bits_where_a_call_goes_part_by_part(dtype: str) -> None:
     net = network(WIDE, dtype)
-    assert passes.rows_at_once(net._network, net.dtype, 10**6) < 129
+    assert passes.rows_at_once(net.model.network, net.dtype, 10**6) < 129
     X, y = rows(150, WIDE, dtype)
     alone = np.concatenate([net.predict_proba(X[i : i + 1]) for i in range(150)])
     for n in (63, 64, 65, 127, 128, 129, 150):

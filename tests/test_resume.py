@@ -18,7 +18,7 @@ from conftest import forms, python
 from resume_cases import COUNT, FEATURES, KINDS, data, ended, outcome, prepared
 
 import fastbp
-from fastbp import MLP, CheckpointError, DivergenceError, checkpoint, cli, resume, rows, training
+from fastbp import MLP, CheckpointError, DivergenceError, checkpoint, cli, program, resume, rows, training
 from fastbp.learning_rates import Adaptive, LearningRate
 from fastbp.resume import from_json, load, save, to_json
 
@@ -33,7 +33,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each of them one call, whatever the clock says."""
-    monkeypatch.setattr(rows, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(program, "STAGED_BYTES", resume_cases.STAGE)
     monkeypatch.setattr(training.Training, "_calls", resume_cases.calls)
 
 
@@ -563,7 +563,7 @@ def test_a_disk_that_fills_up_does_not_end_training(path: Path, monkeypatch: pyt
     assert (state["position"]["epoch"], state["position"]["rows"]) == (1, 200)  # the tenth
     assert [file.name for file in path.parent.iterdir()] == ["run.npz"]
     monkeypatch.undo()
-    monkeypatch.setattr(rows, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(program, "STAGED_BYTES", resume_cases.STAGE)
     assert outcome("adam", checkpoint=path) == never_killed("adam")
 
 

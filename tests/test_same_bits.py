@@ -52,7 +52,7 @@ def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, d
     for way, threads in WAYS:
         with forced(way), fastbp.threads.limit(threads):
             net, history = trained(optimizer, names, loss, dtype)
-            program = passes.training_step(net._network, BATCH, net.dtype, fastbp.threads.count(), form, way)
+            program = passes.training_step(net.model.network, BATCH, net.dtype, fastbp.threads.count(), form, way)
             assert program.threads == fastbp.threads.count()
         content = net.parameters.tobytes() + repr(history.loss).encode()
         hashes[way, threads] = hashlib.sha256(content).hexdigest()

@@ -41,7 +41,7 @@ PRELUDE = """
 
     def is_parallel(threads=None):
         threads = fastbp.threads.count() if threads is None else threads
-        network = fastbp.MLP(SIZES)._network
+        network = fastbp.MLP(SIZES).model.network
         form = passes.StepForm("labels", penalised=True)
         program = passes.training_step(network, BATCH, np.dtype("f4"), threads, form, Tuning())
         return program.threads > 1

@@ -31,7 +31,7 @@ def rows(n: int, sizes: tuple[int, ...], dtype: str = "float32", seed: int = 7) 
 def program(net: MLP, batch: int, threads: int, l2: float = 0.0, tuning: Tuning | None = None) -> Any:
     """What one training step of this network is."""
     form = passes.StepForm("labels", penalised=l2 > 0)
-    return passes.training_step(net._network, batch, net.dtype, threads, form, tuning or Tuning())
+    return passes.training_step(net.model.network, batch, net.dtype, threads, form, tuning or Tuning())
 
 
 def two_threads() -> None:
@@ -293,7 +293,7 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
     sizes, n, batch = (1024, 3), 3000, 70
     X, y = rows(n, sizes)
     net, twin = MLP(sizes, seed=4), MLP(sizes, seed=4)
-    assert n * sizes[0] * 4 > 2 * fastbp.rows.STAGED_BYTES
+    assert n * sizes[0] * 4 > 2 * fastbp.program.STAGED_BYTES
     net.fit(X, y, epochs=1, batch_size=batch, learning_rate=0.01, shuffle=shuffle)
     order = twin.rng.permutation(n) if shuffle else np.arange(n)
     for begin in range(0, n, batch):

@@ -14,8 +14,9 @@ from network_cases import network, targets_of
 from fastbp import MLP, reference, training
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.losses import LOSSES
+from fastbp.optimizer_state import OptimizerState
 from fastbp.optimizers import OPTIMIZERS, Adam, AdamW, Momentum, Nesterov, RMSprop
-from fastbp.training import DivergenceError, Memory, Plan
+from fastbp.plan import DivergenceError, Plan
 
 DTYPES = ("float64", "float32")
 SIZES, N, BATCH, EPOCHS = (4, 7, 5, 3), 23, 6, 3  # the last minibatch has 5 rows
@@ -247,7 +248,7 @@ def test_fit_starts_the_optimizer_anew_and_leaves_that_of_partial_fit_alone() ->
 def test_a_memory_goes_on_where_it_is_given_again() -> None:
     X, y = data("huber", "float64")
     whole, parts = (network(SIZES, "tanh", "huber", "float64") for _ in range(2))
-    memory = Memory()
+    memory = OptimizerState()
     for net, epochs, given in ((whole, 4, None), (parts, 1, memory), (parts, 3, memory)):
         plan = Plan(epochs, BATCH, Constant(0.03), 0.02, Adam(), lambda rows: None)
         net.train(X, y, plan, memory=given)

@@ -144,7 +144,7 @@ FAULTS = {
         "fused update",
     ),
     "the gradient of inputs lacks their scale": fault(
-        "backward.py", "inputs *= net.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
+        "backward.py", "inputs *= model.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
     ),
     "GELU's derivative has another density": fault(
         "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
@@ -196,7 +196,7 @@ FAULTS = {
         "losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
     ),
     "Huber's delta does not arrive": fault(
-        "network.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
+        "model.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
     ),
     "Huber's slope is not bounded below": fault(
         "kernels/loss_formulas.py", "select(difference < -delta, -delta, difference)", "difference",
