@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from . import passes, validation
 from .kernels.dropout import STREAM, UNITS
 from .model import Model
 from .program import rates_of, run, scratch
-from .rows import Rows, balanced, rows_of
+from .row_weights import balanced
 from .schedule import threads_for, tuning
 from .writer import Activations, StepForm
 
@@ -60,9 +60,18 @@ class SampleGradients:
     inputs: Array
 
 
-def outputs(model: Model, X: ArrayLike, answered: bool) -> Array:
+class Rows(Protocol):
+    """What gives the rows of X, as `fastbp.inputs` has it."""
+
+    count: int
+
+    def between(self, begin: int, end: int, checked: bool = True) -> Array: ...
+
+    def as_given(self, array: Array) -> Array: ...
+
+
+def outputs(model: Model, rows: Rows, answered: bool) -> Array:
     """Return what `MLP.outputs` returns, or the logits unless it is `answered`."""
-    rows = rows_of(model, "X", X)
     count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
     parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
     flat = out.reshape(-1)
@@ -78,8 +87,7 @@ def outputs(model: Model, X: ArrayLike, answered: bool) -> Array:
     return out
 
 
-def loss(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
-    rows = rows_of(model, "X", X)
+def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)
     weights, total = _weights(model, sample_weight, rows.count)
@@ -98,9 +106,8 @@ def loss(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: Arr
     return _objective(model, losses, total, l2)
 
 
-def gradient(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
+def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
              dropout_key: int) -> Gradient:  # fmt: skip
-    rows = rows_of(model, "X", X)
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)
     weights, total = _weights(model, sample_weight, rows.count)
@@ -134,8 +141,7 @@ def gradient(model: Model, X: ArrayLike, y: ArrayLike, l2: float, sample_weight:
     return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
 
 
-def sample_gradients(model: Model, X: ArrayLike, y: ArrayLike) -> SampleGradients:
-    rows = rows_of(model, "X", X)
+def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
     targets = model.targets("y", y, rows.count)
     n, fans = rows.count, model.network.layout.fans
     weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]

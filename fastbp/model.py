@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import frames, names, passes, validation
 from .activations import ACTIVATIONS
+from .initializers import initialise
 from .losses import LOSSES
 from .one_at_a_time import OneThreadAtATime
-from .parameters import initialise
 from .program import aligned, most_rows, rates_of
 
 Array = NDArray[Any]

@@ -268,19 +268,19 @@ class MLP:
         ValueError, TypeError
             A wrong shape or dtype, no rows, NaN or infinity.
         """
-        return backward.outputs(self._model, X, answered=False)
+        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=False)
 
     def outputs(self, X: ArrayLike) -> Array:
         """What the logits stand for, (n, outputs): their softmax for "softmax_cross_entropy", the logistic function of
         them for "binary_cross_entropy", their exponential for "poisson_deviance", else themselves; errors as for
         `logits`."""
-        return backward.outputs(self._model, X, answered=True)
+        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities, (n, outputs): `outputs` of a network that tells classes apart; another raises ValueError."""
         if not self._model.loss.classifies:
             raise ValueError(f"predict_proba: got a network whose loss is {self.loss_name}, expected one of classes")
-        return backward.outputs(self._model, X, answered=True)
+        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=True)
 
     def predict(self, X: ArrayLike) -> Array:
         """The answer for each row; errors as for `logits`.
@@ -312,7 +312,7 @@ class MLP:
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
-        return backward.loss(self._model, X, y, l2, sample_weight)
+        return backward.loss(self._model, rows_of(self._model, "X", X), y, l2, sample_weight)
 
     # ---- backward ----
 
@@ -352,7 +352,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.inputs.shape
         ([(2, 3), (3, 2)], (2, 2))
         """
-        return backward.gradient(self._model, X, y, l2, sample_weight, dropout, dropout_key)
+        return backward.gradient(self._model, rows_of(self._model, "X", X), y, l2, sample_weight, dropout, dropout_key)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
@@ -367,7 +367,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.losses.shape
         ([(2, 2, 3), (2, 3, 2)], (2,))
         """
-        return backward.sample_gradients(self._model, X, y)
+        return backward.sample_gradients(self._model, rows_of(self._model, "X", X), y)
 
     # ---- training ----
 
@@ -596,7 +596,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
         raise checkpoint.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
     if "run" in metadata:
         raise checkpoint.CheckpointError(
-            f"{os.fspath(path)}: got the checkpoint of a training, expected a network; what wrote it "
+            f"{os.fspath(path)}: not a network, but the checkpoint of a training; what wrote it "
             "goes on from it, and saves the network in the end"
         )
     try:

@@ -23,7 +23,8 @@ from .plan import Plan
 from .program import aligned
 from .progress import progress_bar, stop_asked
 from .resume import Checkpoints, Position
-from .rows import Rows, Stage, StreamError, all_finite, balanced
+from .row_weights import balanced
+from .rows import Rows, Stage, StreamError, all_finite
 from .schedule import threads_for, tuning
 from .sources import UNKNOWN
 from .streaming import Stream

@@ -15,10 +15,10 @@ from fuzz_case import Call, Case, near
 import fastbp
 from fastbp import MLP, reference
 from fastbp.activations import ACTIVATIONS
+from fastbp.initializers import INITIALIZERS
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS, Adam, Nesterov
-from fastbp.parameters import INITIALIZERS
 
 SOFTMAX = "softmax_cross_entropy"
 KINKS = ("relu", "leaky_relu")

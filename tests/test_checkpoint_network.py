@@ -234,7 +234,7 @@ def test_sizes_are_believed_only_with_as_many_parameters(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["sizes", "activation", "loss", "dtype", "class_names", "random_state", "leaky_slope", "huber_delta"],
+    ["sizes", "activation", "loss", "dtype", "random_state"],
 )
 def test_missing_metadata(name: str, path: Path) -> None:
     arrays, metadata = saved(path)
@@ -242,6 +242,14 @@ def test_missing_metadata(name: str, path: Path) -> None:
     checkpoint.write(path, arrays, metadata)
     with pytest.raises(CheckpointError, match=name):
         fastbp.load(path)
+
+
+@pytest.mark.parametrize("name", ["class_names", "feature_names", "target_name", "leaky_slope", "huber_delta"])
+def test_what_an_older_file_lacks_means_its_default(name: str, path: Path) -> None:
+    arrays, metadata = saved(path)
+    del metadata[name]
+    checkpoint.write(path, arrays, metadata)
+    assert getattr(fastbp.load(path), name) == getattr(fastbp.MLP((2, 3)), name)
 
 
 def wrong_arrays(parameters: Any) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from fastbp import MLP
 from fastbp.activations import ACTIVATIONS
-from fastbp.parameters import INITIALIZERS
+from fastbp.initializers import INITIALIZERS
 
 SIZES = (7, 30, 20, 5)
 WIDE = (300, 200, 100)

@@ -186,7 +186,7 @@ FAULTS = {
         "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
     ),
     "weights are normalised by the number of rows": fault(
-        "rows.py", "sums = weights.sum(axis=1, dtype=np.float64)",
+        "row_weights.py", "sums = weights.sum(axis=1, dtype=np.float64)",
         "sums = np.full(len(weights), float(weights.shape[1]))", "numeric gradients",
     ),
     "a loss's share is that of a mean": fault(
