@@ -17,11 +17,7 @@ from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import datasets, kernels, learning_rates, optimizers, reference, threads
-from .backward import Gradient, SampleGradients
-from .checkpoint import CheckpointError
-from .compiling import warmup
-from .cross_validation import CrossValidation, cross_validate
-from .ensemble import Ensemble, fit_many
+from .compile_ahead import warmup
 from .functional import (
     affine_backward,
     affine_forward,
@@ -31,13 +27,17 @@ from .functional import (
     sgd_update,
     softmax_cross_entropy,
 )
-from .gradients import gradcheck
-from .history import History
+from .inputs.in_memory import StreamError
+from .model.evaluation import Gradient, SampleGradients
+from .model.npz_file import CheckpointError
+from .model.pickles import _blank as _blank
+from .model_selection.cross_validation import CrossValidation, cross_validate
+from .model_selection.ensemble import Ensemble, fit_many
+from .model_selection.search import Search, search
 from .network import MLP, load
-from .pickles import _blank as _blank
-from .plan import DivergenceError
-from .rows import StreamError
-from .search import Search, search
+from .numeric_gradients.check import gradcheck
+from .training.history import History
+from .training.plan import DivergenceError
 from .version import __version__
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from .kernels import operations as op
 from .kernels.losses import SCRATCH
 from .kernels.microkernel import ADD_BIAS, RELU
 from .kernels.optimizers import PENALTY, SGD
-from .program import Program, Strand, rates_of, run
-from .schedule import Machine, Product, RowWise, chain, cheapest, side_by_side, tuning
-from .writer import CROSS_ENTROPY, EXP_COST
+from .program.execution import Program, Strand, rates_of, run
+from .program.network_operations import CROSS_ENTROPY, EXP_COST
+from .program.split import Machine, Product, RowWise, chain, cheapest, side_by_side, tuning
 
 Array = NDArray[Any]
 LEAST_WORTH_SPLITTING = 1 << 18  # entries of an element-wise operation: below, memory is faster than waking a thread

@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import backward, checkpoint, fitting, frames, pickles, saving, streaming
-from .backward import Gradient, SampleGradients
-from .history import History
+from . import frames
+from .inputs import blocks
+from .inputs.in_memory import rows_of
 from .learning_rates import LearningRate
-from .model import Model
-from .optimizer_state import OptimizerState
+from .model import contents, evaluation, npz_file, pickles
+from .model.evaluation import Gradient, SampleGradients
+from .model.model import Model
+from .model.scores import score
 from .optimizers import Optimizer
-from .plan import Plan
-from .rows import rows_of
-from .scores import score
+from .training import arguments
+from .training.history import History
+from .training.optimizer_state import OptimizerState
+from .training.plan import Plan
 
 Array = NDArray[Any]
 
@@ -138,14 +141,14 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         """What `save` writes, what a file lacks, and what a subclass or a user has put there."""
-        arrays, metadata = saving.contents(self._model)
+        arrays, metadata = contents.contents(self._model)
         more = {name: value for name, value in vars(self).items() if name not in ("_model", "_memory")}
         return pickles.stamped(arrays=arrays, metadata=metadata, generator=self._model.rng, seed=self._model.seed,
                                memory=self._memory.state(), more=more)  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        self._model = saving.model_of(state["arrays"], state["metadata"])
+        self._model = contents.model_of(state["arrays"], state["metadata"])
         self._model.rng, self._model.seed = state["generator"], state["seed"]
         self._memory = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
@@ -268,19 +271,19 @@ class MLP:
         ValueError, TypeError
             A wrong shape or dtype, no rows, NaN or infinity.
         """
-        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=False)
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=False)
 
     def outputs(self, X: ArrayLike) -> Array:
         """What the logits stand for, (n, outputs): their softmax for "softmax_cross_entropy", the logistic function of
         them for "binary_cross_entropy", their exponential for "poisson_deviance", else themselves; errors as for
         `logits`."""
-        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities, (n, outputs): `outputs` of a network that tells classes apart; another raises ValueError."""
         if not self._model.loss.classifies:
             raise ValueError(f"predict_proba: got a network whose loss is {self.loss_name}, expected one of classes")
-        return backward.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
 
     def predict(self, X: ArrayLike) -> Array:
         """The answer for each row; errors as for `logits`.
@@ -312,7 +315,7 @@ class MLP:
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
         """The mean loss over rows plus ``l2/2`` times the sum of all squared weights; errors as for `gradient`."""
-        return backward.loss(self._model, rows_of(self._model, "X", X), y, l2, sample_weight)
+        return evaluation.loss(self._model, rows_of(self._model, "X", X), y, l2, sample_weight)
 
     # ---- backward ----
 
@@ -352,7 +355,9 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.inputs.shape
         ([(2, 3), (3, 2)], (2, 2))
         """
-        return backward.gradient(self._model, rows_of(self._model, "X", X), y, l2, sample_weight, dropout, dropout_key)
+        return evaluation.gradient(
+            self._model, rows_of(self._model, "X", X), y, l2, sample_weight, dropout, dropout_key
+        )
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """The gradient of each row's own loss: ``gradient`` of that row alone, for all rows at once.
@@ -367,7 +372,7 @@ class MLP:
         >>> [dW.shape for dW in g.weights], g.losses.shape
         ([(2, 2, 3), (2, 3, 2)], (2,))
         """
-        return backward.sample_gradients(self._model, rows_of(self._model, "X", X), y)
+        return evaluation.sample_gradients(self._model, rows_of(self._model, "X", X), y)
 
     # ---- training ----
 
@@ -467,21 +472,21 @@ class MLP:
         by side. Other threads may predict with a network while it is trained: safe, but the parameters they see are
         those of some step or, in part, of the one after it. A callback may call `fit` of its own network.
         """
-        plan = fitting.plan(
+        plan = arguments.plan(
             self._model, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
             memory_limit=memory_limit,
         )  # fmt: skip
-        calls = fitting.callbacks(callbacks)
+        calls = arguments.callbacks(callbacks)
         X = frames.read("X", X)  # once, for all that looks at it
         known = self.feature_names or (X.names if isinstance(X, frames.Table) else None)
         held_out = None
         if validation_data is not None:
-            held_rows, held_targets = fitting.validation_data(self._model, validation_data, memory_limit, known)
+            held_rows, held_targets = arguments.validation_data(self._model, validation_data, memory_limit, known)
             held_out = held_rows.source, held_targets
-            known = known or (held_rows.names if streaming.of_chunks(X) else None)  # chunks come later
-        stop = fitting.early_stopping(self._model, early_stopping, tol)
-        keep = fitting.checkpoints(self._model, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
+            known = known or (held_rows.names if blocks.of_chunks(X) else None)  # chunks come later
+        stop = arguments.early_stopping(self._model, early_stopping, tol)
+        keep = arguments.checkpoints(self._model, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
         def after_epoch(history: History) -> bool:
             if held_out is not None:
@@ -493,7 +498,7 @@ class MLP:
         watched = calls or held_out is not None or early_stopping is not None
 
         def train() -> History:
-            history = fitting.carry_out(plan, self._model, X, y, sample_weight=sample_weight,
+            history = arguments.carry_out(plan, self._model, X, y, sample_weight=sample_weight,
                                         after_epoch=after_epoch if watched else None, progress=progress,
                                         checkpoints=keep, rows=rows, known=known)  # fmt: skip
             stop.restore_best()
@@ -520,7 +525,7 @@ class MLP:
         >>> net.score(X, y) > 0.9
         True
         """
-        plan = fitting.plan(
+        plan = arguments.plan(
             self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
@@ -542,7 +547,7 @@ class MLP:
         after_epoch : callable, optional
             Called with the history after each epoch; True ends the training.
         """
-        return self._model.lock.call(lambda: fitting.carry_out(
+        return self._model.lock.call(lambda: arguments.carry_out(
             plan, self._model, X, y, sample_weight=sample_weight, memory=memory, after_epoch=after_epoch))  # fmt: skip
 
     # ---- files ----
@@ -563,7 +568,7 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        checkpoint.write(path, *saving.contents(self._model))
+        npz_file.write(path, *contents.contents(self._model))
 
 
 def _brief(vector: Array) -> str:
@@ -591,15 +596,15 @@ def load(path: str | os.PathLike[str]) -> MLP:
     fastbp.CheckpointError
         The file is another program's, truncated, tampered with, or of a newer format.
     """
-    arrays, metadata = checkpoint.read(path)
+    arrays, metadata = npz_file.read(path)
     if "networks" in metadata:
-        raise checkpoint.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
+        raise npz_file.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
     if "run" in metadata:
-        raise checkpoint.CheckpointError(
+        raise npz_file.CheckpointError(
             f"{os.fspath(path)}: not a network, but the checkpoint of a training; what wrote it "
             "goes on from it, and saves the network in the end"
         )
     try:
-        return MLP.of(saving.model_of(arrays, metadata))
+        return MLP.of(contents.model_of(arrays, metadata))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise checkpoint.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
+        raise npz_file.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error

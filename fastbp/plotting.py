@@ -37,10 +37,10 @@ except ModuleNotFoundError as missing:
 
 from . import validation
 from .graph import Variable, derivative, ordered, summary
-from .history import History
-from .losses import LOSSES
+from .inputs.in_memory import rows_of
 from .network import MLP
-from .rows import rows_of
+from .spec.losses import LOSSES
+from .training.history import History
 
 Array = NDArray[Any]
 Drawn = TypeVar("Drawn", bound=Figure)

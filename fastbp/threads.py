@@ -26,7 +26,7 @@ from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel
 
-from . import machine
+from . import hardware
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
@@ -129,7 +129,7 @@ def _set_in_numba() -> int:
 def _default() -> int:
     """Numba's default number of threads, but none without a processor; as it is where the user has set that number."""
     default: int = config.NUMBA_DEFAULT_NUM_THREADS
-    return default if "NUMBA_NUM_THREADS" in os.environ else min(default, machine.processors())
+    return default if "NUMBA_NUM_THREADS" in os.environ else min(default, hardware.processors())
 
 
 def limited() -> bool:

@@ -24,13 +24,16 @@ from conftest import bits_of, guarded
 from numba import from_dtype
 
 import fastbp
-from fastbp import MLP, functional, network, program, rows, training
-from fastbp.activations import ACTIVATIONS
+from fastbp import MLP, functional, network
+from fastbp.inputs import in_memory
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
 from fastbp.kernels.simd import TARGET
-from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS
-from fastbp.schedule import Tuning, forced
+from fastbp.program import execution
+from fastbp.program.split import Tuning, forced
+from fastbp.spec.activations import ACTIVATIONS
+from fastbp.spec.losses import LOSSES
+from fastbp.training import loop
 
 try:
     from scipy.sparse import csr_array
@@ -43,7 +46,7 @@ TUNINGS = (Tuning(), Tuning(kc=5, access=PACKED, a_in_place=False), Tuning(kc=7,
            Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
 FORMS = (*ACTIVATIONS, ("gelu", "relu"), ("leaky_relu", "tanh"), ("relu", "silu"), ("identity", "gelu"))
 READ = ("targets", "labels", "weights", "rates")
-of_program = SimpleNamespace(run=program.run)  # as it is
+of_program = SimpleNamespace(run=execution.run)  # as it is
 placed = 0
 
 
@@ -74,10 +77,10 @@ def place(array: Any, side: str) -> Any:
 
 @contextlib.contextmanager
 def own_memory_guarded(side: str) -> Iterator[None]:
-    modules = (functional, network, rows, training)
+    modules = (functional, network, in_memory, loop)
     before = [(module, "np", np) for module in modules]
-    before += [(module, "aligned", program.aligned) for module in (network, program, rows, training)]
-    before += [(module, "run", program.run) for module in (network, program)]
+    before += [(module, "aligned", execution.aligned) for module in (network, execution, in_memory, loop)]
+    before += [(module, "run", execution.run) for module in (network, execution)]
     numpy = Guarding(side)
 
     def run(program_: Any, **operands: Any) -> None:
@@ -86,15 +89,15 @@ def own_memory_guarded(side: str) -> Iterator[None]:
 
     for module, name, _ in before:
         setattr(module, name, {"np": numpy, "run": run, "aligned": numpy.empty}[name])
-    program._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
-    program._scratch.activations.clear()
+    execution._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
+    execution._scratch.activations.clear()
     try:
         yield
     finally:
         for module, name, value in before:
             setattr(module, name, value)
-        program._scratch.workspaces.clear()
-        program._scratch.activations.clear()
+        execution._scratch.workspaces.clear()
+        execution._scratch.activations.clear()
 
 
 def functions(operands: dict[str, Any]) -> list[Any]:

@@ -25,15 +25,17 @@ import numpy as np
 from scipy import sparse
 
 import fastbp
-from fastbp import MLP, program, resume, training
+from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
+from fastbp.program import execution
+from fastbp.training import checkpoints, loop
 
 FEATURES, COUNT = 6, 203
 EPOCHS = 15  # of a run that is killed again and again
 STAGE = 5 * 10 * FEATURES * 8  # bytes of 50 rows, five minibatches, in float64
 
 
-def calls(self: training.Training, first: int, rows: int) -> Iterator[tuple[int, int]]:
+def calls(self: loop.Training, first: int, rows: int) -> Iterator[tuple[int, int]]:
     """`Training._calls` by rows instead of by the clock: no more than a stage of rows that are gathered."""
     whole, most = rows // self.batch * self.batch, STAGE // (FEATURES * self.parameters.itemsize)
     for begin in range(first, whole, most):
@@ -185,7 +187,7 @@ def killed(kind: str, kills: int, chance: random.Random) -> dict[str, Any]:
                 later()
             os.kill(pid, signal.SIGKILL)
         result = answer_of(pid, read)
-        state = resume.load(path)
+        state = checkpoints.load(path)
         if state is not None and result is None:
             positions.add((state["position"]["epoch"], state["position"]["rows"]))
     return {"kind": kind, "ends": ends, "positions": sorted(positions), "left": len(os.listdir(folder)) - 1,
@@ -206,6 +208,6 @@ def main(kills: int, seed: int, kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.STAGED_BYTES = STAGE
-    training.Training._calls = calls  # type: ignore[method-assign]
+    execution.STAGED_BYTES = STAGE
+    loop.Training._calls = calls  # type: ignore[method-assign]
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

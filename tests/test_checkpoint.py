@@ -29,8 +29,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastbp import checkpoint
-from fastbp.checkpoint import CheckpointError, read, write
+from fastbp.model import npz_file
+from fastbp.model.npz_file import CheckpointError, read, write
 
 posix_only = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions, links and signals")
 
@@ -68,7 +68,7 @@ def saved(path: Path) -> Path:
 
 
 def test_examples_in_the_docstrings() -> None:
-    result = doctest.testmod(checkpoint)
+    result = doctest.testmod(npz_file)
     assert result.attempted >= 5
     assert result.failed == 0
 
@@ -359,7 +359,7 @@ def test_folder_that_cannot_be_written(saved: Path) -> None:
 LOADER = f"""
 import importlib.util, os, signal, sys
 import numpy as np
-spec = importlib.util.spec_from_file_location("checkpoint", {str(checkpoint.__file__)!r})
+spec = importlib.util.spec_from_file_location("checkpoint", {str(npz_file.__file__)!r})
 checkpoint = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(checkpoint)
 path = sys.argv[1]

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, CheckpointError, checkpoint
-from fastbp.losses import LOSSES
+from fastbp import MLP, CheckpointError
+from fastbp.model import npz_file
+from fastbp.spec.losses import LOSSES
 
 SIZES = (6, 9, 5)
 
@@ -93,7 +94,7 @@ def test_a_network_of_several_activations_comes_back(path: Path) -> None:
     """A tuple stays one, in its order; the file names no other loss or number than the network's."""
     net = MLP((6, 7, 8, 9, 5), ("gelu", "leaky_relu", "tanh"), "huber", seed=3, leaky_slope=0.125, huber_delta=2.5)
     net.save(path)
-    metadata = checkpoint.read(path)[1]
+    metadata = npz_file.read(path)[1]
     assert metadata["activation"] == ["gelu", "leaky_relu", "tanh"]
     assert (metadata["loss"], metadata["leaky_slope"], metadata["huber_delta"]) == ("huber", 0.125, 2.5)
     back = fastbp.load(path)
@@ -174,7 +175,7 @@ def saved(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     net = MLP(SIZES, seed=3, input_shift=0.5, input_scale=2.0)
     net.class_names = tuple("abcde")
     net.save(path)
-    return checkpoint.read(path)
+    return npz_file.read(path)
 
 
 def state_with(**changes: Any) -> dict[str, Any]:
@@ -213,7 +214,7 @@ WRONG_METADATA: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("change", WRONG_METADATA.values(), ids=WRONG_METADATA)
 def test_wrong_metadata_in_a_valid_container(change: dict[str, Any], path: Path) -> None:
     arrays, metadata = saved(path)
-    checkpoint.write(path, arrays, {**metadata, **change})
+    npz_file.write(path, arrays, {**metadata, **change})
     with pytest.raises(CheckpointError, match=r"net\.npz"):
         fastbp.load(path)
 
@@ -221,7 +222,7 @@ def test_wrong_metadata_in_a_valid_container(change: dict[str, Any], path: Path)
 def test_sizes_are_believed_only_with_as_many_parameters(path: Path) -> None:
     """A small file cannot ask for the memory of a large network."""
     arrays, metadata = saved(path)
-    checkpoint.write(path, arrays, {**metadata, "sizes": [6, 200_000, 5]})
+    npz_file.write(path, arrays, {**metadata, "sizes": [6, 200_000, 5]})
     tracemalloc.start()
     try:
         with pytest.raises(CheckpointError, match=r"net\.npz"):
@@ -239,7 +240,7 @@ def test_sizes_are_believed_only_with_as_many_parameters(path: Path) -> None:
 def test_missing_metadata(name: str, path: Path) -> None:
     arrays, metadata = saved(path)
     del metadata[name]
-    checkpoint.write(path, arrays, metadata)
+    npz_file.write(path, arrays, metadata)
     with pytest.raises(CheckpointError, match=name):
         fastbp.load(path)
 
@@ -248,7 +249,7 @@ def test_missing_metadata(name: str, path: Path) -> None:
 def test_what_an_older_file_lacks_means_its_default(name: str, path: Path) -> None:
     arrays, metadata = saved(path)
     del metadata[name]
-    checkpoint.write(path, arrays, metadata)
+    npz_file.write(path, arrays, metadata)
     assert getattr(fastbp.load(path), name) == getattr(fastbp.MLP((2, 3)), name)
 
 
@@ -273,7 +274,7 @@ def wrong_arrays(parameters: Any) -> dict[str, dict[str, Any]]:
 def test_a_wrong_array_in_a_valid_container(change: str, path: Path) -> None:
     arrays, metadata = saved(path)
     assert arrays["parameters"].shape == (113,)
-    checkpoint.write(path, {**arrays, **wrong_arrays(arrays["parameters"])[change]}, metadata)
+    npz_file.write(path, {**arrays, **wrong_arrays(arrays["parameters"])[change]}, metadata)
     with pytest.raises(CheckpointError, match=r"net\.npz"):
         fastbp.load(path)
 
@@ -281,7 +282,7 @@ def test_a_wrong_array_in_a_valid_container(change: str, path: Path) -> None:
 def test_containers_of_something_else(path: Path) -> None:
     arrays, metadata = saved(path)
     for others, data in (({}, {}), ({}, metadata), (arrays, {}), ({"w": np.ones(3)}, {"kind": "data"})):
-        checkpoint.write(path, others, data)
+        npz_file.write(path, others, data)
         with pytest.raises(CheckpointError, match=r"net\.npz: not a network"):
             fastbp.load(path)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastbp.datasets import Dataset, load
-from fastbp.reading import ReadError, Remark
+from fastbp.datasets.dataset import ReadError, Remark
 
 CsvFile = Callable[..., Path]
 

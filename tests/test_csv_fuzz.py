@@ -18,8 +18,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from fastbp.csv_form import MISSING
-from fastbp.readers import read
+from fastbp.datasets.csv_form import MISSING
+from fastbp.datasets.readers import read
 
 MISSING_TEXTS = {text.lower() for text in MISSING}
 NUMBERED = "0, 1, 2, ..."

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fastbp import csv_files, datasets
-from fastbp.datasets import load, load_digits, quadrants, stratified_split
+from fastbp import datasets
+from fastbp.datasets import csv_reader, load, load_digits, quadrants, stratified_split
 
 # --- digits and quadrants ---------------------------------------------------------------------------------------------
 
@@ -554,7 +554,7 @@ def test_csv_sums_that_overflow_are_no_fault(csv_file: CsvFile) -> None:
 
 
 def test_csv_with_more_texts_than_are_remembered(csv_file: CsvFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_files._Numbers, "most", 3)
+    monkeypatch.setattr(csv_reader._Numbers, "most", 3)
     rows = [[i // 2, -i / 7] for i in range(10)]
     content = "".join(f"{a!r},{b!r},k\n" for a, b in rows)
     assert load(csv_file(content)).X.tolist() == rows

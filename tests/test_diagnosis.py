@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from conftest import copied, run_python
 
-from fastbp import cli, diagnosis, machine, threads
+from fastbp import hardware, threads
+from fastbp.cli import commands, diagnosis
 from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
 
-PROCESSORS = machine.affinity()
+PROCESSORS = hardware.affinity()
 FINDINGS = "import json; from fastbp import diagnosis; print(json.dumps(diagnosis.findings()))"
 # Nothing that this machine or the tests' own environment does may hide or add a finding.
 CLEAN = {"NUMBA_NUM_THREADS": str(PROCESSORS), "NUMBA_THREADING_LAYER": "default"}
@@ -151,14 +152,14 @@ def test_openmp_that_the_user_asks_for_is_no_finding() -> None:
 
 def quota_of(monkeypatch: pytest.MonkeyPatch, folder: Path, membership: str, **files: str) -> float | None:
     """The quota where these files are in the folder of control groups; `__` in a name stands for `/`."""
-    monkeypatch.setattr(machine, "MEMBERSHIP", f"{folder}/membership")
-    monkeypatch.setattr(machine, "CGROUPS", f"{folder}/groups")
+    monkeypatch.setattr(hardware, "MEMBERSHIP", f"{folder}/membership")
+    monkeypatch.setattr(hardware, "CGROUPS", f"{folder}/groups")
     (folder / "membership").write_text(membership)
     for name, text in files.items():
         path = folder / "groups" / name.replace("__", "/").replace("cpu_", "cpu.")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return machine.cpu_quota()
+    return hardware.cpu_quota()
 
 
 V1 = "5:cpuset:/\n4:memory:/a\n2:cpu,cpuacct:/docker/1f\n1:name=systemd:/\n"
@@ -191,8 +192,8 @@ def test_quota_of_a_container(
 
 
 def test_quota_where_there_are_no_control_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MEMBERSHIP", f"{tmp_path}/none")
-    assert machine.cpu_quota() is None
+    monkeypatch.setattr(hardware, "MEMBERSHIP", f"{tmp_path}/none")
+    assert hardware.cpu_quota() is None
 
 
 @pytest.fixture
@@ -201,14 +202,14 @@ def processors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[s
         monkeypatch.setattr(threads, "count", lambda: used)
         monkeypatch.setattr(threads, "layer", lambda: layer)
         monkeypatch.setattr(diagnosis, "config", SimpleNamespace(NUMBA_NUM_THREADS=used))
-        monkeypatch.setattr(machine, "affinity", lambda: affinity)
-        monkeypatch.setattr(machine, "cpu_quota", lambda: quota)
-        machine.processors.cache_clear()
+        monkeypatch.setattr(hardware, "affinity", lambda: affinity)
+        monkeypatch.setattr(hardware, "cpu_quota", lambda: quota)
+        hardware.processors.cache_clear()
         return list(diagnosis._processors())
 
     yield findings
     monkeypatch.undo()
-    machine.processors.cache_clear()
+    hardware.processors.cache_clear()
 
 
 def test_more_threads_than_processors(processors: Callable[..., list[str]]) -> None:
@@ -242,11 +243,11 @@ def test_a_process_bound_to_one_processor() -> None:
 
 
 def test_a_quota_is_kept_to_and_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "cpu_quota", lambda: 1.5)
+    monkeypatch.setattr(commands, "cpu_quota", lambda: 1.5)
     monkeypatch.setattr(threads, "count", lambda: 2)
     monkeypatch.setattr(threads, "layer", lambda: "tbb")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert cli.main(["info"]) == 0
+    assert commands.main(["info"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["processors", f"{PROCESSORS}, 1.5 by the quota of the container"] in rows
     assert ["threads", "2"] in rows
@@ -283,13 +284,13 @@ def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
         ([used, written], "/image (read only, used), /home"),
     ):
         assert cache_findings(monkeypatch, *folders) == []
-        assert cli._folder_row() == row
+        assert commands._folder_row() == row
     line = "compiled code in /shared is not used: others may write to /shared; chmod go-w it"
     assert cache_findings(monkeypatch, others, written) == [line]
-    assert cli._folder_row() == "/home"
+    assert commands._folder_row() == "/home"
     assert cache_findings(monkeypatch, others)[0] == line
     only(cache_findings(monkeypatch, others), "no folder for compiled code can be written")
-    assert cli._folder_row() == "none can be used: each process compiles anew"
+    assert commands._folder_row() == "none can be used: each process compiles anew"
     (line,) = cache_findings(monkeypatch, stamped=False)
     only([line], "neither source nor bytecode", "every process compiles anew", "install fastbp as files")
 
@@ -299,10 +300,10 @@ def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_info_shows_the_findings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "findings", lambda: ["one; do this", "two; do that"])
-    assert cli.main(["info"]) == 0
+    assert commands.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nSlow or unsafe here\n- one; do this\n- two; do that\n")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert cli.main(["info"]) == 0
+    assert commands.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nNothing is slow or unsafe here\n")
 
 

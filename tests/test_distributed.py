@@ -20,8 +20,9 @@ from conftest import assert_same_bits
 from distributed_cases import CASES, EVENTS, KEPT, by_one
 
 import fastbp
-from fastbp import distributed, shards
-from fastbp.ranks import WHOLE, Exchange, Ranks
+from fastbp import distributed
+from fastbp.distributed import shards
+from fastbp.distributed.ranks import WHOLE, Exchange, Ranks
 
 SCRIPT = Path(distributed_cases.__file__)
 BESIDE = Path(sys.executable).with_name("mpirun")
@@ -381,8 +382,8 @@ def test_command(gz: bool, tmp_path: Path) -> None:
     alone = fastbp.MLP((64, 20, 10), dtype="float64", seed=0, input_shift=scaled.mean(axis=0), input_scale=1 / 255)
     order = distributed.single_process_order(alone, [150, 151], 32)
     settings = dict.fromkeys(("max_grad_norm", "time_budget"))
-    plan = fastbp.fitting.plan(alone.model, epochs=8, batch_size=32, learning_rate=0.1, l2=1e-4, optimizer="sgd",
-                               shuffle=True, dropout=0.0, **settings)  # fmt: skip
+    plan = fastbp.training.arguments.plan(alone.model, epochs=8, batch_size=32, learning_rate=0.1, l2=1e-4,
+                                          optimizer="sgd", shuffle=True, dropout=0.0, **settings)  # fmt: skip
     plan.order = order
     alone.train(scaled, y[:301], plan)
     assert np.abs(net.parameters - alone.parameters).max() < 1e-10

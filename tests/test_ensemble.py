@@ -14,7 +14,7 @@ from conftest import assert_same_bits, bits_of, python
 
 import fastbp
 from fastbp import MLP, Ensemble, fit_many, learning_rates, optimizers, threads
-from fastbp.checkpoint import CheckpointError
+from fastbp.model.npz_file import CheckpointError
 
 N, FEATURES, CLASSES = 90, 6, 3
 EACH: dict[str, list[Any]] = {  # one for each of four networks
@@ -329,7 +329,7 @@ def test_files_of_the_other_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metadata", [{"networks": []}, {"networks": None}, {"networks": [{}]}, {"networks": {"a": 1}}])
 def test_damaged_files(tmp_path: Path, metadata: Any) -> None:
     path = tmp_path / "wrong.npz"
-    fastbp.checkpoint.write(path, {"0.parameters": np.zeros(3)}, metadata)
+    fastbp.model.npz_file.write(path, {"0.parameters": np.zeros(3)}, metadata)
     with pytest.raises(CheckpointError, match="wrong.npz: not an ensemble"):
         Ensemble.load(path)
     assert json.dumps(metadata)  # is what JSON can hold: it was the reader that refused

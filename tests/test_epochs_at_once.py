@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, DivergenceError, training
+from fastbp import MLP, DivergenceError
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
-from fastbp.schedule import Tuning, forced
+from fastbp.program.split import Tuning, forced
+from fastbp.training import loop
 
 N = 103
 Array = np.ndarray[Any, Any]
@@ -30,14 +31,14 @@ def look(net: MLP, history: Any) -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many epochs each call takes; as many as there are, whatever the clock says."""
     seen: list[int] = []
-    call = training.Training._call
+    call = loop.Training._call
 
     def watched(self: Any, stage: Any, *arguments: Any) -> Any:
         seen.append(stage.rounds)
         return call(self, stage, *arguments)
 
-    monkeypatch.setattr(training.Training, "_call", watched)
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 1e9)
+    monkeypatch.setattr(loop.Training, "_call", watched)
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 1e9)
     return seen
 
 
@@ -103,11 +104,11 @@ def test_one_at_a_time_where_something_is_asked_between_them(options: dict[str, 
 
 
 def test_as_many_as_the_clock_allows(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)
     trained(calls)
     assert set(calls) == {1}
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 1e9)
-    monkeypatch.setattr(training, "MOST_AT_ONCE", 2 * N)
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "MOST_AT_ONCE", 2 * N)
     trained(calls)
     assert calls == [2, 2, 1]
 

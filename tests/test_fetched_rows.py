@@ -9,10 +9,11 @@ import pytest
 from conftest import guarded
 
 import fastbp
-from fastbp import MLP, training
+from fastbp import MLP
 from fastbp.learning_rates import Constant
 from fastbp.optimizers import SGD
-from fastbp.schedule import Tuning, forced
+from fastbp.program.split import Tuning, forced
+from fastbp.training import loop
 
 N, BATCH = 53, 12
 Array = np.ndarray[Any, Any]
@@ -33,13 +34,13 @@ def trained(X: Any, y: Array, dtype: str, **options: Any) -> tuple[bytes, list[f
 def fetches(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """For each call of the compiled pass, whether it was given an order."""
     seen: list[bool] = []
-    call = training.Training._call
+    call = loop.Training._call
 
     def watched(self: Any, stage: Any, *arguments: Any) -> Any:
         seen.append(stage.order is not None)
         return call(self, stage, *arguments)
 
-    monkeypatch.setattr(training.Training, "_call", watched)
+    monkeypatch.setattr(loop.Training, "_call", watched)
     return seen
 
 
@@ -93,7 +94,7 @@ def test_an_order_that_leaves_x_is_refused(place: int) -> None:
     order = np.arange(N)
     order[20] = place
     net = MLP((9, 6, 3), seed=1)
-    plan = training.Plan(epochs=1, batch_size=BATCH, learning_rate=Constant(0.1), l2=0.0, optimizer=SGD(),
+    plan = loop.Plan(epochs=1, batch_size=BATCH, learning_rate=Constant(0.1), l2=0.0, optimizer=SGD(),
                          order=lambda rows: order)  # fmt: skip
     with pytest.raises(ValueError, match=rf"order: got {place} at \[20\]"):
         net.train(X, y, plan)

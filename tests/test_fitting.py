@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, training
-from fastbp.early_stopping import EarlyStopping
+from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
-from fastbp.one_at_a_time import OneThreadAtATime
+from fastbp.model.one_at_a_time import OneThreadAtATime
 from fastbp.optimizers import SGD, Adam, AdamW, Momentum, Optimizer
+from fastbp.training import loop
+from fastbp.training.early_stopping import EarlyStopping
 
 SIZES = (6, 12, 5)
 
@@ -181,8 +182,8 @@ def test_the_best_comes_back_before_another_thread_may_train(monkeypatch: pytest
 def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training's clock goes on by a second with each look at it, and Python gets its turn after each step."""
     now = iter(range(10**9))
-    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(now))))
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("budget", [0, 1, 10, 50.5])
@@ -216,9 +217,7 @@ def test_a_time_budget_of_no_seconds_is_one_call() -> None:
 
 def test_a_time_budget_ends_between_epochs_and_counts_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(
-        training, "time", SimpleNamespace(perf_counter=lambda: now.__setitem__(0, now[0] + 1e-6) or now[0])
-    )
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now.__setitem__(0, now[0] + 1e-6) or now[0]))
 
     def slow(net: MLP, history: Any) -> None:
         now[0] += 10.0
@@ -235,9 +234,7 @@ def test_a_time_budget_that_suffices_changes_nothing() -> None:
 def test_early_stopping_and_a_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = trained(1)
     now = [0.0]
-    monkeypatch.setattr(
-        training, "time", SimpleNamespace(perf_counter=lambda: now.__setitem__(0, now[0] + 1.0) or now[0])
-    )
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now.__setitem__(0, now[0] + 1.0) or now[0]))
     told(monkeypatch, [1, 2, 3, 4, 5, 6])
     net = network()
     history = net.fit(*rows(), epochs=6, validation_data=rows(9), early_stopping=9, time_budget=10)
@@ -560,7 +557,7 @@ def test_ctrl_c_leaves_the_network_as_after_the_steps_that_were_done(monkeypatch
     """It comes as soon as a compiled call is over: the optimizer has then counted that call's steps."""
     first, second, *_ = pieces()
     net, twin = network(), network()
-    run = training.program.run
+    run = loop.program.run
     calls = []
 
     def interrupted(*arguments: Any, **options: Any) -> None:
@@ -570,7 +567,7 @@ def test_ctrl_c_leaves_the_network_as_after_the_steps_that_were_done(monkeypatch
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.program, "run", interrupted)
+        patched.setattr(loop.program, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             net.partial_fit(*first, 5, optimizer="adam")
     assert calls == [3]
@@ -597,7 +594,7 @@ def test_ctrl_c_within_a_callback_frees_the_network() -> None:
 def test_an_order_that_is_none_of_the_rows_is_refused(order: np.ndarray[Any, Any]) -> None:
     """Compiled code gathers rows by it, without asking where they lie."""
     net = MLP((4, 5, 3), seed=0)
-    plan = training.Plan(epochs=1, batch_size=4, learning_rate=Constant(0.1), l2=0.0, optimizer=SGD(),
+    plan = loop.Plan(epochs=1, batch_size=4, learning_rate=Constant(0.1), l2=0.0, optimizer=SGD(),
                          order=lambda rows: order)  # fmt: skip
     with pytest.raises((TypeError, ValueError), match=r"order: got"):
         net.train(np.ones((10, 4)), np.arange(10) % 3, plan)

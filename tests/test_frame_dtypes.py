@@ -18,7 +18,7 @@ from frame_cases import NAMED, NAMES, PLAIN, REVERSED, X, Y, frame, network
 
 from fastbp import MLP
 from fastbp.frames import Table, array_of, name_of, read
-from fastbp.rows import rows_of
+from fastbp.inputs.in_memory import rows_of
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

@@ -17,7 +17,7 @@ from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
-from fastbp.schedule import Machine, Tuning, forced
+from fastbp.program.split import Machine, Tuning, forced
 
 DTYPES = [np.float32, np.float64]
 FORWARD = {"affine": (fastbp.affine_forward, False), "affine_relu": (fastbp.affine_relu_forward, True)}

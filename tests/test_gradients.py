@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_cases import targets_of
 
-from fastbp import MLP, comparison, differences, gradients, reference, roughness
-from fastbp.activations import ACTIVATIONS
-from fastbp.gradients import gradcheck, numeric_gradient
-from fastbp.losses import LOSSES
+from fastbp import MLP, reference
+from fastbp.numeric_gradients import check, comparison, differences, roughness
+from fastbp.numeric_gradients.check import gradcheck, numeric_gradient
+from fastbp.spec.activations import ACTIVATIONS
+from fastbp.spec.losses import LOSSES
 
 STEP = math.cbrt(np.finfo(np.float64).eps)
 
@@ -49,7 +50,7 @@ class Recorder:
         return [x for x in self.seen if (x != self.seen[0]).any()]
 
 
-MODULES = (gradients, comparison, roughness, differences)
+MODULES = (check, comparison, roughness, differences)
 
 
 def test_imports_nothing_of_fastbp() -> None:

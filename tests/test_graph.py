@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fastbp import MLP, gradcheck, reference
-from fastbp.gradients import numeric_gradient
 from fastbp.graph import Variable, affine, ordered, softmax_cross_entropy, summary
+from fastbp.numeric_gradients.check import numeric_gradient
 
 DTYPES = ("float32", "float64")
 EPS = float(np.finfo(np.float64).eps)

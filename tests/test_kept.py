@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fastbp import parameters, passes, schedule
 from fastbp.kept import kept
+from fastbp.program import passes, split
+from fastbp.spec import parameters
 
 
 class Slow:
@@ -50,7 +51,7 @@ def test_no_object_waits_for_another_one() -> None:
     assert there == [7]
 
 
-@pytest.mark.parametrize("module", [parameters, passes, schedule])
+@pytest.mark.parametrize("module", [parameters, passes, split])
 def test_what_computes_has_no_property_with_a_lock(module: Any) -> None:
     for _, kind in inspect.getmembers(module, inspect.isclass):
         names = [name for name, value in vars(kind).items() if type(value).__name__ == "cached_property"]

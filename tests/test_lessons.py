@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import run_python
 
-from fastbp import cli
+from fastbp.cli import commands
 from fastbp.lessons import LESSONS
 
 PAGES = Path(__file__).parents[1] / "docs" / "learn"
@@ -55,7 +55,7 @@ def learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str]:
-        status = cli.main(["learn", *words])
+        status = commands.main(["learn", *words])
         return status, capsys.readouterr().out
 
     return call
@@ -106,7 +106,7 @@ assert cli.main(["learn", "chain-rule"]) == 0
 
 def test_unknown_lesson(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.main(["learn", "nothing"])
+        commands.main(["learn", "nothing"])
     assert end.value.code == 2
     assert "chain-rule" in capsys.readouterr().err
 

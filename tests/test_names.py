@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, CheckpointError, checkpoint
+from fastbp import MLP, CheckpointError
+from fastbp.model import npz_file
 from fastbp.names import listed, match, repeated
 
 
@@ -74,9 +75,9 @@ def test_names_go_through_a_file(tmp_path: Path) -> None:
 def test_a_file_of_before_names_has_none(tmp_path: Path) -> None:
     net = MLP((2, 3), seed=0)
     net.save(tmp_path / "net.npz")
-    arrays, metadata = checkpoint.read(tmp_path / "net.npz")
+    arrays, metadata = npz_file.read(tmp_path / "net.npz")
     del metadata["feature_names"], metadata["target_name"]
-    checkpoint.write(tmp_path / "old.npz", arrays, metadata)
+    npz_file.write(tmp_path / "old.npz", arrays, metadata)
     assert fastbp.load(tmp_path / "old.npz").feature_names is None
 
 
@@ -97,7 +98,7 @@ def test_what_can_be_no_name_is_refused(what: str, tmp_path: Path) -> None:
         setattr(net, name, value)
     assert getattr(net, name) is None
     net.save(tmp_path / "net.npz")
-    arrays, metadata = checkpoint.read(tmp_path / "net.npz")
-    checkpoint.write(tmp_path / "net.npz", arrays, metadata | {name: value})
+    arrays, metadata = npz_file.read(tmp_path / "net.npz")
+    npz_file.write(tmp_path / "net.npz", arrays, metadata | {name: value})
     with pytest.raises(CheckpointError, match=f"not a network that fastbp can read: {name}"):
         fastbp.load(tmp_path / "net.npz")

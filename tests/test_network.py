@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, gradcheck, passes, reference
-from fastbp.gradients import numeric_gradient
-from fastbp.schedule import Machine, Tuning, forced
+from fastbp import MLP, gradcheck, reference
+from fastbp.numeric_gradients.check import numeric_gradient
+from fastbp.program import passes
+from fastbp.program.split import Machine, Tuning, forced
 
 DTYPES = ("float32", "float64")
 SIZES = ((2, 50, 4), (13, 57, 129, 7), (64, 100, 10), (5, 3), (9, 20, 37))  # of 37 classes: more than a vector holds

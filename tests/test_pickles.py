@@ -16,7 +16,8 @@ import pytest
 from conftest import assert_same_bits
 
 import fastbp
-from fastbp import MLP, Ensemble, optimizers, pickles
+from fastbp import MLP, Ensemble, optimizers
+from fastbp.model import pickles
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))

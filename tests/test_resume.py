@@ -18,12 +18,17 @@ from conftest import forms, python
 from resume_cases import COUNT, FEATURES, KINDS, data, ended, outcome, prepared
 
 import fastbp
-from fastbp import MLP, CheckpointError, DivergenceError, checkpoint, cli, program, resume, rows, training
+from fastbp import MLP, CheckpointError, DivergenceError
+from fastbp.cli import commands
+from fastbp.inputs import in_memory
 from fastbp.learning_rates import Adaptive, LearningRate
-from fastbp.resume import from_json, load, save, to_json
+from fastbp.model import npz_file
+from fastbp.program import execution
+from fastbp.training import checkpoints, loop
+from fastbp.training.checkpoints import from_json, load, save, to_json
 
 ALWAYS: dict[str, Any] = {"checkpoint_seconds": 0}
-CALLS = training.Training._calls
+CALLS = loop.Training._calls
 
 
 class Killed(BaseException):
@@ -33,8 +38,8 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each of them one call, whatever the clock says."""
-    monkeypatch.setattr(program, "STAGED_BYTES", resume_cases.STAGE)
-    monkeypatch.setattr(training.Training, "_calls", resume_cases.calls)
+    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(loop.Training, "_calls", resume_cases.calls)
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def killed_after(number: int, monkeypatch: pytest.MonkeyPatch, call: Any) -> boo
             raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(resume, "save", saved)
+        patched.setattr(checkpoints, "save", saved)
         try:
             call()
         except Killed:
@@ -117,21 +122,21 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
         X, y = data(*classes)
         return np.asfortranarray(X), y
 
-    stages, sample = training.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, resume.SAMPLE).astype(int)))
+    stages, sample = loop.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, checkpoints.SAMPLE).astype(int)))
     for kept in (True, False):
         assert killed_after(4, monkeypatch, lambda: outcome("adam", checkpoint=path, **ALWAYS))  # 150 rows are done
         gathered: list[int] = []
-        chosen = rows.Rows.chosen
+        chosen = in_memory.Rows.chosen
 
         def counted(self: Any, some: Any, chosen: Any = chosen, gathered: Any = gathered) -> Any:
             gathered.append(len(some))
             return chosen(self, some)
 
         with monkeypatch.context() as patched:
-            patched.setattr(rows.Rows, "chosen", counted)
+            patched.setattr(in_memory.Rows, "chosen", counted)
             patched.setattr(resume_cases, "data", by_columns)
             if not kept:
-                patched.setattr(training.Training, "_stages", lambda self, order, done: stages(self, order))
+                patched.setattr(loop.Training, "_stages", lambda self, order, done: stages(self, order))
             assert outcome("adam", checkpoint=path) == never_killed("adam")
         first = [50, 3] if kept else [50, 50, 50, 50, 3]
         assert [count for count in gathered if count] == [sample, *first, *3 * [50, 50, 50, 50, 3]]
@@ -164,7 +169,7 @@ def test_kill_9_and_ctrl_c_at_random_moments(cases: int) -> None:
 def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same objects go on; what was trained behind the checkpoint is trained again."""
     net, fit = prepared("adaptive")
-    run, calls = training.program.run, [0]
+    run, calls = loop.program.run, [0]
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         run(*arguments, **options)
@@ -173,7 +178,7 @@ def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(training.program, "run", interrupted)
+        patched.setattr(loop.program, "run", interrupted)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 fit(checkpoint=path, **ALWAYS)
@@ -228,8 +233,8 @@ def test_a_finished_run_is_returned_at_once(path: Path, monkeypatch: pytest.Monk
     expected = ended(net, fit(checkpoint=path))
     assert expected == never_killed("early_stopping")
     content = path.read_bytes()
-    monkeypatch.setattr(training.Training, "_call", None)
-    monkeypatch.setattr(training.program, "prepare", None)
+    monkeypatch.setattr(loop.Training, "_call", None)
+    monkeypatch.setattr(loop.program, "prepare", None)
     seen: list[Any] = []
     net, fit = prepared("early_stopping")
     assert ended(net, fit(checkpoint=path, callbacks=[lambda *given: seen.append(given)])) == expected
@@ -289,15 +294,15 @@ def test_the_seconds_and_when_a_checkpoint_is_due(path: Path, monkeypatch: pytes
     def saved(where: Any, state: Any) -> None:
         written.append((state["position"]["epoch"], state["position"]["rows"]))
 
-    monkeypatch.setattr(resume.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(resume, "save", saved)
-    call = training.Training._call
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(checkpoints, "save", saved)
+    call = loop.Training._call
 
     def slow(self: Any, *arguments: Any) -> Any:
         clock[0] += 25
         return call(self, *arguments)
 
-    monkeypatch.setattr(training.Training, "_call", slow)
+    monkeypatch.setattr(loop.Training, "_call", slow)
     prepared("adam")[1](checkpoint=path, epochs=2)
     # 5 calls an epoch, the checkpoint behind the last one being the epoch's end; 60 seconds are over after 3.
     assert written == [(0, 0), (0, 150), (1, 50), (1, 200), (2, 0)]
@@ -321,15 +326,15 @@ def test_the_history_of_a_run_that_went_on(path: Path, monkeypatch: pytest.Monke
 
 
 def command(*words: Any) -> int:
-    return cli.main(["train", "--data", "quadrants", "--epochs", "2", "--hidden", "8", *map(str, words)])
+    return commands.main(["train", "--data", "quadrants", "--epochs", "2", "--hidden", "8", *map(str, words)])
 
 
 def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(path.parent)
-    monkeypatch.setattr(training.Training, "_calls", CALLS)
-    monkeypatch.setattr(training, "CONTROL_SECONDS", 0.0)  # a call a step, and a checkpoint that is always due
-    clock = resume.time.monotonic
-    monkeypatch.setattr(resume.time, "monotonic", iter(range(0, 10**9, 100)).__next__)
+    monkeypatch.setattr(loop.Training, "_calls", CALLS)
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)  # a call a step, and a checkpoint that is always due
+    clock = checkpoints.time.monotonic
+    monkeypatch.setattr(checkpoints.time, "monotonic", iter(range(0, 10**9, 100)).__next__)
     assert command("--out", "whole.npz") == 0
     written = [0]
 
@@ -339,7 +344,7 @@ def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         if written[0] == 130:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(resume, "save", saved)
+    monkeypatch.setattr(checkpoints, "save", saved)
     assert command("--out", "resumed.npz", "--checkpoint", path) == 130
     assert capsys.readouterr().err == (
         f"fastbp train: training was interrupted; the same command goes on from {path}\n"
@@ -348,8 +353,8 @@ def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert state is not None
     assert state["position"]["epoch"] == 1
     assert state["position"]["rows"] > 0
-    monkeypatch.setattr(resume, "save", save)
-    monkeypatch.setattr(resume.time, "monotonic", clock)
+    monkeypatch.setattr(checkpoints, "save", save)
+    monkeypatch.setattr(checkpoints.time, "monotonic", clock)
     for _ in range(2):  # the second finds a finished run
         assert command("--out", "resumed.npz", "--checkpoint", path) == 0
         assert Path("resumed.npz").read_bytes() == Path("whole.npz").read_bytes()
@@ -452,8 +457,8 @@ DAMAGES: dict[str, Any] = {
     "a bit": lambda path: path.write_bytes(bytes(b ^ (i == 700) for i, b in enumerate(path.read_bytes()))),
     "another program's": lambda path: np.savez(path, parameters=X),
     "a network's": lambda path: MLP((FEATURES, 7, 3)).save(path),
-    "a metadata of ours": lambda path: checkpoint.write(path, {"parameters": X}, {"run": {"dict": {}}}),
-    "no dict": lambda path: checkpoint.write(path, {}, {"run": [1]}),
+    "a metadata of ours": lambda path: npz_file.write(path, {"parameters": X}, {"run": {"dict": {}}}),
+    "no dict": lambda path: npz_file.write(path, {}, {"run": [1]}),
     "shape": lambda path: tampered(path, parameters=np.zeros(3)),
     "dtype": lambda path: tampered(path, parameters=np.zeros(80, np.float32)),
     "moments": lambda path: tampered(path, moments=np.zeros(3)),
@@ -520,7 +525,7 @@ def test_it_is_found_before_training(where: str, tmp_path: Path, monkeypatch: py
     (tmp_path / "folder").mkdir()
     (tmp_path / "full").mkdir()
     if where.startswith("full"):
-        monkeypatch.setattr(checkpoint.os, "fsync", full)
+        monkeypatch.setattr(npz_file.os, "fsync", full)
     net, fit = fit_of({}, {"dropout": 0.5}, tmp_path / where)
     before = state_of(net)
     with pytest.raises(OSError, match=where.replace("full/run.npz", "No space left")):
@@ -539,7 +544,7 @@ def test_a_run_does_not_go_on_where_it_cannot_be_written(path: Path, monkeypatch
     net, fit = prepared("adam")
     before = state_of(net)
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.os, "fsync", full)
+        patched.setattr(npz_file.os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             fit(checkpoint=path)
     assert state_of(net) == before
@@ -554,7 +559,7 @@ def test_a_disk_that_fills_up_does_not_end_training(path: Path, monkeypatch: pyt
         calls[0] += 1
         full() if 4 <= calls[0] < 8 or calls[0] > 10 else sync(*arguments)
 
-    monkeypatch.setattr(checkpoint.os, "fsync", sometimes)
+    monkeypatch.setattr(npz_file.os, "fsync", sometimes)
     with pytest.warns(RuntimeWarning, match=r"^checkpoint: .*run.npz' was not written: .*No space left.*goes on"):
         assert outcome("adam", checkpoint=path, **ALWAYS) == never_killed("adam")
     assert calls[0] == 21
@@ -563,7 +568,7 @@ def test_a_disk_that_fills_up_does_not_end_training(path: Path, monkeypatch: pyt
     assert (state["position"]["epoch"], state["position"]["rows"]) == (1, 200)  # the tenth
     assert [file.name for file in path.parent.iterdir()] == ["run.npz"]
     monkeypatch.undo()
-    monkeypatch.setattr(program, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
     assert outcome("adam", checkpoint=path) == never_killed("adam")
 
 

@@ -11,12 +11,13 @@ import pytest
 from network_cases import network, targets_of
 
 import fastbp
-from fastbp import MLP, passes, reference
-from fastbp.activations import ACTIVATIONS
+from fastbp import MLP, reference
 from fastbp.kernels.dropout import UNITS
-from fastbp.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS, optimizer_of
-from fastbp.schedule import Tuning, forced
+from fastbp.program import passes
+from fastbp.program.split import Tuning, forced
+from fastbp.spec.activations import ACTIVATIONS
+from fastbp.spec.losses import LOSSES
 from fastbp.verify.bits import BLOCKINGS, SPLITS
 
 DTYPES = ("float32", "float64")

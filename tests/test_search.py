@@ -142,7 +142,7 @@ def test_the_table_with_pandas_and_without(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(table, pandas.DataFrame)
     assert list(table.columns) == [*GRID, "score", "deviation", "scores", "epochs", "seconds", "error"]
     assert table["score"].tolist() == [result["score"] for result in found.results]
-    monkeypatch.setattr(sys.modules["fastbp.search"], "find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["fastbp.model_selection.search"], "find_spec", lambda name: None)
     assert found.table is found.results
 
 

@@ -20,7 +20,8 @@ import pytest
 from conftest import assert_same_bits, run_python
 
 import fastbp
-from fastbp import MLP, reference, streaming
+from fastbp import MLP, reference
+from fastbp.inputs import blocks
 from fastbp.learning_rates import Cosine
 
 SIZES = (6, 9, 4)
@@ -98,14 +99,14 @@ def order_of(rng: np.random.Generator, n: int, block: int, piece: int) -> Any:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PIECE_BYTES", 1)
+    monkeypatch.setattr(blocks, "PIECE_BYTES", 1)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_each_row_once_an_epoch_against_the_reference(shuffle: bool, small_pieces: None) -> None:
     X, y = data()
     row = SIZES[0] * 4 + 8 + 8
-    block = int((LIMIT - LIMIT // 4) * streaming.BLOCK_SHARE) // row // BATCH * BATCH
+    block = int((LIMIT - LIMIT // 4) * blocks.BLOCK_SHARE) // row // BATCH * BATCH
     assert 10 < N // block < 40
     net = network(input_scale=None)
     rng = copy.deepcopy(net.rng)
@@ -113,7 +114,7 @@ def test_each_row_once_an_epoch_against_the_reference(shuffle: bool, small_piece
     parameters, losses = fitted(X / 16, y, net, shuffle=shuffle, learning_rate=0.1, memory_limit=LIMIT)
     # X / 16 is float32 as well: exact.
     for epoch in range(2):
-        order = order_of(rng, N, block, max(1, block // streaming.PIECES)) if shuffle else np.arange(N)
+        order = order_of(rng, N, block, max(1, block // blocks.PIECES)) if shuffle else np.arange(N)
         assert sorted(order) == list(range(N))
         weights, biases, of_steps = reference.train(weights, biases, X / 16, y, order, BATCH, 0.1, 0.0,
                                                     activation="tanh")  # fmt: skip
@@ -233,7 +234,7 @@ def test_a_limit_that_holds_all_rows_changes_nothing() -> None:
 def test_a_mapped_file_larger_than_half_of_memory_is_streamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     X, y = data()
     np.save(tmp_path / "X.npy", X)
-    monkeypatch.setattr(streaming.machine, "memory", lambda: 4 * LIMIT)
+    monkeypatch.setattr(blocks.machine, "memory", lambda: 4 * LIMIT)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_same_bits(fitted(mapped, y, memory_limit=None)[0], fitted(X, y, memory_limit=LIMIT)[0])
     assert not np.array_equal(fitted(X, y, memory_limit=None)[0], fitted(mapped, y, memory_limit=None)[0])
@@ -423,8 +424,8 @@ def test_one_block_is_read_ahead_and_no_second() -> None:
             made.append(i)
             yield i
 
-    stop = streaming.Stop()
-    reader = streaming.Reader(items(), stop)
+    stop = blocks.Stop()
+    reader = blocks.Reader(items(), stop)
     reader.start()
     for i in reader:
         deadline = time.monotonic() + 30

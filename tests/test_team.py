@@ -10,7 +10,7 @@ from conftest import planted, python
 
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program import Program, Strand, aligned, rates_of, run
+from fastbp.program.execution import Program, Strand, aligned, rates_of, run
 
 FLOAT32 = np.dtype(np.float32)
 NUMBERS = 16  # a cache line of results each, as real strands have
@@ -19,7 +19,7 @@ CODE = """
 import numpy as np
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program import Program, rates_of, run
+from fastbp.program.execution import Program, rates_of, run
 threads.layer()
 c = np.zeros(64, np.float32)
 one = np.ones(64, np.float32)

@@ -33,7 +33,7 @@ PRELUDE = """
     from numba.np.ufunc import parallel
     import fastbp
     from fastbp import passes, schedule
-    from fastbp.schedule import Tuning
+    from fastbp.program.split import Tuning
 
     schedule.POOL_START = 0  # else work as short as this would be done before a pool had started
 
@@ -304,14 +304,14 @@ def test_no_more_threads_than_processors(
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     monkeypatch.setattr(fastbp.threads, "config", SimpleNamespace(NUMBA_NUM_THREADS=4, NUMBA_DEFAULT_NUM_THREADS=4))
     monkeypatch.setattr(fastbp.threads, "started", lambda: False)
-    monkeypatch.setattr(fastbp.machine, "affinity", lambda: affinity)
-    monkeypatch.setattr(fastbp.machine, "cpu_quota", lambda: quota)
-    for look in (fastbp.machine.processors, fastbp.threads._default):  # once a process
+    monkeypatch.setattr(fastbp.hardware, "affinity", lambda: affinity)
+    monkeypatch.setattr(fastbp.hardware, "cpu_quota", lambda: quota)
+    for look in (fastbp.hardware.processors, fastbp.threads._default):  # once a process
         monkeypatch.setattr(*owner(look), functools.cache(look.__wrapped__))  # type: ignore[attr-defined]
     assert fastbp.threads.count() == threads
     with fastbp.threads.limit(3):
         assert fastbp.threads.count() == min(3, threads)
-    monkeypatch.setattr(fastbp.machine, "cpu_quota", lambda: 1.0)
+    monkeypatch.setattr(fastbp.hardware, "cpu_quota", lambda: 1.0)
     assert fastbp.threads.count() == threads
 
 

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP, passes, reference
+from fastbp import MLP, reference
 from fastbp.kernels.gemm import BY_ROWS, IN_PLACE, PACKED
-from fastbp.schedule import Tuning, forced
+from fastbp.program import passes
+from fastbp.program.split import Tuning, forced
 
 DTYPES = ("float32", "float64")
 
@@ -293,7 +294,7 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
     sizes, n, batch = (1024, 3), 3000, 70
     X, y = rows(n, sizes)
     net, twin = MLP(sizes, seed=4), MLP(sizes, seed=4)
-    assert n * sizes[0] * 4 > 2 * fastbp.program.STAGED_BYTES
+    assert n * sizes[0] * 4 > 2 * fastbp.program.execution.STAGED_BYTES
     net.fit(X, y, epochs=1, batch_size=batch, learning_rate=0.01, shuffle=shuffle)
     order = twin.rng.permutation(n) if shuffle else np.arange(n)
     for begin in range(0, n, batch):
@@ -305,15 +306,15 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
 def test_a_return_to_python_after_each_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = rows(804, (6, 12, 5))
     results, calls = [], []
-    run = fastbp.training.program.run
+    run = fastbp.training.loop.program.run
 
     def counted(*arguments: Any, **options: Any) -> None:
         calls.append((options["repeats"], options.get("last", 0), options.get("rounds", 1)))
         run(*arguments, **options)
 
-    monkeypatch.setattr(fastbp.training.program, "run", counted)
+    monkeypatch.setattr(fastbp.training.loop.program, "run", counted)
     for seconds in (0.0, 1e9):
-        monkeypatch.setattr(fastbp.training, "CONTROL_SECONDS", seconds)
+        monkeypatch.setattr(fastbp.training.loop, "CONTROL_SECONDS", seconds)
         calls.clear()
         net = MLP((6, 12, 5), seed=3)
         history = net.fit(X, y, epochs=2, batch_size=8, l2=0.01)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from network_cases import network, targets_of
 
-from fastbp import MLP, reference, training
+from fastbp import MLP, reference
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
-from fastbp.losses import LOSSES
-from fastbp.optimizer_state import OptimizerState
 from fastbp.optimizers import OPTIMIZERS, Adam, AdamW, Momentum, Nesterov, RMSprop
-from fastbp.plan import DivergenceError, Plan
+from fastbp.spec.losses import LOSSES
+from fastbp.training import loop
+from fastbp.training.optimizer_state import OptimizerState
+from fastbp.training.plan import DivergenceError, Plan
 
 DTYPES = ("float64", "float32")
 SIZES, N, BATCH, EPOCHS = (4, 7, 5, 3), 23, 6, 3  # the last minibatch has 5 rows
@@ -278,7 +279,7 @@ def test_a_return_to_python_after_each_step_changes_nothing(
     """Numbers of steps, keys of masks and rates go on across calls."""
     results = []
     for seconds in (10.0, 0.0):
-        monkeypatch.setattr(training, "CONTROL_SECONDS", seconds)
+        monkeypatch.setattr(loop, "CONTROL_SECONDS", seconds)
         X, y = data("huber", "float32", n=53)
         net = network(SIZES, ("gelu", "relu"), "huber", "float32")
         for weight in (None, sample_weights(53, "float32")):

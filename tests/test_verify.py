@@ -14,15 +14,16 @@ import pytest
 from conftest import PACKAGE, planted, python
 
 import fastbp
-from fastbp import cli, verify
-from fastbp.activations import ACTIVATIONS
-from fastbp.losses import LOSSES
+from fastbp import verify
+from fastbp.cli import commands
+from fastbp.spec.activations import ACTIVATIONS
+from fastbp.spec.losses import LOSSES
 from fastbp.verify import CHECKS, Check
 from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw
 from fastbp.verify.objective import nearest_kink, objective
 from fastbp.verify.tally import Tally
 
-COMMAND = "import sys; from fastbp.cli import main; sys.exit(main(['verify']))"
+COMMAND = "import sys; from fastbp.cli.commands import main; sys.exit(main(['verify']))"
 # One check in one dtype: half to compile, and no wait for those that find nothing.
 ALONE = """
 import sys
@@ -86,14 +87,14 @@ FAULTS = {
         "affine layers",
     ),
     "dX is computed from the updated W": Fault(
-        (("passes.py", STEP, EARLY_UPDATE), ("passes.py", SUM_UP, WITHOUT_THE_LAST)), "fused update"
+        (("program/passes.py", STEP, EARLY_UPDATE), ("program/passes.py", SUM_UP, WITHOUT_THE_LAST)), "fused update"
     ),
-    "the penalty is that of the updated W": fault("passes.py", PENALTY, LATE_PENALTY, "reference training"),
+    "the penalty is that of the updated W": fault("program/passes.py", PENALTY, LATE_PENALTY, "reference training"),
     "partial sums overwrite W before its update": fault(
         "kernels/gemm.py", "aside = (epilogue & SGD) != 0 and depth > kc", "aside = False", "fused update"
     ),
     "a short last batch is divided by the full size": fault(
-        "training.py", "sizes[whole :: whole + 1] = left", "pass", "reference training"
+        "training/loop.py", "sizes[whole :: whole + 1] = left", "pass", "reference training"
     ),
     "a step fetches one row only": fault(
         "kernels/gather.py", "advance(x, order[i] * columns)", "advance(x, order[0] * columns)", "reference training"
@@ -133,7 +134,7 @@ FAULTS = {
         "kernels/packing.py", "else size + i - distance for i", "else size + i for i", "affine layers"
     ),
     "a split among threads skips a row": fault(
-        "schedule.py", "return [(begin, end) for begin, end in",
+        "program/split.py", "return [(begin, end) for begin, end in",
         "return [(begin, end - (end < total)) for begin, end in", "threads and splits",
     ),
     "exp is good to four digits only": fault(
@@ -144,7 +145,7 @@ FAULTS = {
         "fused update",
     ),
     "the gradient of inputs lacks their scale": fault(
-        "backward.py", "inputs *= model.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
+        "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
     ),
     "GELU's derivative has another density": fault(
         "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
@@ -157,18 +158,18 @@ FAULTS = {
         "numeric gradients",
     ),
     "an activation's derivative is taken from its output": fault(
-        "activations.py", "kernels.GELU, True", "kernels.GELU, False", "numeric gradients"
+        "spec/activations.py", "kernels.GELU, True", "kernels.GELU, False", "numeric gradients"
     ),
     "dropout's scale is missing on the way back": Fault(
         (
-            ("writer.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
+            ("program/network_operations.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
             ("kernels/dropout.py", "np.uint64(layer + 1)", "np.uint64(layer % 64 + 1)"),
             ("kernels/dropout.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
         ),
         "numeric gradients",
     ),
     "dropout is missing on the way back": fault(
-        "writer.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
+        "program/network_operations.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
     ),
     "dropout forgets on which row it is": fault(
         "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(i)", "threads and splits"
@@ -177,7 +178,7 @@ FAULTS = {
         "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
     ),
     "dropout forgets which part of the rows it has": fault(
-        "backward.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
+        "model/evaluation.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
     ),
     "the rows' weights are not applied to the gradient": fault(
         "kernels/losses.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
@@ -186,17 +187,18 @@ FAULTS = {
         "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
     ),
     "weights are normalised by the number of rows": fault(
-        "row_weights.py", "sums = weights.sum(axis=1, dtype=np.float64)",
+        "model/row_weights.py", "sums = weights.sum(axis=1, dtype=np.float64)",
         "sums = np.full(len(weights), float(weights.shape[1]))", "numeric gradients",
     ),
     "a loss's share is that of a mean": fault(
-        "losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs", "numeric gradients"
+        "spec/losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs",
+        "numeric gradients",
     ),
     "a mean squared error is halved": fault(
-        "losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
+        "spec/losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
     ),
     "Huber's delta does not arrive": fault(
-        "model.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
+        "model/model.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
     ),
     "Huber's slope is not bounded below": fault(
         "kernels/loss_formulas.py", "select(difference < -delta, -delta, difference)", "difference",
@@ -214,17 +216,20 @@ FAULTS = {
         "optimizers.py", "self.epsilon * root", "self.epsilon", "reference training"
     ),
     "AdamW's biases decay": fault(
-        "writer.py", "| DECAY if weights else 0", "| DECAY if weights else DECAY", "optimizers' steps"
+        "program/network_operations.py", "| DECAY if weights else 0", "| DECAY if weights else DECAY",
+        "optimizers' steps",
     ),
     "Nesterov does not look ahead": fault(
         "optimizers.py", "learning_rate * self.momentum", "learning_rate", "optimizers' steps"
     ),
     "clipping's norm is one without biases": fault(
-        "writer.py", "[*range(0, fan_in * fan_out, SQUARES), None]", "range(0, fan_in * fan_out, SQUARES)",
+        "program/network_operations.py", "[*range(0, fan_in * fan_out, SQUARES), None]",
+        "range(0, fan_in * fan_out, SQUARES)",
         "optimizers' steps",
     ),
     "clipping adds the penalty twice": fault(
-        "writer.py", "PENALTY if step.penalised and not step.clipped", "PENALTY if step.penalised", "optimizers' steps"
+        "program/network_operations.py", "PENALTY if step.penalised and not step.clipped",
+        "PENALTY if step.penalised", "optimizers' steps",
     ),
     "every step has the first one's rates": fault(
         "kernels/steps.py", "advance(pointer(rates), step * course[op.RATE_STEP])", "pointer(rates)",
@@ -272,7 +277,7 @@ def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
 
 
 def test_all_is_well_here(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", "--json"]) == 0
+    assert commands.main(["verify", "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
     assert err == ""
@@ -302,7 +307,7 @@ BAD = Check("softmax with loss", "float64", 10, float("inf"), 2, 0, 0.5, "loss: 
 
 def test_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake(monkeypatch, GOOD, GOOD)
-    assert cli.main(["verify"]) == 0
+    assert commands.main(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"fastbp {fastbp.__version__} verifies")
     assert lines[1].split() == ["affine", "layers", "float32", "1,234", "cases", "same", "bits", "ok", "(3", "left",
@@ -314,11 +319,11 @@ def test_a_failure_in_the_table_and_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake(monkeypatch, GOOD, BAD)
-    assert cli.main(["verify"]) == 1
+    assert commands.main(["verify"]) == 1
     out = capsys.readouterr().out
     assert re.search(r"^  softmax with loss +float64 +10 cases +2 wrong +FAILED\n +loss: got nan$", out, re.MULTILINE)
     assert "\n1 of 2 checks FAILED: 1,244 cases in " in out
-    assert cli.main(["verify", "--json"]) == 1
+    assert commands.main(["verify", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert (said["ok"], said["checks"][0]["ok"], said["checks"][1]["ok"]) == (False, True, False)
     assert said["checks"][1]["worst"] is None  # JSON knows no infinity
@@ -327,7 +332,7 @@ def test_a_failure_in_the_table_and_as_json(
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--help"], ["verify", "--help"]):
         with pytest.raises(SystemExit) as end:
-            cli.main(words)
+            commands.main(words)
         assert end.value.code == 0
         assert "verify" in capsys.readouterr().out
 

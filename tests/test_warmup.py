@@ -145,7 +145,7 @@ def test_a_quota_of_one_processor_leaves_no_part_out(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(fastbp.threads.config, "NUMBA_DEFAULT_NUM_THREADS", 4)
     monkeypatch.setattr(fastbp.threads, "layer", lambda: "tbb")
     assert fastbp.threads.count() == 1
-    parts = [name for name, _ in fastbp.compiling._parts(np.dtype("f4"))]
+    parts = [name for name, _ in fastbp.compile_ahead._parts(np.dtype("f4"))]
     assert parts == ["float32 kernels", "float32 parallel", "float32 gathering"]
 
 
@@ -153,7 +153,7 @@ def test_both_dtypes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     def parts(dtype: Any) -> list[Any]:
         return [(dtype.name, lambda: None)]
 
-    monkeypatch.setattr(fastbp.compiling, "_parts", parts)
+    monkeypatch.setattr(fastbp.compile_ahead, "_parts", parts)
     assert list(fastbp.warmup()) == ["float32", "float64"]
     assert list(fastbp.warmup("f8")) == ["float64"]
 
@@ -165,7 +165,7 @@ def test_other_dtypes_are_refused(dtype: str) -> None:
 
 
 def test_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fastbp.compiling, "_parts", lambda dtype: [(f"{dtype.name} kernels", lambda: None)] * 2)
+    monkeypatch.setattr(fastbp.compile_ahead, "_parts", lambda dtype: [(f"{dtype.name} kernels", lambda: None)] * 2)
 
     def shown(progress: bool | None) -> str:
         fastbp.warmup("float32", progress)

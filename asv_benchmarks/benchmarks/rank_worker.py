@@ -11,7 +11,9 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
     import numpy as np
     from mpi4py import MPI
 
-    from fastbp import MLP, distributed, parallel_training, program, threads
+    from fastbp import MLP, distributed, threads
+    from fastbp.distributed import loop
+    from fastbp.program import execution
 
     comm = MPI.COMM_WORLD
     spent: dict[str, list[float]] = {"gradient": [], "exchange": [], "update": [], "step": []}
@@ -25,10 +27,10 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
 
         return call
 
-    kind = parallel_training.ParallelTraining
+    kind = loop.ParallelTraining
     kind._own_part = timed("gradient", kind._own_part)  # type: ignore[method-assign]
     kind._step = timed("step", kind._step)  # type: ignore[method-assign]
-    parallel_training.Exchange.add_up = timed("exchange", parallel_training.Exchange.add_up)  # type: ignore[method-assign]
+    loop.Exchange.add_up = timed("exchange", loop.Exchange.add_up)  # type: ignore[method-assign]
     rng = np.random.default_rng(comm.rank)
     X = rng.normal(size=(rows * 8, sizes[0])).astype(dtype)
     y = rng.integers(0, sizes[-1], rows * 8)
@@ -49,7 +51,7 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
     everyone = comm.gather(found)
     if comm.rank == 0:
         mean = {name: statistics.mean(each[name] for each in everyone) for name in found}
-        mean["bytes"] = program.round_up(net.parameters.size + parallel_training.TAIL, dtype) * np.dtype(dtype).itemsize
+        mean["bytes"] = execution.round_up(net.parameters.size + loop.TAIL, dtype) * np.dtype(dtype).itemsize
         mean["parameters"] = net.parameters.size
         print("ranks:", json.dumps(mean), flush=True)
 

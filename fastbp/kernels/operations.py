@@ -1,7 +1,7 @@
 """What the compiled pass can do, as a table of numbers: one row an operation, the columns named here.
 
 Python decides, once for each shape, which operations make up a step and which thread does which part
-(`fastbp.schedule`); the compiled pass carries the table out and decides nothing.
+(`fastbp.program`); the compiled pass carries the table out and decides nothing.
 """
 
 from __future__ import annotations

@@ -17,13 +17,7 @@ from .dropout import drop, key_of_step
 from .gather import fetch_rows
 from .gemm import block
 from .jit import call_at, compiled_once, kernel, parallel_entry, serial_entry
-from .losses import (
-    cross_entropy_of_labels,
-    cross_entropy_of_probabilities,
-    elementwise_loss,
-    softmax_rows,
-    weigh_rows,
-)
+from .losses import cross_entropy_of_labels, cross_entropy_of_probabilities, elementwise_loss, softmax_rows, weigh_rows
 from .microkernel import SGD as FUSED_SGD
 from .optimizers import add_l2_gradient, factor_of, sgd_update, sum_of_squares, update_block
 from .simd import advance, number, pointer

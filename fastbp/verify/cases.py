@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..backward import Gradient
+from ..model.evaluation import Gradient
 from ..network import MLP
-from ..schedule import Tuning
+from ..program.split import Tuning
 from .objective import ACTIVATIONS, LOSSES, nearest_kink
 from .tally import Array
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import reference
-from ..backward import Gradient
-from ..gradients import gradcheck
+from ..model.evaluation import Gradient
+from ..numeric_gradients.check import gradcheck
 from .cases import DELTA, DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, softmax_cases
 from .objective import objective
 from .tally import Array, Tally

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..gradients import GradcheckResult
+from ..numeric_gradients.check import GradcheckResult
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from .. import reference
 from ..learning_rates import Constant
 from ..network import MLP
 from ..optimizers import OPTIMIZERS
-from ..plan import Plan
+from ..training.plan import Plan
 from .cases import DROPOUT, FORMS, SOFTMAX, Case, Drawn, draw, eps_of, key_of_next_fit, masks_of, softmax_cases
 from .objective import ACTIVATIONS, nearest_kink
 from .tally import Array, Tally

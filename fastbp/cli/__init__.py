@@ -1,0 +1,5 @@
+"""The command ``fastbp``."""
+
+from .commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,124 @@
+"""What makes fastbp slow or unsafe on this machine, and what to do about it: one line each, for `fastbp info`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from llvmlite import binding
+from numba.core import config
+
+from .. import hardware, threads
+from ..kernels import cache
+from ..kernels.simd import TARGET
+
+GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
+
+# Numba's name of a setting, that of its environment variable, whether a value harms, and how.
+SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
+    ("DISABLE_JIT", "NUMBA_DISABLE_JIT", bool, "nothing is compiled, and no network can be trained or used"),
+    ("OPT", "NUMBA_OPT", lambda level: int(level) < 3, "compiled code is not optimised as far as it could be"),
+    ("BOUNDSCHECK", "NUMBA_BOUNDSCHECK", bool, "compiled code checks every index, which slows it down"),
+    ("DEBUGINFO_DEFAULT", "NUMBA_DEBUGINFO", bool, "code is compiled for a debugger, which slows it down"),
+    ("LOOP_VECTORIZE", "NUMBA_LOOP_VECTORIZE", lambda on: not on, "rows are gathered number by number, not in vectors"),
+)
+
+
+def findings() -> list[str]:
+    """What is slow or unsafe, each with its remedy; empty where all is well. Starts Numba's threads."""
+    return [*_settings(), *_target(), *_layer(), *_processors(), *_cache()]
+
+
+def _settings() -> Iterator[str]:
+    for name, variable, harms, effect in SETTINGS:
+        value = getattr(config, name, None)
+        if value is not None and harms(value):
+            yield f"{variable}={int(value)} is set: {effect}; unset it"
+
+
+# ---- what is compiled for ----
+
+
+def _target() -> Iterator[str]:
+    bits, x86 = 8 * TARGET.vector_bytes, TARGET.triple.startswith(("x86_64", "i686"))
+    host = 512 if _host_has("avx512f") else 256 if _host_has("avx") else 128
+    lacks = []
+    if TARGET.cpu == "generic":
+        lacks.append("for no processor in particular")
+    if x86 and bits < max(256, host):
+        lacks.append(f"in vectors of {bits} bits" + (f" where the processor has {host}" if host > bits else ""))
+    if not TARGET.has_fma:
+        lacks.append("without fused multiply-add")
+    if lacks:
+        times = max(256, host) // bits * (1 if TARGET.has_fma else 2) if x86 else 1  # of arithmetic that fills a core
+        slower = f"products take up to {times} times as long" if times > 1 else "it is a little slower"
+        yield f"code is compiled {', '.join(lacks)}: {slower}; {_better_target()}"
+
+
+def _host_has(feature: str) -> bool:
+    return bool(binding.get_host_cpu_features().get(feature, False))
+
+
+def _better_target() -> str:
+    given = [f"NUMBA_{name}={value}" for name in ("CPU_NAME", "CPU_FEATURES") if (value := getattr(config, name))]
+    given += ["NUMBA_CPU_FEATURES="] if config.CPU_FEATURES == "" else []
+    given += ["NUMBA_ENABLE_AVX=0"] if not config.ENABLE_AVX and _host_has("avx") else []
+    if given:
+        return f"unset {' and '.join(given)}"
+    return "choose a machine with AVX2 and FMA, or let the virtual machine see its host's processor"
+
+
+# ---- threads ----
+
+
+def _layer() -> Iterator[str]:
+    if config.NUMBA_NUM_THREADS == 1:  # then no layer is missed
+        return
+    layer, asked = threads.layer(), config.THREADING_LAYER
+    if layer is None and asked != "default":
+        yield (
+            f"NUMBA_THREADING_LAYER={asked} cannot be loaded, or is not safe where several Python threads train: all "
+            "runs on one thread; unset it"
+        )
+    elif layer is None:
+        yield (
+            "neither TBB nor OpenMP can be loaded, and Numba's workqueue aborts a process whose Python threads meet in "
+            f"it: all runs on one thread; {GET_TBB}"
+        )
+    elif layer == "omp" and asked == "default":
+        yield (
+            "no TBB library can be loaded: threads are OpenMP's, and a child that is forked once they run is killed if "
+            f"it runs other code of Numba's in parallel; {GET_TBB}"
+        )
+
+
+def _processors() -> Iterator[str]:
+    used, configured = threads.count(), int(config.NUMBA_NUM_THREADS)
+    most, quota = hardware.processors(), hardware.cpu_quota()
+    limit = f"its container's quota of {quota:g} allows" if most < hardware.affinity() else "this process is bound to"
+    named = f"{most} processor{'s' if most > 1 else ''}"
+    if used > most and threads.layer() is not None:  # only where the user has said so
+        yield (
+            f"{used} threads, as NUMBA_NUM_THREADS or numba.set_num_threads has it, share the {named} that {limit}: "
+            "they wait for one another, many times slower at worst; unset it"
+        )
+    if configured < most:
+        yield f"NUMBA_NUM_THREADS={configured} uses less than the {named} that {limit}; unset it"
+
+
+# ---- the cache of compiled code ----
+
+
+def _cache() -> Iterator[str]:
+    every = "every process compiles anew, some 10 s for each dtype"
+    if not cache.stamped():
+        yield (
+            "the loader of this package gives neither source nor bytecode of each module, by which compiled code could "
+            f"be told from that of another version: none is kept, and {every}; install fastbp as files"
+        )
+        return
+    for folder in cache.surveyed():
+        if folder.objection:
+            yield f"compiled code in {folder.path} is not used: {folder.objection}"
+    if not cache.folders():
+        yield f"no folder for compiled code can be written: {every}; set NUMBA_CACHE_DIR to one that can be written"

@@ -1,0 +1,176 @@
+"""Estimators: scikit-learn's `MLPClassifier` and `MLPRegressor`, fitted and evaluated by an `MLP`.
+
+Their parameters, and where weights of classes come in; the rest is scikit-learn's, or in `base`.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+try:
+    import sklearn.neural_network
+except ImportError as error:
+    raise ImportError("fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'") from error
+from sklearn.utils import compute_class_weight, compute_sample_weight
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from ..spec.activations import ACTIVATIONS
+from .base import DTYPES, Array, Fitting
+
+CONSTRAINTS = {  # of what is new in both, as scikit-learn's `_parameter_constraints`
+    "activation": [StrOptions(set(ACTIVATIONS)), list, tuple],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "validation_data": [list, tuple, None],
+    "callbacks": [list, tuple, None],
+    "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "time_budget": [Interval(Real, 0, None, closed="neither"), None],
+    "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    "dtype": [StrOptions({"float32", "float64"}), Options(type, set(DTYPES)), None],
+}
+
+
+class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
+    """scikit-learn's `MLPClassifier`, faster, and with what its users ask for.
+
+    All that `sklearn.neural_network.MLPClassifier` has is here, and means the same: parameters and their defaults,
+    attributes, methods, errors and warnings. With the same `random_state` and float64 the numbers are the same too,
+    up to rounding. What is new must be given by keyword.
+
+    Parameters
+    ----------
+    activation : str or sequence of str
+        Also "leaky_relu", "gelu", "silu"; or one for each hidden layer.
+    class_weight : dict, "balanced", list of dict, or None
+        Weights of classes, as elsewhere in scikit-learn; times `sample_weight`. Not "balanced" with `partial_fit`,
+        which does not see all rows.
+    dropout : float, default 0.0
+        Share of the outputs of each hidden layer that a training step leaves out.
+    validation_data : (X, y) or None
+        Their score after every epoch is recorded in `validation_scores_`; with `early_stopping` they stand in for rows
+        set aside.
+    callbacks : sequence of callable
+        Called as ``callback(estimator, history)`` after every epoch; one that returns True ends the fit.
+    max_grad_norm : float or None
+        Longer gradients are shortened to this norm.
+    time_budget : float or None
+        Seconds after which training ends.
+    n_threads : int or None
+        At most so many threads; None: all that fastbp may use.
+    dtype : {"float32", "float64"} or None
+        What is computed in; None: X's own, so that float32 stays float32.
+
+    Attributes
+    ----------
+    network_ : MLP
+        What was fitted; `coefs_` and `intercepts_` are views into its parameters. Other arrays may be put in
+        their place.
+
+    Notes
+    -----
+    `dropout`, `validation_data`, `callbacks`, `max_grad_norm` and `time_budget` belong to the solvers "sgd" and "adam".
+    A fit that raises leaves a fitted estimator as it was.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.quadrants(1000, seed=0)
+    >>> classifier = fastbp.MLPClassifier((50,), learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y)
+    >>> classifier.score(X, y) > 0.97
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **sklearn.neural_network.MLPClassifier._parameter_constraints,
+        **CONSTRAINTS,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(self, hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001, batch_size="auto",
+                 learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
+                 random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
+                 early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+                 n_iter_no_change=10, max_fun=15000, class_weight=None, dropout=0.0, validation_data=None, callbacks=(),
+                 max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
+        super().__init__(
+            hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
+            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
+            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose, warm_start=warm_start,
+            momentum=momentum, nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change, max_fun=max_fun,
+        )  # fmt: skip
+        self.class_weight, self.dropout, self.validation_data = class_weight, dropout, validation_data
+        self.callbacks, self.max_grad_norm, self.time_budget = callbacks, max_grad_norm, time_budget
+        self.n_threads, self.dtype = n_threads, dtype
+
+    def _weights(self, y: Array, sample_weight: Any, incremental: bool) -> Any:
+        """Those of the rows, times those of their classes."""
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                'class_weight: got "balanced", expected a dict with partial_fit, which sees a part of the rows'
+            )
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            weights = compute_sample_weight(self.class_weight, y.astype(int))
+        else:  # by all classes, some of which the rows of a partial_fit may lack
+            labels = self._label_binarizer.inverse_transform(y)
+            of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
+            weights = of_classes[np.searchsorted(self.classes_, labels)]
+        return weights if sample_weight is None else weights * sample_weight
+
+
+class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
+    """scikit-learn's `MLPRegressor`, faster, and with what its users ask for.
+
+    All that `sklearn.neural_network.MLPRegressor` has is here, and means the same, as `MLPClassifier` describes; its
+    new parameters are here as well, but for `class_weight`.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson", "absolute_error", "huber"}
+        The last two are new; Huber's delta is 1.
+    activation, dropout, validation_data, callbacks, max_grad_norm, time_budget, n_threads, dtype
+        As in `MLPClassifier`.
+
+    Notes
+    -----
+    The loss of several targets is their mean, and so is its gradient. scikit-learn's gradient of the squared error
+    lacks the division by their number (its issue 8349), as if `learning_rate_init` were larger and `alpha` smaller by
+    that factor: with several targets numbers differ from its.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> regressor = fastbp.MLPRegressor("huber", (50,), solver="lbfgs", max_iter=1000, random_state=0)
+    >>> regressor.fit(X, np.sin(3 * X[:, 0])).score(X, np.sin(3 * X[:, 0])) > 0.99
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **sklearn.neural_network.MLPRegressor._parameter_constraints,
+        **CONSTRAINTS,
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"})],
+    }
+
+    def __init__(self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam",
+                 alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+                 max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+                 nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
+                 epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, validation_data=None, callbacks=(),
+                 max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
+        super().__init__(
+            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
+            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
+            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose, warm_start=warm_start,
+            momentum=momentum, nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change, max_fun=max_fun,
+        )  # fmt: skip
+        self.dropout, self.validation_data, self.callbacks = dropout, validation_data, callbacks
+        self.max_grad_norm, self.time_budget = max_grad_norm, time_budget
+        self.n_threads, self.dtype = n_threads, dtype

@@ -1,0 +1,1 @@
+"""How X is read: from memory, by slices or chunks, block by block."""

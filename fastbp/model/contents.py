@@ -1,0 +1,39 @@
+"""What of a network goes into a file or a pickle, and how a network is made of that again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import validation
+from ..spec.parameters import Layout
+from .model import NAMES, NUMBERS, SCALING, Model
+
+
+def contents(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return arrays and metadata, of which `model_of` makes a model again."""
+    arrays = {"parameters": model.parameters}
+    arrays |= {name: value for name in SCALING if (value := getattr(model, name)) is not None}
+    state = model.rng.bit_generator.state if isinstance(model.rng.bit_generator, np.random.PCG64) else None
+    names = {name: getattr(model, name) for name in NAMES}
+    return arrays, {**model.describe(), **names, "random_state": state}
+
+
+def model_of(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Model:
+    """Return the model that these describe; KeyError, TypeError or ValueError where they describe none."""
+    parameters = arrays["parameters"]
+    sizes = validation.layer_sizes(metadata["sizes"])
+    validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
+    scaling = {name: arrays.get(name) for name in SCALING}
+    numbers = {name: metadata.get(name, default) for name, default in NUMBERS.items()}
+    model = Model(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], **scaling, **numbers)
+    if parameters.dtype != model.dtype:
+        raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {model.dtype}")
+    model.parameters[...] = parameters
+    for name in NAMES:
+        setattr(model, name, metadata.get(name))  # older files have fewer
+    if metadata["random_state"] is not None:
+        model.rng.bit_generator.state = metadata["random_state"]
+    return model

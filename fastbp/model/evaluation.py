@@ -1,0 +1,206 @@
+"""Back-propagation for `MLP.loss`, `gradient` and `sample_gradients`: over parts of the rows, their sums resumed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import validation
+from ..kernels.dropout import STREAM, UNITS
+from ..program import passes
+from ..program.execution import rates_of, run, scratch
+from ..program.network_operations import Activations, StepForm
+from ..program.split import threads_for, tuning
+from .model import Model
+from .row_weights import balanced
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Loss and its derivatives.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over rows, L2 penalty included.
+    weights : list of array (fan_in, fan_out)
+        With the penalty's part ``l2 W``.
+    biases : list of array (fan_out,)
+    inputs : array (n, features)
+        With respect to X as it was given, in the order of its columns, input scaling chained in.
+    """
+
+    loss: float
+    weights: list[Array]
+    biases: list[Array]
+    inputs: Array
+
+
+@dataclass(frozen=True)
+class SampleGradients:
+    """Loss of each row and its derivatives, without penalty.
+
+    Attributes
+    ----------
+    losses : array (n,)
+    weights : list of array (n, fan_in, fan_out)
+    biases : list of array (n, fan_out)
+    inputs : array (n, features)
+    """
+
+    losses: Array
+    weights: list[Array]
+    biases: list[Array]
+    inputs: Array
+
+
+class Rows(Protocol):
+    """What gives the rows of X, as `fastbp.inputs` has it."""
+
+    count: int
+
+    def between(self, begin: int, end: int, checked: bool = True) -> Array: ...
+
+    def as_given(self, array: Array) -> Array: ...
+
+
+def outputs(model: Model, rows: Rows, answered: bool) -> Array:
+    """Return what `MLP.outputs` returns, or the logits unless it is `answered`."""
+    count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
+    parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
+    flat = out.reshape(-1)
+    number = threads_for(2.0 * count * parameters.size)
+    for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
+        end = min(count, begin + most)
+        program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
+        activations = scratch(program.activations, dtype)
+        run(program, inputs=rows.between(begin, end, checked=False), parameters=parameters,
+            activations=activations, gradient=flat[begin * classes : end * classes], rates=model.rates)  # fmt: skip
+        if not math.isfinite(sum(activations[program.probes].tolist())):
+            rows.between(begin, end)  # NaN and infinity are refused; only large are well
+    return out
+
+
+def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
+    targets = model.targets("y", y, rows.count)
+    l2 = validation.rate("l2", l2, model.dtype)
+    weights, total = _weights(model, sample_weight, rows.count)
+    losses = np.empty(rows.count, model.dtype)
+    number = threads_for(2.0 * rows.count * model.parameters.size)
+
+    def call(begin: int, end: int, **operands: Any) -> None:
+        form, chosen = _targets_of(targets, begin, end)
+        program = passes.losses(model.network, end - begin, model.dtype, number, form, tuning())
+        run(program, gradient=losses[begin:end], rates=model.rates, **operands, **chosen)
+
+    _over_parts(model, rows, call)
+    if weights is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
+            losses *= weights
+    return _objective(model, losses, total, l2)
+
+
+def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
+             dropout_key: int) -> Gradient:  # fmt: skip
+    targets = model.targets("y", y, rows.count)
+    l2 = validation.rate("l2", l2, model.dtype)
+    weights, total = _weights(model, sample_weight, rows.count)
+    threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
+    key = validation.whole_number("dropout_key", dropout_key, 0)
+    flat = np.empty(model.parameters.size, model.dtype)
+    losses = np.empty(rows.count, model.dtype)
+    inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
+    number = threads_for(6.0 * rows.count * model.parameters.size)
+    rates = rates_of(model.dtype, **model.constants, scale=1.0 / total)
+
+    def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
+        kind, chosen = _targets_of(targets, begin, end)
+        form = StepForm(kind, weights is not None, threshold=threshold)
+        program = passes.gradient(model.network, end - begin, model.dtype, number, form, begin > 0, tuning())
+        run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
+            weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
+        at = Activations(model.network, end - begin, model.dtype, threshold > 0)
+        losses[begin:end] = activations[at.losses : at.losses + end - begin]
+        part = inputs[begin:end]
+        part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
+
+    _over_parts(model, rows, call, threshold > 0)
+    if model.input_scale is not None:
+        inputs *= model.input_scale
+    if l2:
+        run(passes.add_l2(model.network), inputs=model.parameters, parameters=model.parameters, activations=flat,
+            gradient=flat, rates=rates_of(model.dtype, l2=l2))  # fmt: skip
+    layout = model.network.layout
+    value = _objective(model, losses, total, l2)
+    return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
+
+
+def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
+    targets = model.targets("y", y, rows.count)
+    n, fans = rows.count, model.network.layout.fans
+    weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]
+    biases = [np.empty((n, fan_out), model.dtype) for _, fan_out in fans]
+    losses, inputs = np.empty(n, model.dtype), np.empty((n, model.sizes[0]), model.dtype)
+    rates, number = rates_of(model.dtype, **model.constants, scale=1.0), threads_for(6.0 * n * model.parameters.size)
+    flat = np.empty(model.parameters.size, model.dtype)
+
+    def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
+        form, chosen = _targets_of(targets, begin, end)
+        program = passes.gradient(model.network, end - begin, model.dtype, number, StepForm(form), False,
+                                  tuning())  # fmt: skip
+        run(program, activations=activations, gradient=flat, rates=rates, **operands, **chosen)
+        at, count = Activations(model.network, end - begin, model.dtype), end - begin
+
+        def matrix(start: int, width: int) -> Array:
+            return activations[start : start + count * width].reshape(count, width)
+
+        losses[begin:end] = matrix(at.losses, 1)[:, 0]
+        inputs[begin:end] = matrix(at.gradient(-1), model.sizes[0])
+        for layer, (fan_in, fan_out) in enumerate(fans):
+            into = matrix(at.output(layer - 1), fan_in) if layer else operands["inputs"].reshape(count, fan_in)
+            biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
+            np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
+
+    _over_parts(model, rows, call)
+    if model.input_scale is not None:
+        inputs *= model.input_scale
+    return SampleGradients(losses, weights, biases, rows.as_given(inputs))
+
+
+def _objective(model: Model, losses: Array, total: float, l2: float) -> float:
+    """Of weighted row losses and the sum of their weights."""
+    with np.errstate(over="ignore"):  # to infinity
+        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in model.weights) if l2 else 0.0
+        return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
+
+
+def _weights(model: Model, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
+    """The rows' weights, times a power of two, and what a sum over rows is divided by."""
+    weights = validation.sample_weight("sample_weight", sample_weight, rows, model.dtype)
+    if weights is None:
+        return None, float(rows)
+    weights, sums, _ = balanced(weights[np.newaxis])
+    return weights[0], float(sums[0])
+
+
+def _over_parts(model: Model, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
+    """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
+    most = model.rows_at_once
+    size = passes.activations_size(model.network, min(most, rows.count), model.dtype, dropout)
+    activations = scratch(size, model.dtype)
+    for begin in range(0, rows.count, most):
+        end = min(rows.count, begin + most)
+        call(begin, end, inputs=rows.between(begin, end), parameters=model.parameters, activations=activations)
+
+
+def _targets_of(targets: Array, begin: int, end: int) -> tuple[str, dict[str, Any]]:
+    if targets.ndim == 1:
+        return "labels", {"labels": targets[begin:end]}
+    return "targets", {"targets": targets[begin:end].reshape(-1)}

@@ -1,0 +1,49 @@
+"""The parameters that a network starts from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import validation
+from ..spec.parameters import Layout
+
+Array = NDArray[Any]
+INITIALIZERS = ("he", "glorot", "he_uniform", "glorot_uniform")
+
+
+def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]) -> None:
+    """Fill in parameters: by the initializer named, by one a layer for None, or from arrays W1, b1, W2, b2, ...
+
+    Drawn in float64 and rounded; biases are 0.
+    """
+    if initializer is None or isinstance(initializer, str):
+        name = None if initializer is None else validation.choice("initializer", initializer, INITIALIZERS)
+        for weights, of_layer in zip(layout.weights(flat), of_layers, strict=True):
+            weights[...] = draw(name or of_layer, weights.shape, rng)
+        for biases in layout.biases(flat):
+            biases[...] = 0.0
+        return
+    given = validation.as_list(initializer)
+    places = [place for pair in zip(layout.weights(flat), layout.biases(flat), strict=True) for place in pair]
+    if given is None or len(given) != len(places):
+        came = "nothing of them" if given is None else f"{len(given)} arrays"
+        raise ValueError(f"initializer: got {came}, expected {' or '.join(INITIALIZERS)}, or {len(places)} arrays: "
+                         "W1, b1, W2, b2, ...")  # fmt: skip
+    for i, (place, value) in enumerate(zip(places, given, strict=True)):
+        array = validation.real_array(f"initializer[{i}]", value)
+        validation.shape(f"initializer[{i}]", array, place.shape)
+        with np.errstate(over="ignore"):
+            place[...] = array
+        validation.finite(f"initializer[{i}]", place)
+
+
+def draw(initializer: str, shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Weights (fan_in, fan_out) of variance 2/fan_in (He) or 2/(fan_in + fan_out) (Glorot)."""
+    fan_in, fan_out = shape
+    deviation = np.sqrt(2.0 / fan_in if initializer.startswith("he") else 2.0 / (fan_in + fan_out))
+    if initializer.endswith("uniform"):
+        return rng.uniform(-np.sqrt(3.0) * deviation, np.sqrt(3.0) * deviation, shape)
+    return rng.normal(0.0, deviation, shape)

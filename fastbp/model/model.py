@@ -1,0 +1,159 @@
+"""What a network is: layers and loss, the numbers they depend on, parameters, input scaling, generator, names.
+
+`MLP` owns a `Model` and is what users see of it. Everything below `fastbp.network` takes the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import frames, names, validation
+from ..program import passes
+from ..program.execution import aligned, most_rows, rates_of
+from ..spec.activations import ACTIVATIONS
+from ..spec.losses import LOSSES
+from .initializers import initialise
+from .one_at_a_time import OneThreadAtATime
+
+Array = NDArray[Any]
+NUMBERS = {"leaky_slope": 0.01, "huber_delta": 1.0}  # that activations and losses depend on, and their defaults
+SCALING = ("input_shift", "input_scale")
+NAMES = ("class_names", "feature_names", "target_name")
+
+
+class Model:
+    """A network's parts; the arguments are those of `MLP`, and are checked here.
+
+    Attributes
+    ----------
+    loss : Loss
+    network : passes.Network
+        What its programs depend on.
+    constants, rates
+        The numbers of a step that follow from the network, by their names and as the kernels take them.
+    rows_at_once : int
+        Rows that a forward or backward pass takes at a time.
+    parameters : array (n_parameters,)
+        The same memory for good: compiled code trusts its length.
+    rng : numpy.random.Generator
+    seed : int or None
+        What the generator was made of, which tells one run from another.
+    lock : OneThreadAtATime
+        Held by whatever trains it.
+    """
+
+    def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
+                 leaky_slope: Any, huber_delta: Any):  # fmt: skip
+        self.sizes = validation.layer_sizes(sizes)
+        self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
+        self.loss = LOSSES[validation.choice("loss", loss, tuple(LOSSES))]
+        self.dtype = validation.float_dtype(dtype)
+        self.leaky_slope = validation.rate("leaky_slope", leaky_slope, self.dtype)
+        limits = np.finfo(self.dtype)
+        self.huber_delta = validation.number("huber_delta", huber_delta, float(limits.tiny), float(limits.max))
+        self.input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
+        self.input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
+        self.class_names = self.feature_names = self.target_name = None
+        hidden = len(self.sizes) - 2
+        activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
+        self.network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss)
+        self.constants = {"share": self.loss.share_of(self.sizes[-1]), "slope": self.leaky_slope,
+                          "delta": self.huber_delta}  # fmt: skip
+        self.rates = rates_of(self.dtype, **self.constants)
+        self.rows_at_once = passes.rows_at_once(self.network, self.dtype, most_rows(self.sizes[0], self.dtype))
+        self.parameters: Array = aligned(self.network.layout.total, self.dtype)
+        self.rng = np.random.default_rng(0)
+        self.seed: int | None = None
+        self.lock = OneThreadAtATime()
+
+    def draw(self, seed: Any, initializer: Any) -> None:
+        """Make the generator, and the initial parameters by it; the arguments are those of `MLP`."""
+        self.rng = _generator(seed)
+        self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
+        hidden = self.network.activations
+        first = (ACTIVATIONS[self.activation if isinstance(self.activation, str) else "identity"],)
+        of_layers = ["he" if each.he else "glorot" for each in (*hidden, (hidden or first)[-1])]
+        initialise(self.network.layout, self.parameters, self.rng, initializer, of_layers)
+
+    def __copy__(self) -> Model:
+        """Return a model of the same parameters, generator and lock."""
+        same = type(self).__new__(type(self))
+        same.__dict__.update(self.__dict__)
+        return same
+
+    # ---- parameters ----
+
+    @property
+    def weights(self) -> list[Array]:
+        return self.network.layout.weights(self.parameters)
+
+    @property
+    def biases(self) -> list[Array]:
+        return self.network.layout.biases(self.parameters)
+
+    def set_parameters(self, values: ArrayLike) -> None:
+        """Copy values into the parameters."""
+        array = validation.real_array("parameters", values)
+        validation.shape("parameters", array, self.parameters.shape)
+        with np.errstate(over="ignore"):  # to infinity, which every step's loss then shows
+            self.parameters[...] = array
+
+    # ---- names ----
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, value: Iterable[Any] | None) -> None:
+        self._class_names = names.of_classes(value, self.sizes[-1])
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Iterable[str] | None) -> None:
+        self._feature_names = names.of_features(value, self.sizes[0])
+
+    @property
+    def target_name(self) -> str | None:
+        return self._target_name
+
+    @target_name.setter
+    def target_name(self, value: str | None) -> None:
+        self._target_name = names.of_target(value)
+
+    # ---- what it is, in words and numbers ----
+
+    def describe(self) -> dict[str, Any]:
+        """Return what makes it this network, but for arrays and names: the same in files and in fingerprints."""
+        return {
+            "sizes": list(self.sizes), "loss": self.loss.name, "dtype": self.dtype.name,
+            "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
+            **{name: getattr(self, name) for name in NUMBERS},
+        }  # fmt: skip
+
+    def targets(self, name: str, y: ArrayLike, rows: int) -> Array:
+        """Return class indices as int64 (n,), or targets (n, outputs) in the compute dtype, checked.
+
+        Columns of a frame are matched to the names of the outputs.
+        """
+        if (columns := frames.outputs_of(name, y, self.sizes[-1])) is not None:
+            y = columns.values
+            if columns.names is not None and self.class_names is not None:
+                y = y[:, names.match_exactly(self.class_names, columns.names, name)]
+        return validation.targets(name, y, rows, self.sizes[-1], self.dtype, self.loss.targets)
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    if isinstance(seed, (bool, np.bool_)):
+        raise TypeError(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None")
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed: got {seed!r}, expected a whole number of at least 0, a Generator or None") from None

@@ -1,0 +1,1 @@
+"""From shapes to a table of operations, and the table carried out by the compiled pass."""

@@ -1,0 +1,146 @@
+"""The programs of a network: forward, gradient, and the training step with its fused update.
+
+Two kinds of region make up a training step. First forward, loss and every dX; no weight is written before all of
+that is done. Then the weight gradients and column sums of all layers side by side, with the update in their epilogue.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..kernels import operations as op
+from ..kernels.losses import SCRATCH
+from .execution import Program, Strand
+from .network_operations import Activations, Network, StepForm, Writer
+from .split import Machine, chain, cheapest
+
+network = functools.lru_cache(maxsize=1024)(Network)  # its programs are found by identity: hashing it takes 0.4 us
+
+
+def _least_workspace(network: Network, rows: int) -> int:
+    values = rows * network.sizes[-1] if network.loss.kind is not None else 0
+    return max(rows + SCRATCH, values, *network.sizes)  # row sums of a loss, its values, column sums of a bias
+
+
+# `forced` is the tuning in force: part of what a program is remembered by.
+
+
+@functools.lru_cache(maxsize=256)
+def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, outputs: bool, forced: Any) -> Program:
+    """Logits, or outputs, to the gradient buffer; to `probes`, sums of the inputs' squares, which are finite only where
+    all inputs are."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine)
+        links = writer.forward(logits_to=(op.GRADIENT, 0))
+        time, phases = chain([*links, *writer.outputs(op.GRADIENT)] if outputs else links, machine)
+        for strand, probe in zip(phases[0], writer.probes(len(phases[0])), strict=False):
+            strand.insert(0, probe)
+        return time, phases
+
+    program = cheapest(write, dtype, threads, _least_workspace(network, rows))
+    at = Activations(network, rows, dtype)
+    probes = int((program.table[:, op.CODE] == op.SUM_OF_SQUARES).sum())
+    return replace(program, activations=at.total, probes=slice(at.squares, at.squares + probes))
+
+
+@functools.lru_cache(maxsize=256)
+def losses(network: Network, rows: int, dtype: np.dtype[Any], threads: int, targets: str, forced: Any) -> Program:
+    """Row losses to the gradient buffer."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine)
+        return chain([*writer.forward(), *writer.loss(targets, losses_to=(op.GRADIENT, 0))], machine)
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+
+
+@functools.lru_cache(maxsize=256)
+def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm, resume: bool,
+             forced: Any) -> Program:  # fmt: skip
+    """dW and db to the gradient buffer, onto what it holds if `resume`; dX and row losses to the activations."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine, form.threshold)
+        loss = writer.loss(form.targets, form.weighted)
+        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=True)], machine)
+        more, strands = writer.weight_and_bias_gradients(op.GRADIENT, 0, resume)
+        return time + more, [*phases, strands]
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+
+
+@functools.lru_cache(maxsize=256)
+def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm,
+                  forced: Any) -> Program:  # fmt: skip
+    """One update; the sums of the losses before it and of the weights' squares to the step's sums."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine, form.threshold, form.fetched)
+        loss = writer.loss(form.targets, form.weighted)
+        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
+        squares = writer.squares() if form.penalised else []
+        for number, operation in enumerate(squares):
+            phases[0][number % len(phases[0])].append(operation)
+        more, updates = writer.updates(form)
+        updates[-1][-1].append(writer.sum_up(len(squares)))
+        return time + more, [*phases, *updates]
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows), repeated=True)
+
+
+@functools.lru_cache(maxsize=256)
+def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm,
+                  forced: Any) -> Program:  # fmt: skip
+    """The first half of a step that is shared by several processes: its gradient, the penalty's part left out, to the
+    gradient buffer; the sum of the losses to the step's sums."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        writer = Writer(network, rows, machine, form.threshold)
+        loss = writer.loss(form.targets, form.weighted)
+        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
+        more, strands = writer.weight_and_bias_gradients(op.GRADIENT, 0, False)
+        strands[-1].append(writer.sum_up(0))
+        return time + more, [*phases, strands]
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+
+
+@functools.lru_cache(maxsize=64)
+def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: StepForm, forced: Any) -> Program:
+    """The second half: parameters by the gradient in the gradient buffer; the sum of the weights' squares before it to
+    the step's sums. It needs the activations of one row."""
+
+    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
+        return Writer(network, 1, machine).updates_by_gradient(form)
+
+    return cheapest(write, dtype, threads, _least_workspace(network, 1))
+
+
+@functools.lru_cache(maxsize=64)
+def add_l2(network: Network) -> Program:
+    """The penalty's part of the gradient: ``dW += l2 W``, dW in the activations' place."""
+    layout = network.layout
+    strand = [
+        {"code": op.ADD_L2_GRADIENT, "a_buffer": op.PARAMETERS, "a": start, "c_buffer": op.ACTIVATIONS, "c": start,
+         "row_end": fan_in * fan_out}
+        for start, (fan_in, fan_out) in zip(layout.weight_starts, layout.fans, strict=True)
+    ]  # fmt: skip
+    return Program.of([[strand]], 1, 1)
+
+
+@functools.lru_cache(maxsize=1024)
+def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout: bool = False) -> int:
+    """Elements that the activations of so many rows take."""
+    return Activations(network, rows, dtype, dropout).total
+
+
+def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:
+    """Rows of one call: activations within some megabytes, and some 10 ms of work."""
+    activations = 4 * 1024**2 // (2 * sum(network.sizes[1:]) * dtype.itemsize)
+    work = 2 * 10**9 // (6 * sum(fan_in * fan_out for fan_in, fan_out in network.layout.fans))
+    return max(64, min(most, activations, work))
