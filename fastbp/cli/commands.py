@@ -198,8 +198,8 @@ def _read(args: argparse.Namespace, labelled: bool, **options: Any) -> tuple[str
     name, told = args.data, {option: value for option in OF_CSV if (value := getattr(args, option)) is not None}
     unfit = told.keys() - ({"missing"} if name.lower().endswith(".npz") else set())
     if unfit and not name.lower().endswith(readers.CSV):
-        options = ", ".join(f"--{option}" for option in told)
-        raise ValueError(f"{options}: expected a CSV file, whose name ends in .csv or .csv.gz, got {name!r}")
+        given = ", ".join(f"--{option}" for option in told)
+        raise ValueError(f"{given}: expected a CSV file, whose name ends in .csv or .csv.gz, got {name!r}")
     if name == "digits":
         return name, Dataset(*datasets.load_digits())
     if name == "quadrants":

@@ -71,8 +71,7 @@ def single_process_order(
     Returns
     -------
     callable
-        For `fastbp.training.plan.Plan(order=...)`: gives one epoch's order of the shards' rows, those of rank 0 first, for
-        each call.
+        The `order` of a plan: each call gives one epoch's order of the shards' rows, those of rank 0 first.
 
     Examples
     --------
