@@ -85,7 +85,7 @@ def layers() -> None:
     import numpy as np
 
     from .graph import Variable, affine, softmax_cross_entropy
-    from .numeric_gradients import check
+    from .numeric_gradients import numeric_gradient
 
     labels = [0, 2]
     X = Variable([[1.0, 2.0], [-1.0, 0.5]], "X")
@@ -111,11 +111,11 @@ def layers() -> None:
         return softmax_cross_entropy(affine(X, W, b).relu(), labels).value
 
     numeric = {
-        "dX": check.numeric_gradient(lambda x: loss_of(x, W, b), X.value),
-        "dW": check.numeric_gradient(lambda w: loss_of(X, w, b), W.value),
-        "db": check.numeric_gradient(lambda v: loss_of(X, W, v), b.value),
-        "dH": check.numeric_gradient(lambda h: softmax_cross_entropy(Variable(h).relu(), labels).value, H.value),
-        "dZ": check.numeric_gradient(lambda z: softmax_cross_entropy(z, labels).value, Z.value),
+        "dX": numeric_gradient(lambda x: loss_of(x, W, b), X.value),
+        "dW": numeric_gradient(lambda w: loss_of(X, w, b), W.value),
+        "db": numeric_gradient(lambda v: loss_of(X, W, v), b.value),
+        "dH": numeric_gradient(lambda h: softmax_cross_entropy(Variable(h).relu(), labels).value, H.value),
+        "dZ": numeric_gradient(lambda z: softmax_cross_entropy(z, labels).value, Z.value),
     }
     for variable, (name, expected) in zip((X, W, b, H, Z), numeric.items(), strict=True):
         for entry in np.ndindex(expected.shape):

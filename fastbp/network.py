@@ -540,9 +540,9 @@ class MLP:
         ----------
         X, y, sample_weight
             As for `fit`.
-        plan : fastbp.plan.Plan
+        plan : fastbp.training.plan.Plan
             Its numbers are not checked.
-        memory : fastbp.optimizer_state.OptimizerState, optional
+        memory : fastbp.training.optimizer_state.OptimizerState, optional
             The optimizer's state, to go on from; else it starts anew.
         after_epoch : callable, optional
             Called with the history after each epoch; True ends the training.

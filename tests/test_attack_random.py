@@ -248,7 +248,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         EDGES, 1, "beyond the bound",
     ),
     "network: no mask on the way back": (
-        "writer.py", "epilogue=RELU_MASK if rectified else 0", "epilogue=0",
+        "program/network_operations.py", "epilogue=RELU_MASK if rectified else 0", "epilogue=0",
         NETWORK, 1, "beyond the bound",
     ),
     "pages: a load beyond the end, without effect": (
@@ -270,7 +270,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         VALUES, 1, "not equal",
     ),
     "values: the last number of X is not looked at": (
-        "writer.py", "bounds(self.rows * self.network.sizes[0], parts, 1)",
+        "program/network_operations.py", "bounds(self.rows * self.network.sizes[0], parts, 1)",
         "bounds(self.rows * self.network.sizes[0] - 1, parts, 1)",
         WHEREVER, 1, "DID NOT RAISE",
     ),
@@ -279,11 +279,11 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         MEMORY, 1, "Arrays are not equal|beyond the bound",
     ),
     "random calls: inputs' gradient without the scale": (
-        "backward.py", "inputs *= net.input_scale\n    if l2:", "inputs *= 1\n    if l2:",
+        "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "inputs *= 1\n    if l2:",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: a loss that leaves out the weights": (
-        "backward.py", "losses *= weights", "losses *= 1",
+        "model/evaluation.py", "losses *= weights", "losses *= 1",
         "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: dropout in rows that begin elsewhere": (

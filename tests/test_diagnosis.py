@@ -18,7 +18,7 @@ from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
 
 PROCESSORS = hardware.affinity()
-FINDINGS = "import json; from fastbp import diagnosis; print(json.dumps(diagnosis.findings()))"
+FINDINGS = "import json; from fastbp.cli import diagnosis; print(json.dumps(diagnosis.findings()))"
 # Nothing that this machine or the tests' own environment does may hide or add a finding.
 CLEAN = {"NUMBA_NUM_THREADS": str(PROCESSORS), "NUMBA_THREADING_LAYER": "default"}
 

@@ -557,7 +557,7 @@ def test_ctrl_c_leaves_the_network_as_after_the_steps_that_were_done(monkeypatch
     """It comes as soon as a compiled call is over: the optimizer has then counted that call's steps."""
     first, second, *_ = pieces()
     net, twin = network(), network()
-    run = loop.program.run
+    run = loop.execution.run
     calls = []
 
     def interrupted(*arguments: Any, **options: Any) -> None:
@@ -567,7 +567,7 @@ def test_ctrl_c_leaves_the_network_as_after_the_steps_that_were_done(monkeypatch
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.program, "run", interrupted)
+        patched.setattr(loop.execution, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             net.partial_fit(*first, 5, optimizer="adam")
     assert calls == [3]

@@ -18,9 +18,8 @@ from frame_cases import FRAMES, NAMED, NAMES, PLAIN, REVERSED, X, Y, fitted, fra
 
 import fastbp
 import fastbp.plotting
-from fastbp import MLP, Ensemble, cross_validate, distributed, fit_many
+from fastbp import MLP, Ensemble, cross_validate, distributed, fit_many, search
 from fastbp.frames import name_of
-from fastbp.model_selection import search
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

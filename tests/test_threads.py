@@ -32,10 +32,10 @@ PRELUDE = """
     import numba
     from numba.np.ufunc import parallel
     import fastbp
-    from fastbp import passes, schedule
+    from fastbp.program import passes, split
     from fastbp.program.split import Tuning
 
-    schedule.POOL_START = 0  # else work as short as this would be done before a pool had started
+    split.POOL_START = 0  # else work as short as this would be done before a pool had started
 
     SIZES, BATCH = (120, 200, 90, 10), 128
 
@@ -63,7 +63,7 @@ FOUR = """
     import os
     os.environ.pop("NUMBA_NUM_THREADS")
     os.sched_getaffinity = lambda pid: {0, 1, 2, 3}
-    from fastbp import machine
+    from fastbp import hardware
     from numba.core import config
 """
 
@@ -269,7 +269,7 @@ def test_what_fastbp_does_to_numba_is_nothing() -> None:
 def test_a_quota_leaves_threads_of_the_pool_idle(serial: list[str]) -> None:
     result = run(
         """
-        machine.cpu_quota = lambda: 1.5
+        hardware.cpu_quota = lambda: 1.5
         counts = [fastbp.threads.count(), config.NUMBA_NUM_THREADS]
         hashes = [fit(0)]
         counts += [fastbp.threads.count(), numba.get_num_threads()]
@@ -321,8 +321,8 @@ def owner(function: Any) -> tuple[Any, str]:
 
 def test_what_the_user_has_set_comes_before_a_quota() -> None:
     code = """
-    from fastbp import machine
-    machine.cpu_quota = lambda: 2.0
+    from fastbp import hardware
+    hardware.cpu_quota = lambda: 2.0
     counts = [fastbp.threads.count()]
     numba.set_num_threads(3)
     counts.append(fastbp.threads.count())

@@ -306,13 +306,13 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
 def test_a_return_to_python_after_each_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = rows(804, (6, 12, 5))
     results, calls = [], []
-    run = fastbp.training.loop.program.run
+    run = fastbp.training.loop.execution.run
 
     def counted(*arguments: Any, **options: Any) -> None:
         calls.append((options["repeats"], options.get("last", 0), options.get("rounds", 1)))
         run(*arguments, **options)
 
-    monkeypatch.setattr(fastbp.training.loop.program, "run", counted)
+    monkeypatch.setattr(fastbp.training.loop.execution, "run", counted)
     for seconds in (0.0, 1e9):
         monkeypatch.setattr(fastbp.training.loop, "CONTROL_SECONDS", seconds)
         calls.clear()

@@ -24,10 +24,10 @@ TRAIN = """
     import json, sys
     import numpy as np
     import fastbp
-    from fastbp import schedule
+    from fastbp.program import split
     from fastbp.kernels import gather, steps
 
-    schedule.POOL_START = 0  # else work as short as this would be done before a pool had started
+    split.POOL_START = 0  # else work as short as this would be done before a pool had started
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 300)
     for kind in sys.argv[1:] or ["uint8", "float32", "float64", "float16", "int64", ">f4"]:

@@ -68,7 +68,7 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 
 def as_option(argument: str, value: Any) -> str:
-    """Return the option that gives an argument of `readers.load` this value, as it is typed in a shell.
+    r"""Return the option that gives an argument of `readers.load` this value, as it is typed in a shell.
 
     Examples
     --------
