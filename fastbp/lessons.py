@@ -12,7 +12,7 @@ from collections.abc import Callable
 def chain_rule() -> None:
     """What two cars cost, and how the sum moves with each number in it."""
     # 1. Forward: a car costs 20, 2 are bought, and a tax of 10 % is added.
-    from .graph import Variable
+    from fastbp.graph import Variable
 
     price, number, tax = Variable(20.0, "price"), Variable(2.0, "number"), Variable(1.1, "tax")
     cost = (price * number).named("cost")
@@ -34,7 +34,7 @@ def chain_rule() -> None:
 
     # 4. The whole graph: values on the way forward, derivatives on the way back.
     print(paid.tree())
-    from .plotting import plot_graph
+    from fastbp.plotting import plot_graph
 
     plot_graph(paid, "chain-rule.svg")
 
@@ -42,7 +42,7 @@ def chain_rule() -> None:
 def nodes() -> None:
     """Addition and multiplication, each checked numerically."""
     # 1. Addition sends on what comes back, to both sides. A central difference says the same.
-    from .graph import Variable
+    from fastbp.graph import Variable
 
     x, y, h = 3.0, 4.0, 1e-5
     a, b = Variable(x, "a"), Variable(y, "b")
@@ -66,7 +66,7 @@ def nodes() -> None:
     print(f"row: {row.grad}, a: {a.grad}, shift: {shift.grad}")
 
     # 5. The same check for any function: `gradcheck` takes the differences at every entry.
-    from . import gradcheck
+    from fastbp import gradcheck
 
     result.backward()
     check = gradcheck(lambda point: point[0] * point[1] + point[0], [a.grad, b.grad], [x, y])
@@ -74,7 +74,7 @@ def nodes() -> None:
 
     # 6. The graph of a b + a: below a stands what came back along both its arrows.
     print(result.tree())
-    from .plotting import plot_graph
+    from fastbp.plotting import plot_graph
 
     plot_graph(result, "nodes.svg")
 
@@ -84,8 +84,8 @@ def layers() -> None:
     # 1. Forward: two rows of two features, three classes; the rows belong to the classes 0 and 2.
     import numpy as np
 
-    from .graph import Variable, affine, softmax_cross_entropy
-    from .numeric_gradients import numeric_gradient
+    from fastbp.graph import Variable, affine, softmax_cross_entropy
+    from fastbp.numeric_gradients import numeric_gradient
 
     labels = [0, 2]
     X = Variable([[1.0, 2.0], [-1.0, 0.5]], "X")
@@ -123,7 +123,7 @@ def layers() -> None:
 
     # 5. The graph: arrays are told by shape and norm.
     print(loss.tree())
-    from .plotting import plot_graph
+    from fastbp.plotting import plot_graph
 
     plot_graph(loss, "layers.svg")
 
@@ -133,8 +133,8 @@ def update() -> None:
     # 1. Two weight vectors, one output. The penalty l2/2 |W|^2 prefers the even one.
     import numpy as np
 
-    from . import sgd_update
-    from .graph import Variable
+    from fastbp import sgd_update
+    from fastbp.graph import Variable
 
     x, l2 = np.array([1.0, 1.0, 1.0]), 0.1
     for weights in np.array([1.0, 0.0, 0.0]), np.array([1 / 3, 1 / 3, 1 / 3]):
@@ -167,7 +167,7 @@ def update() -> None:
         print(f"learning rate {rate}: {np.round(path[:5], 3)}")
 
     # 5. The three ways down, or up.
-    from .plotting import plot_descent
+    from fastbp.plotting import plot_descent
 
     plot_descent(lambda w: w**2, paths, "update.svg")
 
@@ -211,7 +211,7 @@ def quadrants() -> None:
     print(f"the same parameters: {np.array_equal(fitted.parameters, net.parameters)}")
 
     # 5. The regions as they form, and the loss.
-    from .plotting import Picture, plot_decision_regions, plot_history
+    from fastbp.plotting import Picture, plot_decision_regions, plot_history
 
     picture = Picture(figsize=(9, 6), layout="constrained")
     *panels, last = picture.subplots(2, 3).flat
