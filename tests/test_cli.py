@@ -344,6 +344,11 @@ def test_pictures_in_a_folder_and_in_one_file(run: Run) -> None:
     assert len(predictions(run("predict", "fastbp-model.npz", "pictures").out)) == 7
     one_file = "pictures/train-images-idx3-ubyte.gz"
     assert len(predictions(run("predict", "fastbp-model.npz", one_file).out)) == 60
+    refused(
+        run("train", "--data", one_file),
+        "expected the folder of this file",
+        "; fastbp predict takes the pictures alone",
+    )
     (Path("pictures") / "train-labels-idx1-ubyte").unlink()
     assert len(predictions(run("predict", "fastbp-model.npz", "pictures").out)) == 7
 

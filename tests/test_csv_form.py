@@ -235,6 +235,7 @@ def test_words_that_lead_on(csv_file: CsvFile) -> None:
         load(csv_file("Na,2,kind\n1,2,a\n2,3,b\n"))
     with pytest.raises(ReadError, match=r"got '2,826'; decimal=',' reads it as 2\.826"):  # thousands? the reader sees
         load(csv_file("w;kind\n2,826;a\n3,048;b\n"))
+    assert load(csv_file("label\n1\n2\n"), labelled=False).feature_names == ("label",)
     assert load(csv_file("w\n0,5\n1,5\n"), labelled=False, decimal=",").X.tolist() == [[0.5], [1.5]]
 
 

@@ -234,7 +234,7 @@ def test_a_limit_that_holds_all_rows_changes_nothing() -> None:
 def test_a_mapped_file_larger_than_half_of_memory_is_streamed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     X, y = data()
     np.save(tmp_path / "X.npy", X)
-    monkeypatch.setattr(blocks.machine, "memory", lambda: 4 * LIMIT)
+    monkeypatch.setattr(blocks.hardware, "memory", lambda: 4 * LIMIT)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     assert_same_bits(fitted(mapped, y, memory_limit=None)[0], fitted(X, y, memory_limit=LIMIT)[0])
     assert not np.array_equal(fitted(X, y, memory_limit=None)[0], fitted(mapped, y, memory_limit=None)[0])

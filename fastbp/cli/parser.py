@@ -75,6 +75,8 @@ def as_option(argument: str, value: Any) -> str:
     >>> as_option("header", False), as_option("delimiter", ";"), as_option("drop", ("size, cm", "id"))
     ('--no-header', "--delimiter ';'", '--drop \'"size, cm",id\'')
     """
+    if argument == "labelled":
+        return "fastbp predict"
     if isinstance(value, bool):
         return f"--{argument}" if value else f"--no-{argument}"
     if isinstance(value, tuple):

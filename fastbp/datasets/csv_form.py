@@ -284,7 +284,7 @@ def _looks_like_names(
     numbers = [i for i in at if told.is_number(first[i])]
     named = [i for i, field in enumerate(first) if field.lower() in TARGETS]  # not y: a class may be called y or n
     others = [i for i in range(len(first)) if i not in named[:1]]
-    if named and (_count(first, others) or not all(told.is_number(first[i]) for i in others)):
+    if named and (not others or _count(first, others) or not all(told.is_number(first[i]) for i in others)):
         return True, []
     if first[0] in UNNAMED and _count(first[1:], range(len(first) - 1)):  # an index without a name
         return True, []

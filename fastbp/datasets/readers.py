@@ -143,8 +143,8 @@ def read(path: str | os.PathLike[str], target: str | int | None = None, *, label
     if not name.endswith(("idx3-ubyte", "idx3-ubyte.gz")):
         raise ValueError(f"{file}: expected {SUPPORTED}; got another kind of file")
     if labelled:
-        raise ValueError(f"{file}: expected the folder of this file, which holds its labels too; one file alone serves "
-                         "to predict (labelled=False)")  # fmt: skip
+        raise ReadError(Remark(f"{file}: expected the folder of this file, which holds its labels too",
+                               ({"labelled": False},), "takes the pictures alone"))  # fmt: skip
     return Dataset(idx_reader.read_array(file, 3, mapped), None, is_image=True)
 
 
