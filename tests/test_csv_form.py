@@ -172,6 +172,13 @@ def test_a_decimal_comma_is_never_guessed(csv_file: CsvFile) -> None:
         load(csv_file("a;b\n1.500;x\n"), decimal=",")
 
 
+def test_a_number_with_a_comma_is_no_name(csv_file: CsvFile) -> None:
+    file = csv_file('cat,"0,5"\ndog,0\ncat,1\ndog,2\n')
+    with pytest.raises(ReadError, match=r"line 1, column 2: expected a finite number, got '0,5'"):
+        load(file, 0)
+    assert load(file, 0, decimal=",").X.tolist() == [[0.5], [0], [1], [2]]
+
+
 @pytest.mark.parametrize(
     ("content", "class_names"),
     [

@@ -95,7 +95,8 @@ DROPPED = """
         os.setuid(65534)
 """
 ASKED = """
-    from fastbp import cli, diagnosis
+    from fastbp import cli
+    from fastbp.cli import diagnosis
     from fastbp.kernels import cache
     cli.main(["info"])
     print(json.dumps([cache.folders()[0], list(diagnosis._cache())]))

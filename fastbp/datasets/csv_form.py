@@ -280,11 +280,11 @@ def _looks_like_names(
     first, below = rows[0][1], [fields for _, fields in rows[1:] if len(fields) == len(rows[0][1])]
     dropped = {int(each) % len(first) for each in told.drop or ()}  # positions, for names would have told
     at = [i for i in range(len(first)) if i != column and i not in dropped]
-    texts = [i for i in at if told.is_text(first[i])]
-    numbers = [i for i in at if told.is_number(first[i])]
+    numbers = [i for i in at if _is_any_number(first[i], told)]
+    texts = [i for i in at if i not in numbers and told.is_text(first[i])]
     named = [i for i, field in enumerate(first) if field.lower() in TARGETS]  # not y: a class may be called y or n
     others = [i for i in range(len(first)) if i not in named[:1]]
-    if named and (not others or _count(first, others) or not all(told.is_number(first[i]) for i in others)):
+    if named and (not others or _count(first, others) or not all(_is_any_number(first[i], told) for i in others)):
         return True, []
     if first[0] in UNNAMED and _count(first[1:], range(len(first) - 1)):  # an index without a name
         return True, []
@@ -311,6 +311,11 @@ def _looks_like_names(
         raise ReadError(Remark(f"{where}: expected column names or a row of data, got whole numbers above fractions, "
                                "which could be either", EITHER))  # fmt: skip
     return False, []
+
+
+def _is_any_number(text: str, told: Told) -> bool:
+    """Tell whether a field is a number by either decimal mark: as the other one has it, it is no name either."""
+    return told.is_number(text) or Told(decimal=",").is_number(text)
 
 
 def _count(first: Sequence[str], at: Sequence[int]) -> bool:
