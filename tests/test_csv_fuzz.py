@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from fastbp.datasets.csv_form import MISSING
 from fastbp.datasets.readers import read
 
+LONG = os.environ.get("FASTBP_LONG") == "1"  # other tables in every run; else the same ones
 MISSING_TEXTS = {text.lower() for text in MISSING}
 NUMBERED = "0, 1, 2, ..."
 
@@ -155,7 +157,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(table=tables())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, derandomize=not LONG, deadline=None)
 def test_told_how(file: Path, table: Table) -> None:
     """A file that is read as it is said to be written is read right, or refused for its gaps."""
     file.write_bytes(table.content())
@@ -174,7 +176,7 @@ def test_told_how(file: Path, table: Table) -> None:
 
 
 @given(table=tables(), target_told=st.booleans(), decimal_told=st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, derandomize=not LONG, deadline=None)
 def test_guessed(file: Path, table: Table, target_told: bool, decimal_told: bool) -> None:
     """What is not said is guessed right, or the file is refused, or what was left out is said."""
     file.write_bytes(table.content())
@@ -201,7 +203,7 @@ def test_guessed(file: Path, table: Table, target_told: bool, decimal_told: bool
 
 
 @given(content=st.text(st.sampled_from('0123456789.,;\t\n\r" -eab|_NA'), max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, derandomize=not LONG, deadline=None)
 def test_any_text_is_read_or_refused(file: Path, content: str) -> None:
     """Whatever the text: a table of as many rows as csv finds, or a ValueError that names the file."""
     file.write_text(content, encoding="utf-8", newline="")
