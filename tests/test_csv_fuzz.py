@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+from conftest import LONG
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fastbp.datasets.csv_form import MISSING
 from fastbp.datasets.readers import read
 
-LONG = os.environ.get("FASTBP_LONG") == "1"  # other tables in every run; else the same ones
 MISSING_TEXTS = {text.lower() for text in MISSING}
 NUMBERED = "0, 1, 2, ..."
 
