@@ -25,6 +25,17 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:MOST_LISTED])) + more
 
 
+def counted(number: int, what: str) -> str:
+    """Return "1 row", "2 rows".
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once, each once."""
     seen: set[str] = set()

@@ -232,6 +232,8 @@ class MLP:
 
     @rng.setter
     def rng(self, value: np.random.Generator) -> None:
+        if not isinstance(value, np.random.Generator):
+            raise TypeError(f"rng: got {value!r}, expected a numpy.random.Generator")
         self._model.rng = value
 
     @property

@@ -102,3 +102,11 @@ def test_what_can_be_no_name_is_refused(what: str, tmp_path: Path) -> None:
     npz_file.write(tmp_path / "net.npz", arrays, metadata | {name: value})
     with pytest.raises(CheckpointError, match=f"not a network that fastbp can read: {name}"):
         fastbp.load(tmp_path / "net.npz")
+
+
+def test_a_generator_is_one() -> None:
+    net = MLP((2, 3), seed=0)
+    for wrong in (5, None, np.random.RandomState(0)):
+        with pytest.raises(TypeError, match=r"^rng: got .*, expected a numpy\.random\.Generator"):
+            net.rng = wrong  # type: ignore[assignment]
+    net.rng = np.random.default_rng(3)

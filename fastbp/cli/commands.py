@@ -38,7 +38,7 @@ from ..hardware import affinity, caches, cpu_quota
 from ..kernels import cache, tile
 from ..kernels.simd import TARGET
 from ..lessons import LESSONS
-from ..names import listed
+from ..names import counted, listed
 from ..network import MLP, load
 from ..training.plan import DivergenceError
 from ..version import __version__
@@ -116,7 +116,7 @@ def train(args: argparse.Namespace) -> None:
         rows, test_rows = (int(count) for count in job.summed([len(data.X), len(data.X_test)]))
         if job.leads:
             _print_rows(f"fastbp {__version__} trains", [
-                ("data", f"{args.data}: {_count(data.X.shape[1], 'feature')}, {classes:,} classes"),
+                ("data", f"{args.data}: {counted(data.X.shape[1], 'feature')}, {classes:,} classes"),
                 ("target", _target_words(args, data, classes)),
                 *([("features", listed(data.feature_names))] if data.feature_names else []),
                 ("rows", f"{rows:,} to train on, {test_rows:,} to test on"),
@@ -216,7 +216,7 @@ def _read(args: argparse.Namespace, labelled: bool, **options: Any) -> tuple[str
 
 
 def _target_words(args: argparse.Namespace, data: Dataset, classes: int) -> str:
-    """What is to be predicted, and where it comes from."""
+    """Say what is to be predicted, and where it comes from."""
     named = f"0 to {classes - 1}" if data.class_names is None else listed(data.class_names)
     if data.target_name is not None:
         return f"column {data.target_name!r}, classes {named}"
@@ -430,10 +430,6 @@ def _print_rows(heading: str, rows: Sequence[tuple[str, str]]) -> None:
     """A heading and aligned rows, at once also where the output is a pipe."""
     lines = ([heading] if heading else []) + [f"  {name:<18}  {value}" for name, value in rows]
     print("\n".join(lines), flush=True)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _check_out(option: str, out: str, *others: str) -> None:

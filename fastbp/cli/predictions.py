@@ -1,4 +1,4 @@
-"""What a network says of rows, as a table of texts: what `fastbp predict` writes."""
+"""Make a table of texts of what a network says of rows: what `fastbp predict` writes."""
 
 from __future__ import annotations
 

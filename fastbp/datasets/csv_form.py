@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from ..kept import kept
-from ..names import match, repeated
+from ..names import counted, match, repeated
 from .dataset import ReadError, Remark, opened_text
 
 # Texts that mean a missing value, in any case: what pandas takes for one; and what spreadsheets, databases and other
@@ -35,7 +35,7 @@ Row = tuple[int, list[str]]  # the number of its last line, and its fields
 
 @dataclass(frozen=True)
 class Told:
-    """What the caller of `load` says about a CSV file; see there."""
+    """Hold what the caller of `load` says about a CSV file; see there."""
 
     target: str | int | None = None
     labelled: bool = True
@@ -48,7 +48,7 @@ class Told:
 
     @property
     def number(self) -> Callable[[str], float]:
-        """What makes a number of a field, or raises ValueError."""
+        """Return what makes a number of a field, or raises ValueError."""
         return with_comma if self.decimal == "," else float
 
     def is_number(self, text: str) -> bool:
@@ -76,7 +76,7 @@ class Told:
 
 
 class Form(NamedTuple):
-    """How a file is written, and what its columns are.
+    """Say how a file is written, and what its columns are.
 
     Attributes
     ----------
@@ -190,11 +190,6 @@ def _check_distinct(where: str, names: Sequence[str], used: Sequence[int]) -> No
         places = [i for i in used if names[i] == twice[0]]
         raise ReadError(Remark(f"{where}: got {len(places)} columns {called}, expected names that differ",
                                ({"drop": (max(places),)},), "leaves one of them out"))  # fmt: skip
-
-
-def counted(number: int, what: str) -> str:
-    """Return "1 row", "2 rows"."""
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 # ---- the delimiter ----

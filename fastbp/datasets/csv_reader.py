@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .csv_form import EITHER, Form, Told, check_first_class, counted, form_of, is_position, rows_of
+from ..names import counted
+from .csv_form import EITHER, Form, Told, check_first_class, form_of, is_position, rows_of
 from .dataset import Dataset, ReadError, Remark, opened_text
 
 MANY = 10  # rows: the values of fewer may number them by chance

@@ -133,8 +133,11 @@ def named(model: Model, history: History, features: tuple[str, ...] | None, targ
     """Give a model the names of the columns that it is trained on, and those of targets if it has none yet: for good,
     unless the training within is refused."""
     before = {name: getattr(model, name) for name in NAMES}
-    model.feature_names = features or model.feature_names
-    model.target_name, model.class_names = model.target_name or target, model.class_names or outputs
+    taken = {"feature_names": features, "target_name": model.target_name or target,
+             "class_names": model.class_names or outputs}  # fmt: skip
+    for name, value in taken.items():
+        if value != before[name] and value is not None:  # to check hundreds of names takes longer than a small step
+            setattr(model, name, value)
     try:
         yield
     except (TypeError, ValueError, OSError, StreamError):
