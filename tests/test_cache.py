@@ -53,6 +53,8 @@ class Copy:
     def __init__(self, folder: Path):
         self.folder, self.source, self.cache = folder, folder / "fastbp", folder / "cache"
         shutil.copytree(Path(fastbp.__file__).parent, self.source, ignore=shutil.ignore_patterns("__pycache__", "data"))
+        for path in (self.source, *self.source.rglob("*")):  # `git archive` lets the group write, and copies keep modes
+            path.chmod(path.stat().st_mode & ~0o022)
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "PYTHON"))
         } | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(self.cache)}
