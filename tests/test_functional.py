@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, surrounded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import fastbp
 from fastbp import reference
+from support.comparisons import assert_same_bits
+from support.memory import surrounded
 
 DTYPES = [np.float32, np.float64]
 N, FAN_IN, FAN_OUT = 5, 19, 18

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_python
 
 import fastbp
 from fastbp.graph import Variable, affine, ordered, softmax_cross_entropy
+from support.processes import run_python
 
 pytest.importorskip("matplotlib")
 

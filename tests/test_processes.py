@@ -19,12 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import process_cells
 import pytest
 
 import fastbp
+from support import process_cells
+from support.processes import PACKAGE, TESTS
 
-SCRIPT = Path(__file__).with_name("process_cells.py")
+SCRIPT = Path(process_cells.__file__)
 LIMIT = 100.0  # seconds: a layer's ways take 7 on two cores, a way's long form 20
 LONG_ROUNDS, LONG_PROCESSES = 25, 3
 
@@ -63,7 +64,7 @@ def why_not(layer: str, way: str) -> str | None:
 def run(ways: list[str], rounds: int, environment: dict[str, str]) -> tuple[dict[str, Any], str]:
     """The lines of the ways that came to their end, and what there is to say if some did not."""
     inherited = {name: value for name, value in os.environ.items() if name != "NUMBA_THREADING_LAYER"}
-    inherited |= {"PYTHONPATH": str(Path(fastbp.__file__).parents[1]), "NUMBA_NUM_THREADS": "2"}
+    inherited |= {"PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{TESTS}", "NUMBA_NUM_THREADS": "2"}
     process = subprocess.Popen(
         [sys.executable, "-P", "-W", "error", str(SCRIPT), str(rounds), *ways], env=inherited | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,

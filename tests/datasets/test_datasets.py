@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import struct
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from fastbp import datasets
 from fastbp.datasets import csv_reader, load, load_digits, quadrants, stratified_split
+from support.idx import idx
 
 # --- digits and quadrants ---------------------------------------------------------------------------------------------
 
@@ -600,10 +599,6 @@ def test_csv_brings_back_what_was_written(
 
 PICTURES = np.arange(5 * 3 * 2, dtype=np.uint8).reshape(5, 3, 2) + 200
 LABELS = np.array([3, 0, 9, 3, 255], np.uint8)
-
-
-def idx(array: NDArray[np.uint8]) -> bytes:
-    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def write_idx(folder: Path, separator: str = "-", gz: bool = False, parts: tuple[str, ...] = ("train", "t10k")) -> Path:

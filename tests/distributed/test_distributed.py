@@ -13,16 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import distributed_cases
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from distributed_cases import CASES, EVENTS, KEPT, by_one
 
 import fastbp
 from fastbp import distributed
 from fastbp.distributed import shards
 from fastbp.distributed.ranks import WHOLE, Exchange, Ranks
+from support import distributed_cases
+from support.comparisons import assert_same_bits
+from support.distributed_cases import CASES, EVENTS, KEPT, by_one
+from support.idx import idx
+from support.processes import TESTS
 
 SCRIPT = Path(distributed_cases.__file__)
 BESIDE = Path(sys.executable).with_name("mpirun")
@@ -41,7 +43,8 @@ def mpirun(*command: Any, ranks: int = 2, folder: Path | None = None, **environm
     # TMPDIR: Open MPI's sockets lie in it, whose names may have 107 characters at most.
     return subprocess.run(
         [str(MPIRUN), "-n", str(ranks), sys.executable, *map(str, command)], timeout=240, text=True,
-        capture_output=True, cwd=folder, env={**os.environ, **ENVIRONMENT, "TMPDIR": "/tmp", **environment},
+        capture_output=True, cwd=folder,
+        env={**os.environ, **ENVIRONMENT, "TMPDIR": "/tmp", "PYTHONPATH": str(TESTS), **environment},
     )  # fmt: skip
 
 
@@ -98,9 +101,9 @@ def test_three_ranks(tmp_path: Path) -> None:
     """An odd number, each with another part of the message, and one with fewer rows than there are steps."""
     code = f"""
 import sys, numpy as np, fastbp
-sys.path.insert(0, {str(SCRIPT.parent)!r})
+sys.path.insert(0, {str(SCRIPT.parents[1])!r})
 from mpi4py import MPI
-from distributed_cases import Case, by_ranks, by_one
+from support.distributed_cases import Case, by_ranks, by_one
 for case in (Case((11, 40, 25), {{"optimizer": "adam", "l2": 1e-3, "dropout": 0.2}}),
              Case((1, 40, 20), batch_size=4), Case((30, 30, 29), sizes=(5, 200, 330, 4))):
     net, history = by_ranks(case, MPI.COMM_WORLD)
@@ -360,8 +363,6 @@ def test_other_communicators_are_refused() -> None:
 @needs_mpi
 @pytest.mark.parametrize("gz", [False, True])
 def test_command(gz: bool, tmp_path: Path) -> None:
-    from test_datasets import idx
-
     X, y = fastbp.datasets.load_digits()
     rows = {"train": slice(0, 301), "t10k": slice(301, 400)}
     for part, chosen in rows.items():

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, run_python
 from scipy.special import expit
 from sklearn.datasets import make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -16,6 +15,8 @@ from sklearn.metrics import accuracy_score
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
+from support.comparisons import assert_same_bits
+from support.processes import run_python
 
 X, Y = make_classification(120, 6, n_classes=3, n_informative=4, random_state=0)
 TARGETS = X[:, :2] @ [[1.0], [-0.5]]

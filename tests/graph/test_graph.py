@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -21,6 +20,7 @@ from hypothesis.extra import numpy as arrays
 from fastbp import MLP, gradcheck, reference
 from fastbp.graph import Variable, affine, ordered, softmax_cross_entropy, summary
 from fastbp.numeric_gradients.check import numeric_gradient
+from support.comparisons import assert_same_bits
 
 DTYPES = ("float32", "float64")
 EPS = float(np.finfo(np.float64).eps)

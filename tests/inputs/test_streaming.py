@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, run_python
 
 import fastbp
 from fastbp import MLP, reference
 from fastbp.inputs import blocks
 from fastbp.learning_rates import Cosine
+from support.comparisons import assert_same_bits
+from support.processes import run_python
 
 SIZES = (6, 9, 4)
 N, BATCH = 1003, 8  # a last minibatch of 3 rows

@@ -15,13 +15,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import installed
 import pytest
 from numba.core import config
 
 import fastbp
 from fastbp.kernels import cache
 from fastbp.kernels.gather import gather_rows
+from support import installed
 
 GATHER = """
     import json, os, sys, warnings

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import copied, planted, python, run_python
 
 from fastbp.kernels.gemm import MR
 from fastbp.kernels.simd import TARGET
+from support.processes import TESTS, copied, planted, python, run_python
 
-CHECK = Path(__file__).with_name("small_check.py")
+CHECK = TESTS / "support/small_check.py"
 X86 = TARGET.triple.startswith("x86_64")
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+sse4.2"}
 GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_cases import targets_of
 
 from fastbp import MLP, reference
 from fastbp.numeric_gradients import check, comparison, differences, roughness
 from fastbp.numeric_gradients.check import gradcheck, numeric_gradient
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
+from support.network_cases import targets_of
 
 STEP = math.cbrt(np.finfo(np.float64).eps)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, forms
 
 import fastbp
 from fastbp import MLP, DivergenceError
 from fastbp.kernels.simd import TARGET
 from fastbp.program.split import Tuning, forced
+from support.comparisons import assert_same_bits
+from support.lanes import forms
 
 DTYPES = [np.float32, np.float64]
 nan, inf = math.nan, math.inf

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import resume_cases
-from conftest import forms, python
-from resume_cases import COUNT, FEATURES, KINDS, data, ended, outcome, prepared
 
 import fastbp
 from fastbp import MLP, CheckpointError, DivergenceError
@@ -26,6 +23,10 @@ from fastbp.model import npz_file
 from fastbp.program import execution
 from fastbp.training import checkpoints, loop
 from fastbp.training.checkpoints import from_json, load, save, to_json
+from support import resume_cases
+from support.lanes import forms
+from support.processes import python
+from support.resume_cases import COUNT, FEATURES, KINDS, data, ended, outcome, prepared
 
 ALWAYS: dict[str, Any] = {"checkpoint_seconds": 0}
 CALLS = loop.Training._calls

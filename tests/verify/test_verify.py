@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import PACKAGE, planted, python
 
 import fastbp
 from fastbp import verify
@@ -22,6 +21,7 @@ from fastbp.verify import CHECKS, Check
 from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw
 from fastbp.verify.objective import nearest_kink, objective
 from fastbp.verify.tally import Tally
+from support.processes import PACKAGE, planted, python
 
 COMMAND = "import sys; from fastbp.cli.commands import main; sys.exit(main(['verify']))"
 # One check in one dtype: half to compile, and no wait for those that find nothing.

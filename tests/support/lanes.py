@@ -1,0 +1,18 @@
+"""How much a run of the tests tries: the short form, and where FASTBP_LONG=1 the long one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+LONG = os.environ.get("FASTBP_LONG") == "1"
+
+
+def forms(short: int, long: int) -> Any:
+    """Parameters of a test in two forms: how many cases it tries; the long form runs where FASTBP_LONG=1."""
+    marks = [pytest.mark.long, pytest.mark.skipif(not LONG, reason="minutes of work: set FASTBP_LONG=1")]
+    return pytest.mark.parametrize(
+        "cases", [pytest.param(short, id="short"), pytest.param(long, id="long", marks=marks)]
+    )
