@@ -17,8 +17,6 @@ import fastbp
 from support.commands import Run, predictions, refused, table
 from support.processes import PACKAGE
 
-__all__ = ["run"]  # a fixture
-
 QUICK = ("--epochs", "30", "--hidden", "8")
 
 
