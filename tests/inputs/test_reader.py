@@ -242,6 +242,7 @@ print(json.dumps((status("VmHWM") - before) / limit))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's figures")
 def test_resident_memory_stays_within_the_limit(tmp_path: Path) -> None:
     script = tmp_path / "resident.py"

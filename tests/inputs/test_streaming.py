@@ -15,6 +15,7 @@ from fastbp import reference
 from fastbp.inputs import blocks
 from fastbp.learning_rates import Cosine
 from support.comparisons import assert_same_bits
+from support.lanes import in_lanes
 from support.streams import BATCH, LIMIT, SIZES, N, Sliced, chunks_of, data, fitted, network, unchanged
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left")
@@ -76,7 +77,7 @@ def sources(X: Any, y: Any, folder: Path) -> Iterator[tuple[str, Any, Any]]:
     yield "slicing", Sliced(X), Sliced(y)
 
 
-@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "f2", "f4", "f8", "?"])
+@pytest.mark.parametrize("kind", in_lanes(["u1", "i1", "i2", "f2", "f4", "f8", "?"], fast=["u1", "f4"]))
 def test_the_same_bits_wherever_the_rows_lie(kind: str, tmp_path: Path, small_pieces: None) -> None:
     X, y = data(kind if kind[0] in "if" else "i2")
     X = X.astype(kind)

@@ -118,6 +118,7 @@ def check_network(dtype: Any, rng: np.random.Generator, n: int, f: int, h: int, 
 # ---- nothing beyond an operand: pages that may not be touched, canaries ----
 
 
+@pytest.mark.slow
 @forms(1, 12)
 def test_every_operand_at_a_protected_page(cases: int) -> None:
     """In a process of its own: a touch kills that, and not the suite."""

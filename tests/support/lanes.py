@@ -1,8 +1,9 @@
-"""How much a run of the tests tries: the short form, and where FASTBP_LONG=1 the long one."""
+"""How much a run of the tests tries: the fast lane, the slow one, and where FASTBP_LONG=1 long forms."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -16,3 +17,8 @@ def forms(short: int, long: int) -> Any:
     return pytest.mark.parametrize(
         "cases", [pytest.param(short, id="short"), pytest.param(long, id="long", marks=marks)]
     )
+
+
+def in_lanes(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
+    """Return the values as parameters of a test, marked slow except those in `fast`."""
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
