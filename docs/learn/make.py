@@ -2,7 +2,7 @@
 
 The code of a page is the body of its lesson in fastbp/lessons.py, cut at its ``# 1.``, ``# 2.``, ...: the n-th code
 block of a page is step n, and the ``text`` block behind it what the step prints. The prose between is the page's own.
-tests/test_lessons.py makes every page anew and compares.
+tests/cli/test_lessons.py makes every page anew and compares.
 """
 
 from __future__ import annotations

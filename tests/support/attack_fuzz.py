@@ -1,6 +1,6 @@
 """Random calls of the whole public face: right where they are valid, an error that names an argument where not.
 
-    python tests/attack_fuzz.py [calls [seed]]
+    PYTHONPATH=tests python tests/support/attack_fuzz.py [calls [seed]]
 
 Each call takes good arguments, in any layout, amid canaries, and spoils some of them in more calls than not. What it
 asks of the outcome:
