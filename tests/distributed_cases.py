@@ -110,7 +110,10 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     given = case.arguments()
     order = distributed.single_process_order(net, case.shards, given["batch_size"], shuffle=given.get("shuffle", True),
                                              dropout=given.get("dropout", 0.0))  # fmt: skip
-    other, stop = held_out(None, case), fastbp.training.arguments.early_stopping(net, given.get("early_stopping"), 1e-4)
+    other, stop = (
+        held_out(None, case),
+        fastbp.training.arguments.make_early_stopping(net, given.get("early_stopping"), 1e-4),
+    )
 
     def after_epoch(history: Any) -> bool:
         if other is not None:
@@ -121,7 +124,7 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     settings = {"l2": 0.0, "optimizer": "sgd", "shuffle": True, "dropout": 0.0, "max_grad_norm": None,
                 "time_budget": None, **given}  # fmt: skip
     settings.pop("early_stopping", None)
-    plan: Plan = fastbp.training.arguments.plan(net.model, **settings)
+    plan: Plan = fastbp.training.arguments.make_plan(net.model, **settings)
     plan.order = order
     history = net.train(X, y, plan, sample_weight=weights, after_epoch=after_epoch)
     stop.restore_best()

@@ -24,8 +24,8 @@ from fastbp.inputs import in_memory
 from fastbp.learning_rates import Adaptive, LearningRate
 from fastbp.model import npz_file
 from fastbp.program import execution
-from fastbp.training import checkpoints, loop
-from fastbp.training.checkpoints import from_json, load, save, to_json
+from fastbp.training import checkpoints, fingerprint, loop
+from fastbp.training.checkpoint_file import from_json, load, save, to_json
 
 ALWAYS: dict[str, Any] = {"checkpoint_seconds": 0}
 CALLS = loop.Training._calls
@@ -122,7 +122,10 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
         X, y = data(*classes)
         return np.asfortranarray(X), y
 
-    stages, sample = loop.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, checkpoints.SAMPLE).astype(int)))
+    stages, sample = (
+        in_memory.InMemory.stages,
+        len(np.unique(np.linspace(0, COUNT - 1, fingerprint.SAMPLE).astype(int))),
+    )
     for kept in (True, False):
         assert killed_after(4, monkeypatch, lambda: outcome("adam", checkpoint=path, **ALWAYS))  # 150 rows are done
         gathered: list[int] = []
@@ -136,7 +139,9 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
             patched.setattr(in_memory.Rows, "chosen", counted)
             patched.setattr(resume_cases, "data", by_columns)
             if not kept:
-                patched.setattr(loop.Training, "_stages", lambda self, order, done: stages(self, order))
+                patched.setattr(
+                    in_memory.InMemory, "stages", lambda self, order, batch, done: stages(self, order, batch)
+                )
             assert outcome("adam", checkpoint=path) == never_killed("adam")
         first = [50, 3] if kept else [50, 50, 50, 50, 3]
         assert [count for count in gathered if count] == [sample, *first, *3 * [50, 50, 50, 50, 3]]
@@ -597,7 +602,7 @@ def test_what_cannot_be_kept_is_refused_before_training(kept: Any, path: Path) -
     net, fit = fit_of({}, {"learning_rate": Remembering(kept)}, path)
     before = state_of(net)
     with pytest.raises(
-        TypeError, match=r"^learning_rate: cannot be kept in a checkpoint, for Remembering\.memory: got"
+        TypeError, match=r"^learning_rate: cannot be kept in a checkpoint because of Remembering\.memory: got"
     ):
         fit()
     assert state_of(net) == before

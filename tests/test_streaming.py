@@ -21,7 +21,7 @@ from conftest import assert_same_bits, run_python
 
 import fastbp
 from fastbp import MLP, reference
-from fastbp.inputs import blocks
+from fastbp.inputs import blocks, read_ahead
 from fastbp.learning_rates import Cosine
 
 SIZES = (6, 9, 4)
@@ -297,8 +297,8 @@ def test_what_is_refused_before_the_first_step() -> None:
         (ValueError, r"sample_weight: got -1.0 at \[3\]", X, y, {"sample_weight": np.where(np.arange(N) == 3, -1, 1)}),
         (TypeError, "y: got None", Sliced(X), None, {}),
         (TypeError, "y: got None", X, None, {"memory_limit": None}),
-        (TypeError, "expected them in the chunks", chunks, y, {}),
-        (TypeError, "expected them in the chunks", chunks, None, {"sample_weight": y}),
+        (TypeError, "must be None when X yields chunks", chunks, y, {}),
+        (TypeError, "must be None when X yields chunks", chunks, None, {"sample_weight": y}),
         (ValueError, "epochs: got 2 and an iterator", chunks(), None, {}),
         (ValueError, "learning_rate: got Cosine", chunks, None, {"learning_rate": Cosine(0.1)}),
         (TypeError, "X: got int from the callable", lambda: 3, None, {}),
@@ -424,8 +424,8 @@ def test_one_block_is_read_ahead_and_no_second() -> None:
             made.append(i)
             yield i
 
-    stop = blocks.Stop()
-    reader = blocks.Reader(items(), stop)
+    stop = read_ahead.Stop()
+    reader = read_ahead.Reader(items(), stop)
     reader.start()
     for i in reader:
         deadline = time.monotonic() + 30

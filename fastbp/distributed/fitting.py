@@ -17,6 +17,7 @@ from ..learning_rates import LearningRate
 from ..network import MLP
 from ..optimizers import Optimizer
 from ..training import arguments
+from ..training.fitting import named_columns
 from ..training.history import History
 from .loop import ParallelTraining, Savings
 from .ranks import Ranks
@@ -126,11 +127,11 @@ class _Run:
                  callbacks: Any, weights: Any, stopping: tuple[Any, Any], saving: tuple[Any, Any],
                  **settings: Any):  # fmt: skip
         self.net, self.ranks = net, ranks
-        self.plan = arguments.plan(net.model, **settings)
+        self.plan = arguments.make_plan(net.model, **settings)
         self.shuffled = validation.truth("shuffle", settings["shuffle"])
-        self.calls = arguments.callbacks(callbacks)
+        self.calls = arguments.check_callbacks(callbacks)
         self.held_out = None if held_out is None else _HeldOut(net, held_out, ranks, known=names)
-        self.stop = arguments.early_stopping(net.model, *stopping)
+        self.stop = arguments.make_early_stopping(net.model, *stopping)
         self.rows = rows_of(net.model, "X_local", X, names)
         self.targets = net.model.targets("y_local", y, self.rows.count)
         self.weights = validation.sample_weight("sample_weight", weights, self.rows.count, net.dtype)
@@ -153,7 +154,7 @@ class _Run:
         savings = Savings(self.path, self.seconds, about, training, self.stop)
         plan.learning_rate.start()
         savings.begin()
-        with arguments.named(net.model, training.history, *names):
+        with named_columns(net.model, training.history, *names):
             training.run(self._after_epoch, progress, savings)
         self.stop.restore_best()
         return training.history
@@ -208,7 +209,7 @@ class _HeldOut:
     def __init__(self, net: MLP, pair: Any, ranks: Ranks, *names: str, known: tuple[str, ...] | None = None):
         self.net, self.ranks = net, ranks
         try:
-            rows, self.y = arguments.validation_data(net.model, pair, None, known)
+            rows, self.y = arguments.check_validation_data(net.model, pair, None, known)
         except (ValueError, TypeError) as error:
             text = str(error)
             for index, name in enumerate(names):

@@ -20,9 +20,9 @@ from ..program import execution, passes
 from ..program.execution import aligned
 from ..program.network_operations import Activations
 from ..program.split import threads_for, tuning
-from ..training import checkpoints
+from ..training import checkpoint_file, fingerprint
 from ..training.early_stopping import EarlyStopping
-from ..training.history import History
+from ..training.history import LISTS, History
 from ..training.magnitudes import Magnitudes
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import Plan
@@ -89,9 +89,9 @@ class ParallelTraining:
 
     def digests(self) -> dict[str, str]:
         """What all ranks' data are told by."""
-        mine = {"X": checkpoints.digest_of_rows(self.rows), "y": checkpoints.digest(self.targets),
-                "sample_weight": checkpoints.digest(self.weights)}  # fmt: skip
-        return {name: checkpoints.digest_of_text(repr(self.ranks.comm.allgather(each))) for name, each in mine.items()}
+        mine = {"X": fingerprint.digest_of_rows(self.rows), "y": fingerprint.digest(self.targets),
+                "sample_weight": fingerprint.digest(self.weights)}  # fmt: skip
+        return {name: fingerprint.digest_of_text(repr(self.ranks.comm.allgather(each))) for name, each in mine.items()}
 
     # ---- epochs ----
 
@@ -277,7 +277,7 @@ class Savings:
         try:
             self._save()
         except (OSError, TypeError) as error:  # TypeError: what a user's learning rate has come to remember
-            checkpoints.warn_not_written(self._path, error)
+            checkpoint_file.warn_not_written(self._path, error)
         self._last = time.monotonic()
 
     def _save(self) -> None:
@@ -285,20 +285,20 @@ class Savings:
         arrays = {"parameters": training.model.parameters, "moments": training.moments}
         if self._stop.best is not None:
             arrays["best"] = self._stop.best
-        checkpoints.save(self._path or "", {
+        checkpoint_file.save(self._path or "", {
             **arrays, "fingerprint": self._fingerprint, "position": asdict(training.position), "key": training.key,
             "walk_key": training.walk_key, "memory_steps": training.memory.steps,
-            "history": {name: getattr(training.history, name) for name in checkpoints.LISTS},
+            "history": {name: getattr(training.history, name) for name in LISTS},
             "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
-            "learning_rate": checkpoints.attributes("learning_rate", plan.learning_rate),
-            "optimizer": checkpoints.attributes("optimizer", plan.optimizer),
+            "learning_rate": checkpoint_file.attributes("learning_rate", plan.learning_rate),
+            "optimizer": checkpoint_file.attributes("optimizer", plan.optimizer),
             "generator": training.model.rng.bit_generator.state,
         })  # fmt: skip
 
     def _read(self) -> dict[str, Any] | None:
-        state = checkpoints.load(self._path or "")
+        state = checkpoint_file.load(self._path or "")
         if state is not None:
-            checkpoints.check_same_run(self._path or "", state.get("fingerprint", {}), self._fingerprint)
+            fingerprint.check_same_run(self._path or "", state.get("fingerprint", {}), self._fingerprint)
         return state
 
     def _put_back(self, state: dict[str, Any]) -> None:
@@ -311,12 +311,12 @@ class Savings:
             training.position = Position(**state["position"])
             training.key, training.walk_key = state["key"], state["walk_key"]
             training.memory.steps = state["memory_steps"]
-            for name in checkpoints.LISTS:
+            for name in LISTS:
                 getattr(training.history, name)[:] = state["history"][name]
             stop.lowest, stop.waited = state["early_stopping"]["lowest"], state["early_stopping"]["waited"]
             stop.best = state.get("best")
-            checkpoints.put_attributes(plan.learning_rate, state["learning_rate"])
-            checkpoints.put_attributes(plan.optimizer, state["optimizer"])
+            checkpoint_file.put_attributes(plan.learning_rate, state["learning_rate"])
+            checkpoint_file.put_attributes(plan.optimizer, state["optimizer"])
             training.model.rng.bit_generator.state = state["generator"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise checkpoints.unreadable(self._path or "", error) from error
+            raise checkpoint_file.unreadable(self._path or "", error) from error

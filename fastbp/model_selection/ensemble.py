@@ -27,7 +27,7 @@ Array = NDArray[Any]
 # What `MLP.fit` takes beside X and y, but for the progress bar, and of it what makes up a plan.
 OF_FIT = {name: parameter.default for name, parameter in inspect.signature(MLP.fit).parameters.items()
           if name not in ("self", "X", "y", "progress")}  # fmt: skip
-PLANNED = {name: OF_FIT[name] for name in inspect.signature(fit_arguments.plan).parameters if name in OF_FIT}
+PLANNED = {name: OF_FIT[name] for name in inspect.signature(fit_arguments.make_plan).parameters if name in OF_FIT}
 
 
 def fit_many(networks: Sequence[MLP], X: ArrayLike, y: ArrayLike, epochs: int | Sequence[int] = 10,
@@ -125,9 +125,9 @@ def fit_job(net: MLP, X: Any, y: Any, arguments: dict[str, Any]) -> Callable[[],
 def check(net: MLP, X: Any, y: Any, arguments: dict[str, Any]) -> float:
     """Refuse what `fit` would refuse, as far as that takes no look at all of X; about how much work the fit is."""
     told = OF_FIT | arguments
-    plan = fit_arguments.plan(net.model, **{name: told[name] for name in PLANNED})
-    fit_arguments.callbacks(told["callbacks"])
-    fit_arguments.early_stopping(net.model, told["early_stopping"], told["tol"])
+    plan = fit_arguments.make_plan(net.model, **{name: told[name] for name in PLANNED})
+    fit_arguments.check_callbacks(told["callbacks"])
+    fit_arguments.make_early_stopping(net.model, told["early_stopping"], told["tol"])
     rows = rows_of(net.model, "X", X).count
     net.model.targets("y", y, rows)
     if told["rows"] is not None:
