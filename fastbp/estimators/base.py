@@ -35,7 +35,7 @@ from ..training.optimizer_state import OptimizerState
 
 Array = NDArray[Any]
 DTYPES = (np.float64, np.float32)  # scikit-learn's order: other dtypes become float64
-LEAST_EPSILON = 1e-30  # an epsilon of 0 would give 0 / 0 for a parameter whose gradient is always 0
+LEAST_EPSILON = 1e-30  # one that is 0 in float32 would give 0 / 0 where a gradient is always 0
 
 
 # ---- scikit-learn's updates, as the kernels take them ----
