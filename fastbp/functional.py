@@ -145,12 +145,13 @@ def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, A
 
 @functools.lru_cache(maxsize=256)
 def _backward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, forced: Any) -> Program:
-    dh, weights = (op.INPUTS, 0, fan_out), n * fan_in
+    dh, x, w = (op.INPUTS, 0, fan_out), (op.ACTIVATIONS, 0, fan_in), (op.PARAMETERS, 0, fan_out)
+    weights = n * fan_in  # dW lies behind dX, db behind dW
+    dx, dw = (op.GRADIENT, 0, fan_in), (op.GRADIENT, weights, fan_out)
     products = [
-        Product(n, fan_in, fan_out, a=dh, b=(op.PARAMETERS, 0, fan_out), c=(op.GRADIENT, 0, fan_in), b_transposed=True),
-        Product(fan_in, fan_out, n, a=(op.ACTIVATIONS, 0, fan_in), b=dh, c=(op.GRADIENT, weights, fan_out),
-                a_transposed=True),
-    ]  # fmt: skip
+        Product(n, fan_in, fan_out, a=dh, b=w, c=dx, b_transposed=True),
+        Product(fan_in, fan_out, n, a=x, b=dh, c=dw, a_transposed=True),
+    ]
     sums = {
         "code": op.COLUMN_SUMS,
         "depth": n,
@@ -284,8 +285,9 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
         W[...] = target
 
 
-def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None,
-                 rates: Array | None = None) -> None:  # fmt: skip
+def _elementwise(
+    code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, rates: Array | None = None
+) -> None:
     if c.size:
         program = _elementwise_program(code, c.size, dtype, threads.count())
         flat = a.reshape(-1)

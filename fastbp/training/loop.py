@@ -281,8 +281,9 @@ class Training:
         sums, features, plan = np.empty((steps, 2)), self.data.features, self.plan
         norms = totals = sizes  # what the minibatches' losses are divided by; the sums of their weights as given
         targets = stage.targets[first:]
-        part: dict[str, Any] = ({"labels": targets} if targets.ndim == 1 else
-                                {"targets": targets.reshape(-1), "target_row": targets.shape[1]})  # fmt: skip
+        part: dict[str, Any] = {"labels": targets}
+        if targets.ndim == 2:
+            part = {"targets": targets.reshape(-1), "target_row": targets.shape[1]}
         if stage.weights is not None:
             part["weights"], norms, totals = self._weighed(stage.weights[first:last], batch)
         if stage.order is None:

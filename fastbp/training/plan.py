@@ -83,8 +83,9 @@ class Plan:
 
     def form(self, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
-        return StepForm("labels" if targets.ndim == 1 else "targets", weighted, self.l2 > 0,
-                        int(self.dropout * UNITS), self.optimizer.kernel, self.max_grad_norm is not None)  # fmt: skip
+        kind, threshold = "labels" if targets.ndim == 1 else "targets", int(self.dropout * UNITS)
+        clips = self.max_grad_norm is not None
+        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.kernel, clips)
 
     def numbers(self, constants: dict[str, float], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                 dtype: np.dtype[Any]) -> Array:  # fmt: skip
