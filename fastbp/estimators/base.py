@@ -36,6 +36,7 @@ from ..training.optimizer_state import OptimizerState
 Array = NDArray[Any]
 DTYPES = (np.float64, np.float32)  # scikit-learn's order: other dtypes become float64
 LEAST_EPSILON = 1e-30  # one that is 0 in float32 would give 0 / 0 where a gradient is always 0
+OPTIMIZER = ("_optimizer", "_optimizer_state")  # of scikit-learn, and of the kernels
 
 
 # ---- scikit-learn's updates, as the kernels take them ----
@@ -184,3 +185,30 @@ class NetworkEstimator(BaseEstimator):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with self._limited():
             return self._network().outputs(X)
+
+
+class Snapshot:
+    """An estimator as it was before a fit, to be restored if the fit raises."""
+
+    def __init__(self, estimator: NetworkEstimator, goes_on: bool):
+        values = estimator.__dict__
+        fitted = "network_" in values
+        first = () if fitted else ("classes_", "_label_binarizer")  # partial_fit sets these before it looks at X
+        self.values = {
+            name: list(value) if name.endswith("_") and isinstance(value, list) else value
+            for name, value in values.items()
+            if name not in first
+        }
+        self.goes_on = fitted and goes_on  # otherwise the fit makes another network
+        if self.goes_on:
+            self.parameters = estimator.network_.parameters.copy()
+            self.draws = estimator.network_.rng.bit_generator.state
+            self.values |= copy.deepcopy({name: values[name] for name in OPTIMIZER if name in values})
+
+    def restore(self, estimator: NetworkEstimator) -> None:
+        estimator.__dict__.clear()
+        estimator.__dict__.update(self.values)
+        if self.goes_on:
+            estimator.network_.parameters[...] = self.parameters
+            estimator.network_.rng.bit_generator.state = self.draws
+            estimator._name_columns()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from ..optimizers import SGD
 from ..training.history import History
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import DivergenceError, Plan
-from .base import DTYPES, Adam, Array, NetworkEstimator, SetRate, Velocity
+from .base import DTYPES, Adam, Array, NetworkEstimator, SetRate, Snapshot, Velocity
 
 LOSSES = {  # by the output activation of a classifier, or the `loss` of a regressor
     "softmax": "softmax_cross_entropy",
@@ -31,34 +30,6 @@ LOSSES = {  # by the output activation of a classifier, or the `loss` of a regre
     "absolute_error": "mean_absolute_error",
     "huber": "huber",
 }
-STATE = ("_optimizer", "_optimizer_state")
-
-
-class _Before:
-    """An estimator as it was before a fit, to be restored if the fit raises."""
-
-    def __init__(self, estimator: Fitting, goes_on: bool):
-        values = estimator.__dict__
-        fitted = "network_" in values
-        first = () if fitted else ("classes_", "_label_binarizer")  # partial_fit sets these before it looks at X
-        self.values = {
-            name: list(value) if name.endswith("_") and isinstance(value, list) else value
-            for name, value in values.items()
-            if name not in first
-        }
-        self.goes_on = fitted and goes_on  # otherwise the fit makes another network
-        if self.goes_on:
-            self.parameters = estimator.network_.parameters.copy()
-            self.draws = estimator.network_.rng.bit_generator.state
-            self.values |= copy.deepcopy({name: values[name] for name in STATE if name in values})
-
-    def restore(self, estimator: Fitting) -> None:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(self.values)
-        if self.goes_on:
-            estimator.network_.parameters[...] = self.parameters
-            estimator.network_.rng.bit_generator.state = self.draws
-            estimator._name_columns()
 
 
 class Fitting(NetworkEstimator):
@@ -68,7 +39,7 @@ class Fitting(NetworkEstimator):
     _no_improvement_count: int
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        before = _Before(self, incremental or self.warm_start)
+        before = Snapshot(self, incremental or self.warm_start)
         try:
             with self._limited():
                 return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)

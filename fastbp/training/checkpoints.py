@@ -80,7 +80,7 @@ class Checkpoints:
         """
         self._fingerprint = self._fingerprint_of(training)
         state = load(self.path)
-        restore = None if state is None else self._checked(training, state)
+        restore = None if state is None else self._restorer(training, state)
         training.plan.learning_rate.start()
         if state is None:
             training.position.generator = self.model.rng.bit_generator.state
@@ -126,16 +126,16 @@ class Checkpoints:
             "optimizer": attributes("optimizer", plan.optimizer),
         }
 
-    def _checked(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
+    def _restorer(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
         """Return a function that restores the state and cannot fail."""
         try:
             check_same_run(self.path, state["fingerprint"], self._fingerprint)
-            return self._read(training, state)
+            return self._checked_restorer(training, state)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise error if isinstance(error, CheckpointError) else unreadable(self.path, error) from error
 
-    def _read(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
-        """Return the same of a state whose values may be anything."""
+    def _checked_restorer(self, training: Training, state: dict[str, Any]) -> Callable[[], None]:
+        """Check each value of the state, which may be anything; return that function."""
         model, plan = self.model, training.plan
         moments = training.optimizer_state.moments(training.parameters)
         position = FitPosition.of(state["position"])
