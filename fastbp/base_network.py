@@ -29,39 +29,47 @@ class BaseNetwork:
 
     @property
     def model(self) -> Model:
-        """The network's parts, which the rest of fastbp works with."""
+        """The network's parts, as the rest of fastbp takes them."""
         return self._model
 
     @property
     def sizes(self) -> tuple[int, ...]:
+        """Number of input features, units of each hidden layer, and number of outputs."""
         return self._model.sizes
 
     @property
     def activation(self) -> str | tuple[str, ...]:
+        """Activation of all hidden layers, or a tuple with one for each."""
         return self._model.activation
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the parameters and of all arithmetic."""
         return self._model.dtype
 
     @property
     def input_shift(self) -> Array | None:
+        """What is subtracted from inputs, one number per feature; None if nothing is."""
         return self._model.input_shift
 
     @property
     def input_scale(self) -> Array | None:
+        """What shifted inputs are multiplied by, one number per feature; None if they are not scaled."""
         return self._model.input_scale
 
     @property
     def weights(self) -> list[Array]:
+        """Weight matrices (fan_in, fan_out), views into `parameters`."""
         return self._model.weights
 
     @property
     def biases(self) -> list[Array]:
+        """Bias vectors (fan_out,), views into `parameters`."""
         return self._model.biases
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, or of other outputs; None if they have none."""
         return self._model.class_names
 
     @class_names.setter
@@ -70,6 +78,7 @@ class BaseNetwork:
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the input columns; None if they have none."""
         return self._model.feature_names
 
     @feature_names.setter
@@ -78,6 +87,7 @@ class BaseNetwork:
 
     @property
     def target_name(self) -> str | None:
+        """Name of the target; None if it has none."""
         return self._model.target_name
 
     @target_name.setter
@@ -86,6 +96,7 @@ class BaseNetwork:
 
     @property
     def rng(self) -> np.random.Generator:
+        """Generator that draws row orders and dropout; another one may be assigned."""
         return self._model.rng
 
     @rng.setter
@@ -96,6 +107,7 @@ class BaseNetwork:
 
     @property
     def parameters(self) -> Array:
+        """All parameters in one flat buffer; values may be assigned."""
         return self._model.parameters
 
     @parameters.setter
@@ -104,11 +116,12 @@ class BaseNetwork:
 
     @property
     def loss_name(self) -> str:
+        """Name of the loss."""
         return self._model.loss.name
 
     @property
     def classes(self) -> int:
-        """The number of classes, or of other outputs."""
+        """Number of classes, or of other outputs."""
         return self.sizes[-1]
 
     # ---- forward ----

@@ -198,9 +198,7 @@ class Training:
             stage = self._epoch(order, bar)
             total = self.position.total
             diverged = not (np.isfinite(total) and all_finite(self.parameters))
-            if (
-                diverged
-            ):  # perhaps because of NaN or infinity in an X that is read in place, which is not checked before
+            if diverged:  # perhaps by NaN or infinity in an X that is read in place, which is checked only now
                 magnitudes = self._magnitudes(stage)
                 self.data.check()
         except (TypeError, ValueError, StreamError):  # NaN or infinity in rows that are gathered; rates
