@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import hardware, validation
-from ..kept import kept
+from ..cached_property import cached_property
 from ..model.model import Model
 from ..program.execution import STAGED_BYTES
 from .in_memory import Rows, Stage, rows_of
@@ -160,7 +160,7 @@ class Stream:
         """Rows of an epoch; `UNKNOWN` until the first of an iterator has ended."""
         return self._source.count
 
-    @kept
+    @cached_property
     def _example(self) -> Rows:
         return Buffers(self._model, self._source, 1).rows
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import frames
-from ..kept import kept
+from ..cached_property import cached_property
 from ..kernels.gather import gather_rows
 from ..model.model import Model
 from ..names import match_exactly
@@ -152,7 +152,7 @@ class Rows:
         found.names, found._order = self.names, self._order
         return found
 
-    @kept
+    @cached_property
     def _scaling(self) -> tuple[Array, Array]:
         """Shift and scale; where none were given, those that leave a number as it is."""
         shift, scale = self._given
