@@ -15,7 +15,7 @@ from . import frames
 from .inputs import blocks
 from .inputs.in_memory import rows_of
 from .learning_rates import LearningRate
-from .model import contents, evaluation, npz_file, pickles
+from .model import evaluation, npz_file, pickles, serialization
 from .model.evaluation import Gradient, SampleGradients
 from .model.model import Model
 from .model.scores import score
@@ -141,14 +141,14 @@ class MLP:
 
     def __getstate__(self) -> dict[str, Any]:
         """What `save` writes, what a file lacks, and what a subclass or a user has put there."""
-        arrays, metadata = contents.contents(self._model)
+        arrays, metadata = serialization.to_arrays(self._model)
         more = {name: value for name, value in vars(self).items() if name not in ("_model", "_memory")}
         return pickles.stamped(arrays=arrays, metadata=metadata, generator=self._model.rng, seed=self._model.seed,
                                memory=self._memory.state(), more=more)  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        self._model = contents.model_of(state["arrays"], state["metadata"])
+        self._model = serialization.from_arrays(state["arrays"], state["metadata"])
         self._model.rng, self._model.seed = state["generator"], state["seed"]
         self._memory = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
@@ -570,7 +570,7 @@ class MLP:
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        npz_file.write(path, *contents.contents(self._model))
+        npz_file.write(path, *serialization.to_arrays(self._model))
 
 
 def _brief(vector: Array) -> str:
@@ -607,6 +607,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
             "goes on from it, and saves the network in the end"
         )
     try:
-        return MLP.of(contents.model_of(arrays, metadata))
+        return MLP.of(serialization.from_arrays(arrays, metadata))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error
