@@ -30,9 +30,10 @@ from .functional import (
 from .inputs.in_memory import StreamError
 from .model.evaluation import Gradient, SampleGradients
 from .model.npz_file import CheckpointError
-from .model.pickles import _blank as _blank
+from .model.pickles import blank as _blank  # noqa: F401 (pickles find it here)
 from .model_selection.cross_validation import CrossValidation, cross_validate
-from .model_selection.ensemble import Ensemble, fit_many
+from .model_selection.ensemble import Ensemble
+from .model_selection.fitting import fit_many
 from .model_selection.search import Search, search
 from .network import MLP, load
 from .numeric_gradients.check import gradcheck

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .base_network import BaseNetwork
 from .learning_rates import LearningRate
-from .model import contents, npz_file, pickles
+from .model import npz_file, pickles, serialization
 from .model.model import Model
 from .optimizers import Optimizer
 from .training import arguments, fitting
@@ -135,7 +135,7 @@ class MLP(BaseNetwork):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what `save` writes, what a file lacks, and the attributes that a subclass or a user has added."""
-        arrays, metadata = contents.contents(self._model)
+        arrays, metadata = serialization.to_arrays(self._model)
         more = {name: value for name, value in vars(self).items() if name not in ("_model", "_optimizer_state")}
         return pickles.stamped(
             arrays=arrays,
@@ -148,7 +148,7 @@ class MLP(BaseNetwork):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        self._model = contents.model_of(state["arrays"], state["metadata"])
+        self._model = serialization.from_arrays(state["arrays"], state["metadata"])
         self._model.rng, self._model.seed = state["generator"], state["seed"]
         self._optimizer_state = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
@@ -376,7 +376,7 @@ class MLP(BaseNetwork):
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
-        npz_file.write(path, *contents.contents(self._model))
+        npz_file.write(path, *serialization.to_arrays(self._model))
 
 
 def _brief(vector: Array) -> str:
@@ -422,6 +422,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
             "which goes on from it, and save the network then"
         )
     try:
-        return MLP.of(contents.model_of(arrays, metadata))
+        return MLP.of(serialization.from_arrays(arrays, metadata))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error

@@ -15,7 +15,7 @@ import numpy as np
 
 import fastbp
 from fastbp import distributed
-from fastbp.distributed.ranks import Exchange
+from fastbp.distributed.allreduce import Allreduce
 from fastbp.learning_rates import Adaptive, Constant, Cosine
 from fastbp.training.plan import Plan
 
@@ -76,7 +76,7 @@ CASES = {
     "regression": Case((33, 50), {"optimizer": "adam"}, {"loss": "mean_squared_error"}, held_out=True),
     "binary": Case((33, 50), {"optimizer": "adam"}, {"loss": "binary_cross_entropy"}, held_out=True),
     "early stopping": Case((70, 50), {"early_stopping": 2, "learning_rate": 1.5}, held_out=True, epochs=40),
-    # 67,850 parameters: messages beyond `ranks.WHOLE`, and updates cut into several strands
+    # 67,850 parameters: messages beyond `allreduce.ALLGATHER_BYTES`, and updates cut into several strands
     "wide": Case((30, 30), {**BASE, "optimizer": "adam", "max_grad_norm": 1.0}, sizes=(5, 200, 330, 4), epochs=2),
 }  # fmt: skip
 
@@ -291,14 +291,14 @@ EVENTS: dict[str, Callable[[Any], None]] = {
 def kept(comm: Any, path: str, killed_after: int | None) -> tuple[fastbp.MLP, Any]:
     """A run with checkpoints after each step; rank 1 is killed in the middle of a message."""
     if killed_after is not None and comm.rank == 1:
-        add_up, calls = Exchange.add_up, itertools.count(1)
+        add_up, calls = Allreduce.add_up, itertools.count(1)
 
-        def killed(exchange: Exchange) -> None:
+        def killed(exchange: Allreduce) -> None:
             if next(calls) == killed_after:
                 os.kill(os.getpid(), signal.SIGKILL)
             add_up(exchange)
 
-        Exchange.add_up = killed  # type: ignore[method-assign]
+        Allreduce.add_up = killed  # type: ignore[method-assign]
     return by_ranks(KEPT, comm, checkpoint=path, checkpoint_seconds=0)
 
 

@@ -22,7 +22,8 @@ from distributed_cases import CASES, EVENTS, KEPT, by_one
 import fastbp
 from fastbp import distributed
 from fastbp.distributed import shards
-from fastbp.distributed.ranks import WHOLE, Exchange, Ranks
+from fastbp.distributed.allreduce import ALLGATHER_BYTES, Allreduce
+from fastbp.distributed.ranks import Ranks
 
 SCRIPT = Path(distributed_cases.__file__)
 BESIDE = Path(sys.executable).with_name("mpirun")
@@ -154,7 +155,7 @@ def test_what_all_ranks_raise_is_printed_once() -> None:
 
 
 class Threads:
-    """A communicator whose ranks are threads, with what `Ranks` and `Exchange` use of mpi4py's."""
+    """A communicator whose ranks are threads, with what `Ranks` and `Allreduce` use of mpi4py's."""
 
     def __init__(self, size: int):
         self._size, self._barrier, self._places = size, threading.Barrier(size, timeout=60), [None] * size
@@ -200,7 +201,7 @@ class Threads:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("length", [1, 5, 1000, 2 * WHOLE // 4 + 3])
+@pytest.mark.parametrize("length", [1, 5, 1000, 2 * ALLGATHER_BYTES // 4 + 3])
 def test_sums_are_taken_in_the_order_of_ranks(length: int, dtype: Any, size: int) -> None:
     """Whatever way the parts travel: numbers of very different sizes, whose sum shows the order."""
     parts = np.random.default_rng(0).normal(size=(size, length)) * 10.0 ** np.arange(size)[::-1, None]
@@ -210,7 +211,7 @@ def test_sums_are_taken_in_the_order_of_ranks(length: int, dtype: Any, size: int
         expected += part
 
     def rank(comm: Threads) -> Any:
-        exchange = Exchange(Ranks(comm), length, np.dtype(dtype))
+        exchange = Allreduce(Ranks(comm), length, np.dtype(dtype))
         for _ in range(2):
             exchange.message[...] = parts[comm.Get_rank()]
             exchange.add_up()

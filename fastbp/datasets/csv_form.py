@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from ..kept import kept
+from ..cached_property import cached_property
 from ..names import counted, match, repeated
 from .dataset import ReadError, Remark, opened_text
 
@@ -58,7 +58,7 @@ class Told:
         except ValueError:
             return False
 
-    @kept
+    @cached_property
     def gaps(self) -> frozenset[float]:
         """The numbers that mean a missing value, -999 for one, where the caller says so."""
         return frozenset(self.number(text) for text in self.missing if self.is_number(text))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import hardware
-from ..kept import kept
+from ..cached_property import cached_property
 from ..model.model import Model
 from .in_memory import Rows, Stage
 from .read_ahead import Reader, Stop
@@ -133,7 +133,7 @@ class Stream:
         """The number of rows of an epoch; `UNKNOWN` until an iterator has ended for the first time."""
         return self._source.count
 
-    @kept
+    @cached_property
     def _example(self) -> Rows:
         return _Buffers(self._model, self._source, 1).rows
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, validation
-from ..kept import kept
+from ..cached_property import cached_property
 from ..kernels.gather import gather_rows
 from ..model.model import Model
 from ..names import match_exactly
@@ -153,7 +153,7 @@ class Rows:
         found.names, found._column_order = self.names, self._column_order
         return found
 
-    @kept
+    @cached_property
     def _scaling(self) -> tuple[Array, Array]:
         """Return shift and scale, 0 and 1 where none were given."""
         shift, scale = self._given
