@@ -502,7 +502,7 @@ def test_no_run_to_go_on_from(damage: str, written: Path, path: Path) -> None:
 
 
 def test_a_network_is_not_read_from_a_run(written: Path) -> None:
-    with pytest.raises(CheckpointError, match="not a network"):
+    with pytest.raises(CheckpointError, match="got the checkpoint of a training, expected a network"):
         fastbp.load(written)
 
 
