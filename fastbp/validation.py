@@ -48,10 +48,10 @@ def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
 
 
 def sliced(value: Any) -> bool:
-    """Return True for an array on disk that is read by slicing, such as a data set of h5py or an array of Zarr.
+    """Return True for an object whose rows are read by slicing, such as a data set of h5py or an array of Zarr.
 
-    Such an object has a shape, a NumPy dtype and slicing, but no memory of its own. Objects of pandas, which slice by
-    label, are excluded.
+    It has a shape, a NumPy dtype and slicing, but gives no access to memory. Objects of pandas, which slice by label,
+    are excluded.
     """
     if isinstance(value, np.ndarray) or not all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__")):
         return False
@@ -64,7 +64,7 @@ def sliced(value: Any) -> bool:
 
 
 def kernel_array(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return the array in the dtype and layout that kernels need, C-contiguous, aligned and writable; or a copy."""
+    """Return the array, copied if necessary, of this dtype and as kernels need it: C-contiguous, aligned, writable."""
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array
     with np.errstate(over="ignore"):  # to infinity, like any result of the kernels that is too large

@@ -103,6 +103,18 @@ def fit(
     -----
     Each rank uses its share of the processors of its machine, unless ``NUMBA_NUM_THREADS`` or `fastbp.threads.limit`
     sets another number.
+
+    Examples
+    --------
+    A script for ``mpirun -n 4 python -m mpi4py script.py``::
+
+        import fastbp
+        from mpi4py import MPI
+
+        comm = MPI.COMM_WORLD
+        X, y = fastbp.datasets.load_digits()
+        net = fastbp.MLP((64, 32, 10), seed=0, input_scale=1 / 16)
+        fastbp.distributed.fit(net, X[comm.rank :: comm.size], y[comm.rank :: comm.size], epochs=10)
     """
     ranks = Ranks(comm)
 

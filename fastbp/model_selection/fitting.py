@@ -49,8 +49,8 @@ def fit_many(
 ) -> list[History]:
     """Train networks on the same data side by side, each on a single thread.
 
-    Each network ends with the same bits as from its own ``fit``, whatever the number of threads, which is the number
-    that `fastbp.threads` allows. This is faster for networks that are too small to use two threads in a step.
+    Each network ends with the same bits as from its own ``fit``, whatever the number of threads. `fastbp.threads` sets
+    that number. This is faster for networks that are too small to use two threads in a step.
 
     Parameters
     ----------
