@@ -19,7 +19,7 @@ from conftest import LONG
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from fastbp.datasets.csv_form import MISSING
+from fastbp.datasets.csv_options import MISSING
 from fastbp.datasets.readers import read
 
 MISSING_TEXTS = {text.lower() for text in MISSING}

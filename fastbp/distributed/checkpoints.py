@@ -31,8 +31,14 @@ class Checkpoints:
     stop : EarlyStopping
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, seconds: float, about: dict[str, Any],
-                 training: ParallelTraining, stop: EarlyStopping):  # fmt: skip
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        seconds: float,
+        about: dict[str, Any],
+        training: ParallelTraining,
+        stop: EarlyStopping,
+    ):
         self._path, self._seconds, self._training, self._stop = path, seconds, training, stop
         self._last = time.monotonic()
         self._fingerprint = about | ({} if path is None else _digests(training))
@@ -67,15 +73,19 @@ class Checkpoints:
         arrays = {"parameters": training.model.parameters, "moments": training.moments}
         if self._stop.best is not None:
             arrays["best"] = self._stop.best
-        checkpoint_file.save(self._path or "", {
-            **arrays, "fingerprint": self._fingerprint, "position": asdict(training.position), "key": training.key,
-            "walk_key": training.shuffle_key, "memory_steps": training.memory.steps,
+        state = {
+            "fingerprint": self._fingerprint,
+            "position": asdict(training.position),
+            "key": training.key,
+            "walk_key": training.shuffle_key,
+            "memory_steps": training.memory.steps,
             "history": {name: getattr(training.history, name) for name in LISTS},
             "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
             "learning_rate": checkpoint_file.attributes("learning_rate", plan.learning_rate),
             "optimizer": checkpoint_file.attributes("optimizer", plan.optimizer),
             "generator": training.model.rng.bit_generator.state,
-        })  # fmt: skip
+        }
+        checkpoint_file.save(self._path or "", {**arrays, **state})
 
     def _read(self) -> dict[str, Any] | None:
         state = checkpoint_file.load(self._path or "")

@@ -27,13 +27,30 @@ from .shards import KEYS
 Array = NDArray[Any]
 
 
-def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epochs: int = 10, batch_size: int = 128,
-        learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
-        shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None, progress: bool | None = None,
-        callbacks: Sequence[Callable[[MLP, History], object]] = (), *, sample_weight: ArrayLike | None = None,
-        dropout: float = 0.0, max_grad_norm: float | None = None, early_stopping: int | None = None, tol: float = 1e-4,
-        time_budget: float | None = None, checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_seconds: float = 60.0) -> History:  # fmt: skip
+def fit(
+    net: MLP,
+    X_local: ArrayLike,
+    y_local: ArrayLike,
+    comm: Any = None,
+    epochs: int = 10,
+    batch_size: int = 128,
+    learning_rate: float | LearningRate | None = None,
+    l2: float = 0.0,
+    optimizer: str | Optimizer = "sgd",
+    shuffle: bool = True,
+    validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+    progress: bool | None = None,
+    callbacks: Sequence[Callable[[MLP, History], object]] = (),
+    *,
+    sample_weight: ArrayLike | None = None,
+    dropout: float = 0.0,
+    max_grad_norm: float | None = None,
+    early_stopping: int | None = None,
+    tol: float = 1e-4,
+    time_budget: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> History:
     """Train one network by all processes of a communicator, each on its own rows.
 
     Every rank calls it with the same settings. All end with the same parameters, to the bit, and with the same bits in
@@ -87,15 +104,43 @@ def fit(net: MLP, X_local: ArrayLike, y_local: ArrayLike, comm: Any = None, epoc
     -----
     Each rank uses its share of the processors of its machine, unless ``NUMBA_NUM_THREADS`` or `fastbp.threads.limit`
     sets another number.
+
+    Examples
+    --------
+    A script for ``mpirun -n 4 python -m mpi4py script.py``::
+
+        import fastbp
+        from mpi4py import MPI
+
+        comm = MPI.COMM_WORLD
+        X, y = fastbp.datasets.load_digits()
+        net = fastbp.MLP((64, 32, 10), seed=0, input_scale=1 / 16)
+        fastbp.distributed.fit(net, X[comm.rank :: comm.size], y[comm.rank :: comm.size], epochs=10)
     """
     ranks = Ranks(comm)
 
     def prepare(X: Any, names: tuple[str, ...] | None) -> _Run:
         return _Run(
-            net, X, names, y_local, ranks, validation_data, callbacks, sample_weight, (early_stopping, tol),
-            (checkpoint, checkpoint_seconds), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, l2=l2,
-            optimizer=optimizer, shuffle=shuffle, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=time_budget,
-        )  # fmt: skip
+            net,
+            X,
+            names,
+            y_local,
+            ranks,
+            validation_data,
+            callbacks,
+            sample_weight,
+            (early_stopping, tol),
+            (checkpoint, checkpoint_seconds),
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            l2=l2,
+            optimizer=optimizer,
+            shuffle=shuffle,
+            dropout=dropout,
+            max_grad_norm=max_grad_norm,
+            time_budget=time_budget,
+        )
 
     def train() -> History:
         with ranks.aborting_on_error(), ranks.sharing_processors():
@@ -143,9 +188,20 @@ def _check_network(net: Any) -> None:
 class _Run:
     """One call of `fit` on one rank: checks its arguments, then trains together with the others."""
 
-    def __init__(self, net: MLP, X: Any, names: tuple[str, ...] | None, y: Any, ranks: Ranks, held_out: Any,
-                 callbacks: Any, weights: Any, stopping: tuple[Any, Any], saving: tuple[Any, Any],
-                 **settings: Any):  # fmt: skip
+    def __init__(
+        self,
+        net: MLP,
+        X: Any,
+        names: tuple[str, ...] | None,
+        y: Any,
+        ranks: Ranks,
+        held_out: Any,
+        callbacks: Any,
+        weights: Any,
+        stopping: tuple[Any, Any],
+        saving: tuple[Any, Any],
+        **settings: Any,
+    ):
         self.net, self.ranks = net, ranks
         self.plan = arguments.make_plan(net.model, **settings)
         self.shuffled = validation.truth("shuffle", settings["shuffle"])
@@ -199,14 +255,23 @@ class _Run:
         for part in (net.input_shift, net.input_scale):
             scaling.update(b"none" if part is None else part.tobytes())
         return {
-            **net.model.describe(), "activation": repr(net.activation),  # the form in existing checkpoints
-            "input scaling": scaling.hexdigest(), "epochs": plan.epochs, "batch_size": plan.batch_size,
-            "learning_rate": repr(plan.learning_rate), "l2": plan.l2, "optimizer": repr(plan.optimizer),
-            "shuffle": self.shuffled, "dropout": plan.dropout, "max_grad_norm": plan.max_grad_norm,
-            "early_stopping": [self.stop.patience, self.stop.tol], "sample_weight": self.weights is not None,
-            "validation_data": self.held_out is not None, "labels": self.targets.ndim == 1,
+            **net.model.describe(),
+            "activation": repr(net.activation),  # the form in existing checkpoints
+            "input scaling": scaling.hexdigest(),
+            "epochs": plan.epochs,
+            "batch_size": plan.batch_size,
+            "learning_rate": repr(plan.learning_rate),
+            "l2": plan.l2,
+            "optimizer": repr(plan.optimizer),
+            "shuffle": self.shuffled,
+            "dropout": plan.dropout,
+            "max_grad_norm": plan.max_grad_norm,
+            "early_stopping": [self.stop.patience, self.stop.tol],
+            "sample_weight": self.weights is not None,
+            "validation_data": self.held_out is not None,
+            "labels": self.targets.ndim == 1,
             "checkpoint": self.path is not None,
-        }  # fmt: skip
+        }
 
 
 def _check_alike(mine: dict[str, Any], first: dict[str, Any]) -> None:

@@ -72,8 +72,18 @@ class ParallelTraining:
         The key of each epoch's order of rows; None: ascending.
     """
 
-    def __init__(self, model: Model, rows: Rows, targets: Array, weights: Array | None, plan: Plan, ranks: Ranks,
-                 shards: tuple[int, ...], key: int, shuffle_key: int | None):  # fmt: skip
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        targets: Array,
+        weights: Array | None,
+        plan: Plan,
+        ranks: Ranks,
+        shards: tuple[int, ...],
+        key: int,
+        shuffle_key: int | None,
+    ):
         self.model, self.rows, self.weights, self.plan, self.ranks = model, rows, weights, plan, ranks
         self.targets = targets.copy()  # a callback may write into y, whose labels are checked only once
         self.key, self.shuffle_key, self.count = key, shuffle_key, sum(shards)

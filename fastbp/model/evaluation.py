@@ -115,8 +115,15 @@ def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: Array
     return _objective(model, losses, total, l2)
 
 
-def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
-             dropout_key: int) -> Gradient:  # fmt: skip
+def gradient(
+    model: Model,
+    rows: Rows,
+    y: ArrayLike,
+    l2: float,
+    sample_weight: ArrayLike | None,
+    dropout: float,
+    dropout_key: int,
+) -> Gradient:
     """Return what `MLP.gradient` returns."""
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)

@@ -149,7 +149,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     ...         read(folder + "/other.npz")
     ...     except CheckpointError as error:
     ...         print(str(error).removeprefix(folder + "/"))
-    other.npz: not a fastbp checkpoint, for it has no entry 'metadata'
+    other.npz: not a fastbp checkpoint: it has no entry 'metadata'
     """
     name = _filename(path)
     status = os.stat(name)
@@ -266,7 +266,7 @@ def _write_zip(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], header: dict[
 def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     start = file.read(4)
     if not b"PK\x03\x04".startswith(start) and start != b"PK\x05\x06":  # an entry, or the end of an empty zip
-        raise CheckpointError("not a fastbp checkpoint, for it is no .npz file")
+        raise CheckpointError("not a fastbp checkpoint: it is not an .npz file")
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:  # the directory is at the end
@@ -274,7 +274,7 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if "metadata" not in entries:
-            raise CheckpointError("not a fastbp checkpoint, for it has no entry 'metadata'")
+            raise CheckpointError("not a fastbp checkpoint: it has no entry 'metadata'")
         for name, info in entries.items():
             if info.compress_type != zipfile.ZIP_STORED:
                 raise CheckpointError(f"not written by fastbp, or a zip bomb: its entry {name!r} is compressed")
@@ -297,12 +297,12 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[
         raise CheckpointError("altered or damaged: its content does not agree with its digest")
     metadata = header["metadata"]
     if not isinstance(metadata, dict):
-        raise CheckpointError("altered: its metadata is no JSON object")
+        raise CheckpointError("altered: its metadata is not a JSON object")
     return arrays, metadata
 
 
 def _read_header(content: bytes) -> dict[str, Any]:
-    foreign = CheckpointError("not a fastbp checkpoint, for its entry 'metadata' does not name that format")
+    foreign = CheckpointError("not a fastbp checkpoint: its entry 'metadata' does not name the format")
     try:
         header = json.loads(str(_array("metadata", content)))
     except (ValueError, RecursionError) as error:

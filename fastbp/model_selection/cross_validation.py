@@ -51,9 +51,16 @@ class CrossValidation:
         return float(self.scores.std())
 
 
-def cross_validate(network: Mapping[str, Any] | Callable[[int], MLP], X: ArrayLike, y: ArrayLike,
-                   folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5, *, seed: int = 0,
-                   progress: bool | None = None, **fit: Any) -> CrossValidation:  # fmt: skip
+def cross_validate(
+    network: Mapping[str, Any] | Callable[[int], MLP],
+    X: ArrayLike,
+    y: ArrayLike,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+    **fit: Any,
+) -> CrossValidation:
     """Train a network for each fold on the rows of the other folds, and score it on the rows of its own.
 
     Parameters

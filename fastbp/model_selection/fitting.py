@@ -25,20 +25,32 @@ FIT_ARGUMENTS = {name: _PARAMETERS[name].default for name in _PARAMETERS if name
 PLAN_ARGUMENTS = [name for name in inspect.signature(fit_arguments.make_plan).parameters if name in FIT_ARGUMENTS]
 
 
-def fit_many(networks: Sequence[MLP], X: ArrayLike, y: ArrayLike, epochs: int | Sequence[int] = 10,
-             batch_size: int | Sequence[int] = 128,
-             learning_rate: float | LearningRate | None | Sequence[float | LearningRate | None] = None,
-             l2: float | Sequence[float] = 0.0, optimizer: str | Optimizer | Sequence[str | Optimizer] = "sgd",
-             shuffle: bool | Sequence[bool] = True,
-             validation_data: tuple[ArrayLike, ArrayLike] | list[tuple[ArrayLike, ArrayLike] | None] | None = None,
-             progress: bool | None = None, callbacks: Sequence[Any] = (), *, sample_weight: Any = None,
-             dropout: float | Sequence[float] = 0.0, max_grad_norm: float | None | Sequence[float | None] = None,
-             early_stopping: int | None | Sequence[int | None] = None, tol: float | Sequence[float] = 1e-4,
-             time_budget: float | None | Sequence[float | None] = None, rows: Any = None) -> list[History]:  # fmt: skip
+def fit_many(
+    networks: Sequence[MLP],
+    X: ArrayLike,
+    y: ArrayLike,
+    epochs: int | Sequence[int] = 10,
+    batch_size: int | Sequence[int] = 128,
+    learning_rate: float | LearningRate | None | Sequence[float | LearningRate | None] = None,
+    l2: float | Sequence[float] = 0.0,
+    optimizer: str | Optimizer | Sequence[str | Optimizer] = "sgd",
+    shuffle: bool | Sequence[bool] = True,
+    validation_data: tuple[ArrayLike, ArrayLike] | list[tuple[ArrayLike, ArrayLike] | None] | None = None,
+    progress: bool | None = None,
+    callbacks: Sequence[Any] = (),
+    *,
+    sample_weight: Any = None,
+    dropout: float | Sequence[float] = 0.0,
+    max_grad_norm: float | None | Sequence[float | None] = None,
+    early_stopping: int | None | Sequence[int | None] = None,
+    tol: float | Sequence[float] = 1e-4,
+    time_budget: float | None | Sequence[float | None] = None,
+    rows: Any = None,
+) -> list[History]:
     """Train networks on the same data side by side, each on a single thread.
 
-    Each network ends with the same bits as from its own ``fit``, whatever the number of threads, which is the number
-    that `fastbp.threads` allows. This is faster for networks that are too small to use two threads in a step.
+    Each network ends with the same bits as from its own ``fit``, whatever the number of threads. `fastbp.threads` sets
+    that number. This is faster for networks that are too small to use two threads in a step.
 
     Parameters
     ----------

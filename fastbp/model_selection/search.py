@@ -59,9 +59,18 @@ class Search:
         return pandas.DataFrame(self.results)
 
 
-def search(grid: Mapping[str, Any] | Sequence[Mapping[str, Any]], X: ArrayLike, y: ArrayLike, *, n: int | None = None,
-           folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5, seed: int = 0, refit: bool = False,
-           progress: bool | None = None, **fixed: Any) -> Search:  # fmt: skip
+def search(
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    n: int | None = None,
+    folds: int | Iterable[tuple[ArrayLike, ArrayLike]] = 5,
+    seed: int = 0,
+    refit: bool = False,
+    progress: bool | None = None,
+    **fixed: Any,
+) -> Search:
     """Find the best settings by cross-validation, with networks trained side by side, each on a single thread.
 
     Parameters
