@@ -4,12 +4,20 @@
     history = net.fit(X, y, epochs=10, batch_size=128, learning_rate=0.1, l2=1e-4)
     net.score(X_test, y_test)
 
-`fastbp.optimizers` and `fastbp.learning_rates` hold what `MLP.fit` takes beside names and numbers. `fastbp.kernels`
-offers the kernels to a user's own ``@njit`` code, `fastbp.datasets` data, `fastbp.reference` the same mathematics in
-plain NumPy, `fastbp.threads` the number of threads. Loaded when they are first asked for: `fastbp.distributed` (one
-network by many processes), `fastbp.graph` (the chain rule node by node), `fastbp.plotting`, `fastbp.lessons`,
-`fastbp.verify`; and `fastbp.MLPClassifier` and `fastbp.MLPRegressor`, which take the place of scikit-learn's and need
-it.
+Modules:
+
+- `fastbp.optimizers` and `fastbp.learning_rates`: optimizers and learning-rate schedules for `MLP.fit`.
+- `fastbp.datasets`: data sets and readers of files.
+- `fastbp.kernels`: the kernels, for a user's own ``@njit`` code.
+- `fastbp.threads`: the number of threads.
+- `fastbp.reference`: the same mathematics in plain NumPy.
+
+Loaded on first access:
+
+- `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's, which must be installed.
+- `fastbp.distributed`: training over MPI.
+- `fastbp.graph`: the chain rule, node by node.
+- `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
 from importlib import import_module as _import_module
@@ -30,9 +38,10 @@ from .functional import (
 from .inputs.in_memory import StreamError
 from .model.evaluation import Gradient, SampleGradients
 from .model.npz_file import CheckpointError
-from .model.pickles import _blank as _blank
+from .model.pickles import blank as _blank  # noqa: F401 (pickles find it here)
 from .model_selection.cross_validation import CrossValidation, cross_validate
-from .model_selection.ensemble import Ensemble, fit_many
+from .model_selection.ensemble import Ensemble
+from .model_selection.fitting import fit_many
 from .model_selection.search import Search, search
 from .network import MLP, load
 from .numeric_gradients.check import gradcheck
@@ -82,8 +91,8 @@ __all__ = [
     "warmup",
 ]
 
-# What is loaded when it is first asked for, and the package without which it cannot be: scikit-learn and matplotlib
-# take a second to import, and neither need be installed.
+# Names loaded on first access, with the package that each requires: scikit-learn and matplotlib are optional and take a
+# second to import.
 _ESTIMATORS = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn"}
 _MODULES = {"distributed": None, "graph": None, "lessons": None, "plotting": "matplotlib", "verify": None}
 
@@ -97,6 +106,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names, except those that cannot be loaded: `help` asks for every name that it finds here."""
-    needs = _ESTIMATORS | _MODULES
-    return sorted([*__all__, *(name for name, package in needs.items() if package is None or _find_spec(package))])
+    """Return the public names except those whose package is missing: `help` accesses every name listed here."""
+    on_access = _ESTIMATORS | _MODULES
+    return sorted([*__all__, *(name for name, package in on_access.items() if package is None or _find_spec(package))])

@@ -1,4 +1,4 @@
-"""``python -m fastbp``: the same as the command ``fastbp``."""
+"""``python -m fastbp``, which runs the command ``fastbp``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Compiling ahead: everything that networks run on, before the first of them asks for it."""
+"""Ahead-of-time compilation of all that networks run on."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from .training.progress import progress_bar
 
 
 def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict[str, float]:
-    """Compile, or load from the disk cache, all that `MLP.fit` and `MLP.predict` run on, whatever the network.
+    """Compile, or load from the cache on disk, all that `MLP.fit` and `MLP.predict` run on, for any network.
 
-    Afterwards no network of this process has to wait for the compiler, and none of any later process either, as long as
-    the cache folder can be written now and read then (`fastbp info` says so) and neither processor, versions nor
-    settings change. For images of containers, whose disk may be read-only when they run, for services that must answer
-    their first request at once, for measurements.
+    Afterwards no network of this process waits for the compiler. Nor does one of a later process, if the cache folder
+    is writable now and readable then (see `fastbp info`), and processor, versions and settings are the same. Use it for
+    container images, whose disk may be read-only when they run, for services that must answer their first request at
+    once, and before measurements.
 
     Parameters
     ----------
     dtype : {"float32", "float64"}, optional
-        What networks compute in; both by default.
+        Type in which networks compute; both by default.
     progress : bool or None
-        A progress bar; None: on a terminal only.
+        Show a progress bar; None shows it on a terminal only.
 
     Returns
     -------
     dict of str to float
-        Seconds each part took: for each dtype its kernels, the parallel pass where threads may be used (even if a quota
-        leaves one processor now), and the gathering of rows from uint8, float32 and float64. Each is some seconds if
-        compiled, some hundredths if loaded.
+        Seconds per part. The parts of each dtype are its kernels, the parallel driver where threads may be used (even
+        if a quota leaves one processor now), and the gathering of rows from uint8, float32 and float64. Each takes a
+        few seconds to compile, or a few hundredths of a second to load.
 
     Raises
     ------
     TypeError, ValueError
-        `dtype` is none, or another one.
+        `dtype` is neither "float32" nor "float64".
     KeyboardInterrupt
-        When what is being compiled is done.
+        Ctrl-C, after the part that is being compiled.
 
     Examples
     --------
@@ -66,14 +66,14 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
 
 
 def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
-    """What is compiled for a dtype: nothing of it depends on a network, which is data to the compiled pass."""
+    """Return what is compiled for a dtype, with its names: it is the same for all networks, which are data to it."""
 
     def gathering() -> None:
         for kind in GATHERED:
             Rows("X", np.zeros((1, 1), kind), 1, dtype, None, None).prepare()
 
-    # Whatever the quota here, for an image is run elsewhere. What is allowed comes first: the layer starts the pool,
-    # which a forked child must not.
+    # Regardless of the quota here, since an image runs elsewhere. `several_allowed` is first: `layer` starts the thread
+    # pool, which a forked child must not do.
     parallel = threads.several_allowed() and threads.layer() is not None
     return [
         (f"{dtype.name} kernels", lambda: execution.prepare(Program.of([], 1, 1), dtype)),

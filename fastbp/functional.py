@@ -1,6 +1,6 @@
-"""The kernels as functions on NumPy arrays: everything checked, results in new arrays or in ``out``.
+"""The kernels as functions of NumPy arrays: arguments are checked, results are new arrays or `out`.
 
-float32 operands give float32 arithmetic and results. Where NumPy's promotion of the operands needs more, float64.
+Arithmetic and results are float32 for float32 operands, and float64 where NumPy's promotion of the operands needs it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LEAST_WORTH_SPLITTING = 1 << 18  # entries of an element-wise operation: below, 
 
 
 def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
-    """Affine layer: ``H = X W + b``.
+    """Compute an affine layer, ``H = X W + b``.
 
-    Every element is summed over ascending k with fused multiply-adds from +0, the bias added last: one row gives the
+    Each element is a sum over ascending k by fused multiply-adds from +0, with the bias added last: a row gives the
     same bits alone as in any batch, on any number of threads.
 
     Parameters
@@ -37,17 +37,17 @@ def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None =
     W : array_like (fan_in, fan_out)
     b : array_like (fan_out,)
     out : array (n, fan_out), optional
-        Where the result goes: of the result's dtype, overlapping no input.
+        Array to write the result to, of the result's dtype; it must not overlap an input.
 
     Returns
     -------
     array (n, fan_out)
-        float32, or float64 where an operand needs it; `out` where that is given.
+        float32, or float64 where an operand needs it; `out` if that is given.
 
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit, dtypes that are not real, an `out` that cannot take the result.
+        Shapes do not fit, a dtype is not real, or `out` cannot hold the result.
 
     Examples
     --------
@@ -59,9 +59,9 @@ def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None =
 
 
 def affine_relu_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
-    """Affine layer with the ReLU fused in: ``H = max(0, X W + b)``, NaN kept.
+    """Compute an affine layer with a fused ReLU, ``H = max(0, X W + b)``; NaN stays NaN.
 
-    Parameters, result and errors as for `affine_forward`.
+    Parameters, result and errors are those of `affine_forward`.
 
     Examples
     --------
@@ -91,20 +91,21 @@ def _affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None,
 
 
 @functools.lru_cache(maxsize=256)
-def _forward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, epilogue: int,
-                     forced: Any) -> Program:  # fmt: skip
-    product = Product(n, fan_out, fan_in, a=(op.INPUTS, 0, fan_in), b=(op.PARAMETERS, 0, fan_out),
-                      c=(op.ACTIVATIONS, 0, fan_out), bias=(op.GRADIENT, 0), epilogue=epilogue)  # fmt: skip
+def _forward_program(
+    n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, epilogue: int, forced: Any
+) -> Program:
+    a, b, c = (op.INPUTS, 0, fan_in), (op.PARAMETERS, 0, fan_out), (op.ACTIVATIONS, 0, fan_out)
+    product = Product(n, fan_out, fan_in, a=a, b=b, c=c, bias=(op.GRADIENT, 0), epilogue=epilogue)
     return cheapest(functools.partial(chain, [product]), dtype, count, n)
 
 
 def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
-    """Gradients of an affine layer: ``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``.
+    """Compute the gradients of an affine layer: ``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``.
 
     Parameters
     ----------
     dH : array_like (n, fan_out)
-        Gradient of the layer's output.
+        Gradient of the loss with respect to the layer's output.
     X : array_like (n, fan_in)
     W : array_like (fan_in, fan_out)
 
@@ -113,11 +114,12 @@ def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, A
     dX : array (n, fan_in)
     dW : array (fan_in, fan_out)
     db : array (fan_out,)
+        float32, or float64 where an operand needs it.
 
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit, dtypes that are not real.
+        Shapes do not fit, or a dtype is not real.
 
     Examples
     --------
@@ -143,14 +145,22 @@ def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, A
 
 @functools.lru_cache(maxsize=256)
 def _backward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], count: int, forced: Any) -> Program:
-    dh, weights = (op.INPUTS, 0, fan_out), n * fan_in
+    dh, x, w = (op.INPUTS, 0, fan_out), (op.ACTIVATIONS, 0, fan_in), (op.PARAMETERS, 0, fan_out)
+    weights = n * fan_in  # dW lies behind dX, db behind dW
+    dx, dw = (op.GRADIENT, 0, fan_in), (op.GRADIENT, weights, fan_out)
     products = [
-        Product(n, fan_in, fan_out, a=dh, b=(op.PARAMETERS, 0, fan_out), c=(op.GRADIENT, 0, fan_in), b_transposed=True),
-        Product(fan_in, fan_out, n, a=(op.ACTIVATIONS, 0, fan_in), b=dh, c=(op.GRADIENT, weights, fan_out),
-                a_transposed=True),
-    ]  # fmt: skip
-    sums = {"code": op.COLUMN_SUMS, "depth": n, "a_buffer": op.INPUTS, "lda": fan_out, "column_end": fan_out,
-            "c_buffer": op.GRADIENT, "c": weights + fan_in * fan_out}  # fmt: skip
+        Product(n, fan_in, fan_out, a=dh, b=w, c=dx, b_transposed=True),
+        Product(fan_in, fan_out, n, a=x, b=dh, c=dw, a_transposed=True),
+    ]
+    sums = {
+        "code": op.COLUMN_SUMS,
+        "depth": n,
+        "a_buffer": op.INPUTS,
+        "lda": fan_out,
+        "column_end": fan_out,
+        "c_buffer": op.GRADIENT,
+        "c": weights + fan_in * fan_out,
+    }
     products = [product for product in products if product.rows * product.columns]
 
     def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
@@ -162,7 +172,7 @@ def _backward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], c
 
 
 def relu_forward(x: ArrayLike) -> Array:
-    """Rectifier: ``y = 0 where x <= 0, else x``; NaN goes through.
+    """Compute the rectifier, ``y = 0 where x <= 0, else x``; NaN stays NaN.
 
     Parameters
     ----------
@@ -173,6 +183,11 @@ def relu_forward(x: ArrayLike) -> Array:
     -------
     array
         Of the same shape, float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        The dtype is not real.
 
     Examples
     --------
@@ -188,14 +203,16 @@ def relu_forward(x: ArrayLike) -> Array:
 
 
 def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
-    """Gradient of the rectifier from its output: ``dx = 0 where y <= 0, else dy``: the derivative at 0 is 0.
+    """Compute the gradient of the rectifier from its output, ``dx = 0 where y <= 0, else dy``.
+
+    The derivative at 0 is 0.
 
     Parameters
     ----------
     dy : array_like
-        Gradient of the output, of any shape.
+        Gradient of the loss with respect to the output, of any shape.
     y : array_like
-        Output (or input: the mask is the same), of the same shape.
+        Output of the rectifier, of the same shape. Its input gives the same result.
 
     Returns
     -------
@@ -205,7 +222,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     Raises
     ------
     ValueError, TypeError
-        Shapes that differ, dtypes that are not real.
+        Shapes differ, or a dtype is not real.
 
     Examples
     --------
@@ -223,25 +240,25 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
 
 
 def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -> None:
-    """One step of gradient descent, in place: ``W -= learning_rate (dW + l2 W)``.
+    """Take one step of gradient descent in place, ``W -= learning_rate (dW + l2 W)``.
 
-    The same bits as the update that `MLP.fit` fuses into the weight gradient.
+    The result has the same bits as the update that `MLP.fit` fuses into the weight gradient.
 
     Parameters
     ----------
     W : array
-        float32 or float64, writable, of any shape; overwritten.
+        Parameters, float32 or float64, writable, of any shape; overwritten.
     dW : array_like
         Gradient, of the same shape.
     learning_rate : float
-        Finite, at least 0.
+        Finite and at least 0.
     l2 : float, default 0
-        Weight of the penalty ``l2/2 |W|^2``: finite, at least 0. Give 0 for biases.
+        Strength of the penalty ``l2/2 |W|^2``, finite and at least 0. Biases are usually not penalised.
 
     Raises
     ------
     ValueError, TypeError
-        `W` is not such an array or overlaps `dW`; shapes that differ; rates that are negative or not finite.
+        `W` is not such an array, or overlaps `dW`; shapes differ; a rate is negative or not finite.
 
     Examples
     --------
@@ -268,8 +285,9 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
         W[...] = target
 
 
-def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None,
-                 rates: Array | None = None) -> None:  # fmt: skip
+def _elementwise(
+    code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, rates: Array | None = None
+) -> None:
     if c.size:
         program = _elementwise_program(code, c.size, dtype, threads.count())
         flat = a.reshape(-1)
@@ -279,7 +297,7 @@ def _elementwise(code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array |
 
 @functools.lru_cache(maxsize=256)
 def _elementwise_program(code: int, count: int, dtype: np.dtype[Any], number: int) -> Program:
-    """Rows of one entry each, cut among threads."""
+    """Return a program on `count` entries, split among threads."""
     parts = 1 if count < LEAST_WORTH_SPLITTING else number
     step = -(-count // parts)
     fields = {"code": code, "kind": SGD if code == op.UPDATE else activations.RELU, "lda": 1, "ldc": 1, "column_end": 1,
@@ -290,27 +308,28 @@ def _elementwise_program(code: int, count: int, dtype: np.dtype[Any], number: in
 
 
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, Array]:
-    """Mean cross-entropy of the softmax, and its gradient: ``dlogits = (softmax(logits) - t) / n``.
+    """Compute the mean cross-entropy of the softmax and its gradient, ``dlogits = (softmax(logits) - t) / n``.
 
-    Logits are shifted by their row maximum and the loss comes from log-sum-exp, so that no logit overflows.
+    The loss of a row is ``log sum exp(logits) - sum t logits``, computed from logits minus their maximum, so that none
+    overflows.
 
     Parameters
     ----------
     logits : array_like (n, classes)
     labels : array_like (n,) or (n, classes)
-        Class indices, or rows of probabilities; one-hot rows give the same bits as indices.
+        Class indices, or rows of probabilities t. One-hot rows give the same bits as indices.
 
     Returns
     -------
     loss : float
-        The mean over rows.
+        Mean over rows.
     dlogits : array (n, classes)
         float32 or float64, as the logits.
 
     Raises
     ------
     ValueError, TypeError
-        Empty logits; labels out of range, fractional or NaN; rows of probabilities that do not sum to 1.
+        `logits` is empty; labels are out of range, fractional or NaN; rows of probabilities do not sum to 1.
 
     Examples
     --------
@@ -338,9 +357,13 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
 @functools.lru_cache(maxsize=256)
 def _loss_program(n: int, classes: int, dtype: np.dtype[Any], count: int, form: str, forced: Any) -> Program:
     fields = (
-        ("code", CROSS_ENTROPY[form]), ("lda", classes), ("a_buffer", op.INPUTS), ("b_buffer", op.TARGETS),
-        ("c_buffer", op.ACTIVATIONS), ("y_buffer", op.PARAMETERS),
-    )  # fmt: skip
+        ("code", CROSS_ENTROPY[form]),
+        ("lda", classes),
+        ("a_buffer", op.INPUTS),
+        ("b_buffer", op.TARGETS),
+        ("c_buffer", op.ACTIVATIONS),
+        ("y_buffer", op.PARAMETERS),
+    )
     rows = RowWise(n, fields, EXP_COST * (1 + classes / Machine(dtype, 1).lanes))
     total = {"code": op.SUM_UP, "depth": n, "a_buffer": op.PARAMETERS}
 

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: caches, by which products are blocked, memory and processors."""
+"""The machine as this process may use it: caches, which determine block sizes, memory and processors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 class Caches(NamedTuple):
-    """Bytes of the first-level data cache and of the second level, of one core."""
+    """Bytes of one core's first-level data cache and second-level cache."""
 
     l1: int
     l2: int
@@ -21,7 +21,7 @@ class Caches(NamedTuple):
 
 @functools.cache
 def caches() -> Caches:
-    """As Linux tells them; the smallest of current desktop processors where it tells nothing.
+    """Return the sizes of the caches, from Linux; elsewhere the smallest of current desktop processors.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def caches() -> Caches:
 
 @functools.cache
 def memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's limit where that is lower.
+    """Return the bytes of memory that this process may use: the machine's, or the control group's limit if lower.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def memory() -> int:
     """
     try:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not told, as on Windows
+    except (AttributeError, ValueError, OSError):  # not available, as on Windows
         total = 8 * UNITS["G"]
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -62,9 +62,9 @@ def memory() -> int:
 
 @functools.cache
 def processors() -> int:
-    """Return how many processors this process may keep busy: those it is bound to, or its quota where that is less.
+    """Return the number of processors that this process may keep busy: `affinity`, or `cpu_quota` rounded up if less.
 
-    Looked at once: a process whose binding or quota changes later keeps the first answer.
+    The number is cached: later changes of affinity or quota are not noticed.
 
     Examples
     --------
@@ -76,21 +76,21 @@ def processors() -> int:
 
 
 def affinity() -> int:
-    """Return the number of processors that the scheduler lets this process run on.
+    """Return the number of processors on which the scheduler lets this process run.
 
     Examples
     --------
     >>> affinity() >= 1
     True
     """
-    # By the process's number: 0 would be the calling thread, which may be bound more narrowly.
+    # By the process's id: 0 would mean the calling thread, which may be bound to fewer.
     return len(os.sched_getaffinity(os.getpid())) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_quota() -> float | None:
-    """Return how many processors' worth of time the container may use: the least of its cgroup's and those around it.
+    """Return the CPU quota of the container, in processors: the least of its cgroup's and its parents'.
 
-    Of Linux's cgroups, version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``); None where there is no limit.
+    It is read from Linux's cgroups, version 2 (``cpu.max``) or 1 (``cpu.cfs_quota_us``); None if there is no limit.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def cpu_quota() -> float | None:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # What is mounted may be the container's own cgroup while the path is the host's: each folder that is there.
+        # The path may be the host's while only the container's own cgroup is mounted, so every folder on it is tried.
         names = [name for name in path.split("/") if name not in ("", "..")]
         for root in (f"{CGROUPS}/{controllers}", f"{CGROUPS}/cpu") if controllers else (CGROUPS,):
             quotas += [_quota("/".join([root, *names[:depth]])) for depth in range(len(names) + 1)]
@@ -120,7 +120,7 @@ def _quota(folder: str) -> float | None:
             quota, period = (int(word) for file in files for word in _read(f"{folder}/{file}").split())
         except (OSError, ValueError):  # not there, or "max"
             continue
-        return quota / period if quota > 0 and period > 0 else None  # version 1 says -1 where there is no limit
+        return quota / period if quota > 0 and period > 0 else None  # version 1 has -1 for no limit
     return None
 
 

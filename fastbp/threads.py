@@ -1,11 +1,11 @@
-"""Which of Numba's threads a call may use, and when none: the threading policy.
+"""The threading policy: how many of Numba's threads a call may use, and when it is serial.
 
-- TBB where its library can be loaded, else OpenMP: both may be entered from several Python threads at a time.
-- Never Numba's own workqueue, which aborts the process when two Python threads meet in it: then serial.
-- After a fork: serial in the child, whose pool did not survive.
-- What the user has set (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) holds.
-- Else no more threads than processors, of which a container's quota may allow fewer than Numba's pool has threads; the
-  others of the pool stay idle.
+- TBB if its library can be loaded, else OpenMP: several Python threads may enter either at the same time.
+- Serial instead of Numba's own workqueue, which aborts the process if two Python threads enter it.
+- Serial in a forked child, where the pool of threads did not survive.
+- The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
+- By default at most as many threads as processors. A container's quota may allow fewer than Numba's pool has threads;
+  the others stay idle.
 
 Nothing is loaded or started at import: small networks never start the pool.
 """
@@ -42,14 +42,14 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles: the child would wait for ever for a thread that it does not have.
+    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
     os.register_at_fork(
         before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release, after_in_child=_after_fork
     )
 
 
 def load_tbb() -> bool:
-    """Load the library of the ``tbb`` distribution, which lies off the loader's path, by its absolute path."""
+    """Load the library of the ``tbb`` distribution by its absolute path, since the loader does not search there."""
     try:
         files = importlib.metadata.files("tbb") or []
     except importlib.metadata.PackageNotFoundError:
@@ -66,9 +66,9 @@ def load_tbb() -> bool:
 
 @functools.cache
 def layer() -> str | None:
-    """The threading layer that parallel calls use, ``"tbb"`` or ``"omp"``; None where all calls are serial.
+    """Return the threading layer that parallel calls use, ``"tbb"`` or ``"omp"``; None if all calls are serial.
 
-    The first call starts Numba's pool, by Numba's own choice with TBB within reach, and sees what it has become.
+    The first call makes TBB's library available and starts Numba's pool, which chooses the layer.
 
     Examples
     --------
@@ -76,21 +76,21 @@ def layer() -> str | None:
     True
     """
     _default()  # before a library is loaded: OpenMP's may bind this thread to one processor
-    load_tbb()  # a system's own TBB serves too
+    load_tbb()  # if this fails, Numba may still find the system's own
     try:
         numba.get_num_threads()
         chosen = numba.threading_layer()
-    except ValueError:  # the layer that the user asks for cannot be loaded
+    except ValueError:  # the layer that the user has set cannot be loaded
         return None
     return chosen if chosen in ("tbb", "omp") else None
 
 
 def count() -> int:
-    """Return how many threads a call from here may use: 1 means serial. Does not start the pool.
+    """Return the number of threads that a call made here may use; 1 means serial. Does not start the pool.
 
-    As many as Numba may use, but no more than the processors that this process is bound to, and than its container's
-    CPU quota, rounded up. Where the user has set ``NUMBA_NUM_THREADS``, or fewer by ``numba.set_num_threads``, that
-    number holds. Binding and quota are looked at once in a process.
+    That is Numba's number of threads, but at most the number of processors that this process may run on, and its
+    container's CPU quota, rounded up; both are read once per process. A number that the user has set by
+    ``NUMBA_NUM_THREADS`` or ``numba.set_num_threads`` takes precedence.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def count() -> int:
 
 
 def several_allowed() -> bool:
-    """Whether the user lets calls from here use several threads, however few processors there are.
+    """Return True if the user's settings allow several threads here, regardless of the number of processors.
 
     Examples
     --------
@@ -120,41 +120,41 @@ def several_allowed() -> bool:
 
 
 def _set_in_numba() -> int:
-    """`numba.get_num_threads`, which takes 1 us for the question whether the pool has started, and starts it."""
+    """Return `numba.get_num_threads()` without starting the pool, and without its 1 us for checking that it runs."""
     threads: int = parallel._get_num_threads() if started() else config.NUMBA_NUM_THREADS
     return threads
 
 
 @functools.cache
 def _default() -> int:
-    """Numba's default number of threads, but none without a processor; as it is where the user has set that number."""
+    """Return Numba's default number of threads, at most one per processor unless the user has set the number."""
     default: int = config.NUMBA_DEFAULT_NUM_THREADS
     return default if "NUMBA_NUM_THREADS" in os.environ else min(default, hardware.processors())
 
 
 def limited() -> bool:
-    """Whether a limit is in force here."""
+    """Return True within `limit`."""
     return _limit.get() is not None
 
 
 def started() -> bool:
-    """Whether Numba's pool of threads runs already."""
+    """Return True if Numba's pool of threads has started."""
     return bool(parallel._is_initialized)
 
 
 @contextlib.contextmanager
 def limit(threads: int | None) -> Iterator[None]:
-    """Let calls within the block use at most so many threads; results do not depend on it by a single bit.
+    """Limit the threads that calls within the block use. Results have the same bits whatever the number.
 
     Parameters
     ----------
     threads : int or None
-        At least 1; None sets no limit.
+        The largest number of threads, at least 1; None: no limit.
 
     Raises
     ------
     ValueError, TypeError
-        When `threads` is below 1, or no whole number.
+        `threads` is below 1, or not a whole number.
 
     Examples
     --------
@@ -171,9 +171,9 @@ def limit(threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def entered(threads: int) -> Iterator[None]:
-    """Numba's own settings for one parallel call, put back after it: they belong to this Python thread alone."""
+    """Set Numba's number of threads for one parallel call, in this Python thread only, and restore it afterwards."""
     before = numba.get_num_threads()
-    if threads >= before:  # to set and put back takes 3 us
+    if threads >= before:  # to set and restore it takes 3 us
         yield
         return
     numba.set_num_threads(threads)

@@ -1,7 +1,7 @@
-"""The boundary: what comes from a user becomes arrays that kernels may be trusted with, or a clear error.
+"""The boundary: a user's arguments become arrays that are safe to pass to kernels, or a clear error.
 
-Compiled code checks nothing, so everything is checked here, once, on every call: an unchecked label would write
-into a neighbour's memory. Every error names the argument, what came and what was expected.
+Compiled code checks nothing, so everything is checked here, once per call: an unchecked label would write beyond an
+array's memory. Every error names the argument, the value that was passed and what was expected.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from . import frames
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 IN_MEMORY = ("__array_interface__", "__array_struct__", "__cuda_array_interface__", "__dlpack__")
-MOST = np.iinfo(np.intp).max // 16  # numbers that can be addressed, and counted in bytes with room to spare
+MAX_SIZE = np.iinfo(np.intp).max // 16  # the most numbers whose bytes can be counted, with room to spare
 
 
 def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
-    """`value` as an array of numbers, of any real dtype and layout; nothing is copied that is an array.
+    """Return `value` as an array of any real dtype and memory layout; an array is not copied.
 
-    Columns of frames, and series, may be of dtypes that NumPy lacks, or of Python's numbers.
+    Columns of frames, and series, may have dtypes that NumPy lacks, or hold Python's numbers.
     """
     if type(value) is np.ndarray:
         array = value
@@ -48,9 +48,10 @@ def real_array(name: str, value: ArrayLike, ndim: int | None = None) -> Array:
 
 
 def sliced(value: Any) -> bool:
-    """Whether it gives rows by slicing and is no array in memory, as data sets of h5py and arrays of Zarr.
+    """Return True for an object whose rows are read by slicing, such as a data set of h5py or an array of Zarr.
 
-    It has a shape, a dtype of NumPy's and slicing, and no way to its memory; pandas' own objects slice by label.
+    It has a shape, a NumPy dtype and slicing, but gives no access to memory. Objects of pandas, which slice by label,
+    are excluded.
     """
     if isinstance(value, np.ndarray) or not all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__")):
         return False
@@ -63,24 +64,26 @@ def sliced(value: Any) -> bool:
 
 
 def kernel_array(array: Array, dtype: np.dtype[Any]) -> Array:
-    """The same numbers as kernels take them: C-contiguous, aligned, native and writable; itself where it is so."""
+    """Return the array, copied if necessary, of this dtype and as kernels need it: C-contiguous, aligned, writable."""
     if array.dtype == dtype and array.dtype.isnative and array.flags.carray:
         return array
-    with np.errstate(over="ignore"):  # to infinity, as any result of the kernels that is too large
+    with np.errstate(over="ignore"):  # to infinity, like any result of the kernels that is too large
         return np.require(array, dtype, ["C", "A", "W"])
 
 
 def compute_dtype(*arrays: Array) -> np.dtype[Any]:
-    """float64 where NumPy's promotion of the operands needs more than float32, else float32."""
+    """Return float64 if NumPy's promotion of the operands needs more than float32, else float32."""
     return FLOATS[np.result_type(*arrays).itemsize > 4 or all(array.dtype.kind in "biu" for array in arrays)]
 
 
 def shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless the array has the expected shape."""
     if array.shape != expected:
         raise ValueError(f"{name}: got shape {array.shape}, expected {expected}")
 
 
 def finite(name: str, array: Array) -> None:
+    """Raise ValueError if the array holds NaN or infinity; the message names the first place."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         where = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
         place = f" at {list(where)}" if where else ""
@@ -88,7 +91,7 @@ def finite(name: str, array: Array) -> None:
 
 
 def output(name: str, out: Array, expected: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
-    """Check an array that results go into; strided ones are filled by way of a copy."""
+    """Check an array that results are written to, and return it. It may be strided: then it is filled from a copy."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         kind = "a masked array" if isinstance(out, np.ma.MaskedArray) else type(out).__name__
         raise TypeError(f"{name}: got {kind}, expected a plain array")
@@ -104,7 +107,7 @@ def output(name: str, out: Array, expected: tuple[int, ...], dtype: np.dtype[Any
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """An integer, NumPy's too, but no bool."""
+    """Return an integer of at least `least` as int: Python's or NumPy's, but no bool."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: got {value!r}, expected a whole number of at least {least}")
     try:
@@ -117,12 +120,12 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
 
 
 def _as_float(name: str, value: Any, expected: str) -> float:
-    """A real number of any kind, NumPy's too; no truth, no text that reads as one, no duration."""
+    """Return a real number as float: Python's or NumPy's, but no bool, text or duration."""
     of_numpy = isinstance(value, (np.ndarray, np.generic))
     if (value.dtype.kind in "iuf" and value.ndim == 0) if of_numpy else not isinstance(value, (bool, str, bytes)):
         try:
             return float(value)
-        except OverflowError:  # a whole number beyond float64
+        except OverflowError:  # an int beyond float64
             return math.inf
         except (TypeError, ValueError):
             pass
@@ -130,7 +133,7 @@ def _as_float(name: str, value: Any, expected: str) -> float:
 
 
 def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
-    """A number that is not negative and finite in the compute dtype."""
+    """Return a number of at least 0 that is finite in the compute dtype."""
     number = _as_float(name, value, "a number of at least 0")
     if not 0 <= number <= float(np.finfo(dtype).max):
         raise ValueError(f"{name}: got {number}, expected a number of at least 0 that is finite in {dtype}")
@@ -138,7 +141,7 @@ def rate(name: str, value: Any, dtype: np.dtype[Any]) -> float:
 
 
 def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, *, below: bool = False) -> float:
-    """A finite number from `least` to `most`, or to below `most`."""
+    """Return a finite number from `least` to `most`; if `below`, it must be less than `most`."""
     if most == math.inf:
         expected = f"a finite number of at least {least:g}"
     else:
@@ -150,12 +153,12 @@ def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, *,
 
 
 def number_field(owner: Any, name: str, least: float = 0.0, most: float = math.inf, *, below: bool = False) -> None:
-    """`number` for a field of a dataclass, frozen or not, which keeps the plain float."""
+    """Check a field of a dataclass by `number`, and store the float in it, even if the dataclass is frozen."""
     object.__setattr__(owner, name, number(name, getattr(owner, name), least, most, below=below))
 
 
 def truth(name: str, value: Any) -> bool:
-    """True or False, NumPy's too, or 1 or 0; nothing else, for "no" would pass for True."""
+    """Return a bool, from Python's or NumPy's, or from 1 or 0. Anything else is refused: "no" would count as True."""
     whole = isinstance(value, (int, np.bool_, np.integer)) and not isinstance(value, np.timedelta64)  # an np.integer
     if not whole or value not in (0, 1):
         got = repr(value) if np.isscalar(value) else type(value).__name__
@@ -164,7 +167,7 @@ def truth(name: str, value: Any) -> bool:
 
 
 def as_list(value: Any) -> list[Any] | None:
-    """The items of a sequence or other iterable; None of anything else, such as an array without a dimension."""
+    """Return the items of a sequence or other iterable; None for anything else, such as an array without dimensions."""
     try:
         return list(value)
     except TypeError:
@@ -172,39 +175,43 @@ def as_list(value: Any) -> list[Any] | None:
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
+    """Return one of the options."""
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}")
     return str(value)
 
 
 def names(name: str, value: Any, options: Collection[str], count: int) -> str | tuple[str, ...]:
-    """One of the options, or one for each of `count` layers."""
+    """Return one of the options, or a tuple of one for each of `count` hidden layers."""
     if isinstance(value, str):
         return choice(name, value, tuple(options))
     several = value.ndim > 0 if isinstance(value, np.ndarray) else isinstance(value, (list, tuple))
-    values = list(value) if several else None
-    if values is None:
-        raise TypeError(f"{name}: got {value!r}, expected {' or '.join(map(repr, options))}, or one a hidden layer")
+    if not several:
+        expected = f"{' or '.join(map(repr, options))}, or a sequence of one for each hidden layer"
+        raise TypeError(f"{name}: got {value!r}, expected {expected}")
+    values = list(value)
     if len(values) != count:
         raise ValueError(f"{name}: got {len(values)} names, expected {count}, one for each hidden layer")
     return tuple(choice(f"{name}[{i}]", each, tuple(options)) for i, each in enumerate(values))
 
 
 def layer_sizes(value: Any) -> tuple[int, ...]:
+    """Return `MLP.sizes` as a tuple of int."""
     values = None if isinstance(value, (str, bytes)) else as_list(value)
     if values is None:
-        raise TypeError(f"sizes: got {value!r}, expected the features of the input and of every layer's output")
+        raise TypeError(f"sizes: got {value!r}, expected a sequence of the input's features and every layer's outputs")
     sizes = tuple(whole_number(f"sizes[{i}]", size) for i, size in enumerate(values))
     if len(sizes) < 2:
-        raise ValueError(f"sizes: got {sizes}, expected at least two: the input's features and the classes")
-    if sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes)) > MOST:
-        raise ValueError(f"sizes: got {sizes}, expected a network that memory can hold")
+        raise ValueError(f"sizes: got {sizes}, expected at least two: the input's features and the outputs")
+    if sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes)) > MAX_SIZE:
+        raise ValueError(f"sizes: got {sizes}, expected a network that fits into memory")
     return sizes
 
 
 def float_dtype(value: Any) -> np.dtype[Any]:
+    """Return float32 or float64, from anything that `numpy.dtype` accepts except None."""
     try:
-        dtype = np.dtype("none" if value is None else value)  # to NumPy, None is float64
+        dtype = np.dtype("none" if value is None else value)  # NumPy takes None for float64
     except TypeError:
         raise TypeError(f"dtype: got {value!r}, expected float32 or float64") from None
     if dtype not in FLOATS:
@@ -213,7 +220,7 @@ def float_dtype(value: Any) -> np.dtype[Any]:
 
 
 def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dtype[Any]) -> Array | None:
-    """A number or one for each feature, as a vector of the compute dtype."""
+    """Return a number, or one for each feature, as an array (features,) of the compute dtype; None for None."""
     if value is None:
         return None
     array = real_array(name, value)
@@ -225,12 +232,11 @@ def per_feature(name: str, value: ArrayLike | None, features: int, dtype: np.dty
     largest = float(np.abs(array).max(initial=0))
     if largest > float(np.finfo(dtype).max):
         raise ValueError(f"{name}: got {largest}, expected numbers that are finite in {dtype}")
-    vector = np.full(features, array, dtype)
-    return vector
+    return np.full(features, array, dtype)
 
 
 def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
-    """The rows of X; a sparse matrix as CSR, which gives any rows of it; what is only `sliced`, as it is."""
+    """Check X (n, features) and return it: sparse matrices as CSR, whose rows can be selected; others unchanged."""
     dense = isinstance(value, np.ndarray)
     sparse = not dense and hasattr(value, "tocsr")
     array: Any = real_array(name, value) if dense or not (sparse or sliced(value)) else value
@@ -241,12 +247,12 @@ def matrix_of_rows(name: str, value: ArrayLike, features: int) -> Array:
         raise ValueError(f"{name}: got shape {shape}, expected (n_samples, {features})")
     if shape[0] == 0:
         raise ValueError(f"{name}: got no rows, shape {shape}, expected at least one")
-    rows: Array = array.tocsr() if sparse else array  # of which what is needed has the same names
+    rows: Array = array.tocsr() if sparse else array  # a CSR matrix has the attributes that are needed
     return rows
 
 
 def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
-    """Which of so many rows: their indices in any order, each as often as wanted, or a mask of them all."""
+    """Return row indices, int64, from indices in any order, also repeated ones, or from a mask of all `rows` rows."""
     array = real_array(name, value, ndim=1)
     if array.dtype.kind == "b":
         shape(name, array, (rows,))
@@ -263,16 +269,21 @@ def row_indices(name: str, value: ArrayLike, rows: int) -> NDArray[np.int64]:
 
 
 def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
-    """Class indices, (rows,) or a column of them, as int64 (rows,); or probabilities (rows, classes) in the compute
-    dtype."""
+    """Check classification targets.
+
+    Returns
+    -------
+    array
+        Class indices, given as (rows,) or (rows, 1), as int64 (rows,); or probabilities (rows, classes) in `dtype`.
+    """
     array = real_array(name, value)
     if array.shape == (rows, 1) and classes > 1:
         array = array[:, 0]
     if array.ndim == 2:
         return probabilities(name, array, rows, classes, dtype)
     if array.shape != (rows,):
-        raise ValueError(f"{name}: got shape {array.shape}, expected ({rows},) class indices or "
-                         f"({rows}, {classes}) probabilities")  # fmt: skip
+        expected = f"({rows},) class indices or ({rows}, {classes}) probabilities"
+        raise ValueError(f"{name}: got shape {array.shape}, expected {expected}")
     wrong = ~((array >= 0) & (array < classes))
     if array.dtype.kind == "f":
         wrong |= array != np.floor(array)
@@ -283,7 +294,7 @@ def labels(name: str, value: ArrayLike, rows: int, classes: int, dtype: np.dtype
 
 
 def probabilities(name: str, array: Array, rows: int, classes: int, dtype: np.dtype[Any]) -> Array:
-    """Rows that sum to 1 within the rounding of their own dtype."""
+    """Return probabilities (rows, classes) in `dtype`; rows must sum to 1 within the rounding of their own dtype."""
     shape(name, array, (rows, classes))
     finite(name, array)
     if (array < 0).any():
@@ -319,7 +330,7 @@ def targets(name: str, value: ArrayLike, rows: int, outputs: int, dtype: np.dtyp
 
 
 def sample_weight(name: str, value: ArrayLike | None, rows: int, dtype: np.dtype[Any]) -> Array | None:
-    """Weights of the rows in the compute dtype."""
+    """Return the weights (rows,) in the compute dtype, all at least 0; None for None."""
     if value is None:
         return None
     given = real_array(name, value)

@@ -1,3 +1,3 @@
-"""The version, in the one place that packaging reads it from."""
+"""The version, from where packaging reads it."""
 
 __version__ = "0.1.0"

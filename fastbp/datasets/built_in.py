@@ -1,4 +1,4 @@
-"""Return the digits, draw points of the plane, and set test rows aside."""
+"""Data that need no file of the user's, and the split into training and test rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..validation import MOST
+from ..validation import MAX_SIZE
 
 
 def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -19,9 +19,9 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns
     -------
     X : uint8 ndarray (1797, 64)
-        Pixels row by row, 0 (paper) to 16 (ink): `input_scale=1/16` brings them to order one.
+        Pixels row by row, from 0 (paper) to 16 (ink); `input_scale=1/16` scales them to at most 1.
     y : int64 ndarray (1797,)
-        The digit, 0 to 9.
+        The digits, 0 to 9.
 
     Examples
     --------
@@ -29,13 +29,15 @@ def load_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     >>> X.shape, X.dtype.name, int(X.max()), y[:4].tolist()
     ((1797, 64), 'uint8', 16, [0, 1, 2, 3])
     """
-    # Opened as a stream: a resource has a path of its own only where the package is not inside a zip file.
+    # Opened as a stream: a resource has no path if the package is inside a zip file.
     with (resources.files("fastbp.datasets") / "data" / "digits.npz").open("rb") as stream, np.load(stream) as archive:
         return np.ascontiguousarray(archive["X"]), archive["y"].astype(np.int64)
 
 
 def quadrants(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw points of the square (-1, 1) x (-1, 1), labelled by their quadrant: the smallest task that needs a layer.
+    """Draw random points of the square (-1, 1) x (-1, 1), labelled by quadrant.
+
+    This is about the smallest task that needs a hidden layer.
 
     Parameters
     ----------
@@ -49,12 +51,12 @@ def quadrants(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
     X : float32 ndarray (n, 2)
         Uniform in the open square; no point lies on an axis.
     y : int64 ndarray (n,)
-        0 for x > 0, y > 0, and on counter-clockwise: 1 upper left, 2 lower left, 3 lower right.
+        The quadrant, counter-clockwise: 0 upper right (x > 0, y > 0), 1 upper left, 2 lower left, 3 lower right.
 
     Raises
     ------
     TypeError
-        `n` or `seed` is not an int (a bool is none).
+        `n` or `seed` is not an int; a bool is not accepted.
     ValueError
         `n` is below 1, or `seed` below 0.
 
@@ -65,7 +67,7 @@ def quadrants(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
     ('float32', (4, 2), [0, 1, 2, 3])
     """
     _check_int("n", n, least=1)
-    if n > MOST:
+    if n > MAX_SIZE:
         raise ValueError(f"n: expected a number of points that memory can hold, got {n}")
     _check_int("seed", seed, least=0)
     rng = np.random.default_rng(seed)
@@ -73,31 +75,32 @@ def quadrants(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]
     redraw = np.ones(n, bool)
     while count := int(np.count_nonzero(redraw)):
         X[redraw] = rng.uniform(-1.0, 1.0, (count, 2))
-        # Judged after rounding to float32, which can land on the border as well as on an axis.
+        # Checked after rounding to float32, which can put a point on the border or on an axis.
         redraw = ((X == 0) | (np.abs(X) >= 1)).any(axis=1)
     right, upper = X[:, 0] > 0, X[:, 1] > 0
     return X, np.where(upper, np.where(right, 0, 1), np.where(right, 3, 2)).astype(np.int64)
 
 
 def stratified_split(y: ArrayLike, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into training and test rows, every class in the same proportion.
+    """Split rows into training and test rows, with every class in the same proportion.
 
-    The test side gets `round(fraction * n)` rows, shared out by largest remainder. Each class of two or more rows has
-    at least one on either side, which comes before that total; a class of a single row stays with the training rows.
+    There are `round(fraction * n)` test rows, distributed over the classes by largest remainder. Each class of two or
+    more rows has at least one row on either side, even if that changes the total; a class of a single row is in the
+    training rows.
 
     Parameters
     ----------
     y : array_like (n,) of int or str
         Classes.
     fraction : float
-        Share of the test rows, above 0 and below 1.
+        The share of test rows, above 0 and below 1.
     seed : int
-        Seed of `numpy.random.default_rng`, at least 0; chooses the rows.
+        Seed of `numpy.random.default_rng`, at least 0, by which the rows are chosen.
 
     Returns
     -------
     train_rows, test_rows : int64 ndarrays
-        Row numbers in ascending order; together every row once.
+        Row indices in ascending order; together they hold every row once.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the readers of files share: the data set they return, opening through gzip, and remarks on what is unclear."""
+"""Shared by all readers: the data set that they return, remarks on what is unclear, opening of (gzipped) files."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SUPPORTED = (
 
 @dataclass(frozen=True)
 class Remark:
-    """A sentence about a file, and which arguments of `load` would have it otherwise.
+    """A sentence about a file, and the arguments of `load` that would read it differently.
 
     Attributes
     ----------
     text : str
-        What was found, or what was expected and what came.
+        What was found; or what was expected, and what was found instead.
     choices : tuple of mapping
-        Arguments by name, one mapping for each way to go on.
+        Arguments by name, one mapping for each way to proceed.
     effect : str
-        What the arguments do, as a verb with its object.
+        The effect of these arguments, as a verb with its object.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Remark:
     effect: str = "says which it is"
 
     def worded(self, spelled: Callable[[str, Any], str]) -> str:
-        """Return the sentence, each argument spelled as whoever reads it has to write it."""
+        """Return the sentence, with each argument spelled by a function of its name and value."""
         ways = [" ".join(spelled(name, value) for name, value in choice.items()) for choice in self.choices]
         return f"{self.text}; {' or '.join(ways)} {self.effect}" if ways else self.text
 
@@ -50,7 +50,7 @@ class Remark:
 
 
 class ReadError(ValueError):
-    """A file that is not as described, or that does not show how it is to be read.
+    """Raised for a file that is not as described, or that could be read in several ways.
 
     Attributes
     ----------
@@ -64,28 +64,28 @@ class ReadError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What `load` found in a file or folder.
+    """The content of a file or folder, as `load` returns it.
 
     Attributes
     ----------
     X : ndarray (n_samples, n_features)
         uint8 for pictures, float64 for CSV, the stored dtype for .npz.
     y : int64 ndarray (n_samples,) or None
-        Class indices; None where the data were read without a target.
+        Class indices; None if the data were read without a target.
     class_names : tuple of str or None
-        The text of class 0, 1, ...; None where the classes were stored as bare indices.
+        The names of the classes 0, 1, ...; None if the classes were stored as indices.
     feature_names : tuple of str or None
-        The names of the columns of X, from the header of a CSV file.
+        The names of the columns of X; None without the header of a CSV file.
     target_name : str or None
-        The name of the column that y comes from, from the same header.
+        The name of the column of y; None without the header of a CSV file.
     unused : tuple of str
-        The names of the other columns of that file, which were not read.
+        The names of the other columns of a CSV file, which were not read.
     X_test, y_test : ndarray or None
-        The same for test rows, where the source sets some apart.
+        The test rows, if the source has separate ones.
     is_image : bool
-        True for IDX pictures: pixels 0..255.
+        True for IDX pictures, whose pixels are from 0 to 255.
     remarks : tuple of Remark
-        What was guessed or left out.
+        What was inferred or left out.
     """
 
     X: NDArray[Any]
@@ -102,19 +102,19 @@ class Dataset:
 
 @contextlib.contextmanager
 def opened(file: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
-    """Open for reading bytes, through gzip where the content is gzipped: downloads often bear the other name."""
+    """Open a file for reading bytes, through gzip if its content is gzipped: the names of downloads are often wrong."""
     with open(file, "rb") as stream:
         gzipped = stream.read(2) == b"\x1f\x8b"
     with gzip.open(file) if gzipped else open(file, "rb") as stream:
         try:
             yield stream
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{file}: expected whole gzip data, got damaged ones: {error}") from error
+            raise ValueError(f"{file}: expected complete gzip data, got damaged data: {error}") from error
 
 
 @contextlib.contextmanager
 def opened_text(file: Path) -> Iterator[io.TextIOWrapper]:
-    """Open for reading text: UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write "Unicode text"."""
+    """Open a file for reading text: UTF-8, or UTF-16 after a byte order mark, as spreadsheets write "Unicode text"."""
     with opened(file) as stream:
         wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         try:

@@ -1,4 +1,4 @@
-"""Read IDX files, the pictures and labels of MNIST and its kin: one file, or a folder of four."""
+"""Read IDX files, the format of MNIST: one file of pictures, or a folder with labels and test rows."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .dataset import SUPPORTED, Dataset, opened
 
 
 def load_folder(folder: Path, labelled: bool, mapped: bool) -> Dataset:
+    """Read the pictures of a folder, its labels if `labelled`, and its test rows if there are any."""
     train, test = (_read_pair(folder, part, labelled, mapped) for part in ("train", "t10k"))
     if train is None:
         raise ValueError(f"{folder}: expected {SUPPORTED}; got a folder without train-images-idx3-ubyte[.gz]")
@@ -50,7 +51,12 @@ def _find(folder: Path, stem: str, ndim: int) -> Path | None:
 
 
 def read_array(file: Path, ndim: int, mapped: bool = False) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes (magic 0, 0, 8, ndim; ndim big-endian sizes; the bytes) into (n, bytes of one)."""
+    """Read an IDX file of bytes: the magic 0, 0, 8, ndim; ndim big-endian sizes; the bytes.
+
+    Returns
+    -------
+    uint8 array (n, bytes per entry)
+    """
     data: bytearray | mmap.mmap
     with opened(file) as stream:
         head = stream.read(4 + 4 * ndim)
@@ -64,11 +70,11 @@ def read_array(file: Path, ndim: int, mapped: bool = False) -> NDArray[np.uint8]
         begin = 0
         if mapped and not isinstance(stream, gzip.GzipFile):
             data, begin = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY), len(head)
-        else:  # by pieces: one read of `size` would allocate whatever a damaged header announces
+        else:  # in pieces: one read of `size` would allocate whatever a damaged header claims
             data = bytearray()
             while len(data) <= size and (piece := stream.read(1 << 20)):
                 data += piece
     if (length := len(data) - begin) != size:
-        came = f"only {length}: truncated" if length < size else "more"
-        raise ValueError(f"{file}: expected {size} bytes for the sizes {shape} in its header, got {came}")
+        got = f"only {length}: truncated" if length < size else "more"
+        raise ValueError(f"{file}: expected {size} bytes for the sizes {shape} in its header, got {got}")
     return np.frombuffer(data, np.uint8, offset=begin).reshape(shape[0], -1)

@@ -1,6 +1,6 @@
-"""Files to train on and to predict: NumPy archives, CSV text, IDX pictures.
+"""`load`: data sets from NumPy archives, CSV files and IDX pictures.
 
-Every reader refuses what it cannot read exactly: a silently dropped or misread row would look like a bad network later.
+Every reader refuses what it cannot read exactly: a row dropped or misread silently would look like a bad network later.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from ..names import repeated
 from . import csv_reader, idx_reader
-from .csv_form import Told
+from .csv_options import CsvOptions
 from .dataset import SUPPORTED, Dataset, ReadError, Remark
 
 __all__ = ["Dataset", "ReadError", "load", "read"]
 
 CSV = (".csv", ".csv.gz")
-_OF_ALL = ("labelled", "missing", "features")  # what is not of CSV alone
+_GENERAL = ("labelled", "missing", "features")  # options that are not for CSV files alone
 
 
 def load(
@@ -41,49 +41,49 @@ def load(
     drop: Sequence[str | int] | None = None,
     features: Sequence[str] | None = None,
 ) -> Dataset:
-    """Read a data set from a file or a folder, by what it is.
+    """Read a data set from a file or a folder.
 
-    - `.npz`: arrays `X` (n, features) and `y` (n,) of class indices or text, optionally `X_test` and `y_test` (`x` and
-      `x_test` do as well). Never unpickles.
-    - `.csv`, `.csv.gz`: UTF-8 (or UTF-16 behind a byte order mark), every feature a finite number. Blank lines are
-      passed over. What is guessed about such files, and what is refused, is told in docs/data.md.
-    - A folder of the four IDX files of MNIST and its kin, gzipped or not; the t10k pair may be absent. A single
-      `*idx3-ubyte[.gz]` file has no labels and needs `labelled=False`.
+    - `.npz`: arrays `X` (n, features) and `y` (n,) of class indices or text, optionally `X_test` and `y_test` (or `x`
+      and `x_test`). Nothing is unpickled.
+    - `.csv`, `.csv.gz`: UTF-8, or UTF-16 after a byte order mark; every feature a finite number. Blank lines are
+      skipped. `docs/data.md` lists what is inferred from such files, and what is refused.
+    - A folder with the four IDX files of MNIST or a data set like it, gzipped or not; the t10k pair may be missing. A
+      single `*idx3-ubyte[.gz]` file has no labels and needs `labelled=False`.
 
     Parameters
     ----------
     path : str or path
         File or folder.
     target : str or int, optional
-        CSV only: the column of the classes, by name or by position (counted from 0, or from the end if negative; as a
-        string too, where no column bears it as its name). By default a column called target, label or class, in any
-        case and in this order; or y, if it is the first column or the last, and no coordinate beside an x with a text
-        behind them; else the last column. Classes are sorted: as numbers if all are numbers, else as text.
-    labelled : bool
-        False for rows to predict: `y` is None and every CSV column is a feature, unless `target` names one.
+        CSV only: the column of the classes, by name or by position, from 0 or, if negative, from the end. A position
+        may also be a string, if no column has that name. By default a column named target, label or class, in any case
+        and in this order; or y, if it is the first or the last column and not a coordinate beside an x with a text
+        column after them; else the last column. Classes are sorted as numbers if all are numbers, else as text.
+    labelled : bool, default True
+        False for rows to predict: `y` is None and every CSV column is a feature, except `target` if it is given.
     header : bool, optional
         CSV only: whether the first line holds column names. By default it does if `target`, `drop` or `features` name
         columns of it, if one of its fields is target, label or class, or if it has text and no number outside the
-        target column. A header 0, 1, 2, ... is recognised where a column below it holds fractions. A line that could
-        be either is refused until `header` says.
-    mapped : bool
-        Map IDX files that are not gzipped into memory, of which then only the rows that are looked at are read: for
-        several processes that take a part each. A file must not be cut short as long as its rows are in use.
+        target column. A header 0, 1, 2, ... is recognised if a column below it holds fractions. A line that could be
+        either is refused unless `header` is given.
+    mapped : bool, default False
+        Map IDX files that are not gzipped into memory, so that only the rows in use are read: for several processes
+        that each take a part. A mapped file must not be truncated while its rows are in use.
     delimiter : str, optional
-        CSV only: one character. By default comma, semicolon, tab or |, whichever cuts the first lines evenly; where two
-        of them do, and numbers come of both, the file is refused.
-    decimal : {".", ","}
+        CSV only: one character. By default comma, semicolon, tab or |, whichever cuts the first lines evenly. If two of
+        them do, and both give numbers, the file is refused.
+    decimal : {".", ","}, default "."
         CSV only: the decimal mark of the features.
     missing : sequence of str, optional
-        CSV, and classes that are text: texts that mean a missing value, in any case, of classes and features alike,
-        which is refused. An empty field always is one. By default those that pandas takes for missing (NA, NaN, None,
-        null and more), ?, - and the like.
+        CSV, and classes that are text: texts that mean a missing value, in any case, in classes and features alike.
+        Missing values are refused; an empty field always is one. By default the texts that pandas takes for missing
+        (NA, NaN, None, null and more), ?, - and similar ones.
     drop : sequence of str or int, optional
-        CSV only: columns to leave out, named as by `target`. By default a first column without a name (or named
-        "Unnamed: 0") whose values are distinct whole numbers, for it is an index; an empty sequence keeps that too.
+        CSV only: columns to leave out, given as for `target`. By default a first column without a name (or named
+        "Unnamed: 0") whose values are distinct whole numbers, since it is an index; an empty sequence keeps it.
     features : sequence of str, optional
-        CSV only: the names of the columns of X, in this order, as `MLP.feature_names` has them. Other columns are not
-        read. A file without a header is taken as it is.
+        CSV only: the names of the columns of X, in this order, for instance `MLP.feature_names`. Other columns are not
+        read. A file without a header is read as it is.
 
     Returns
     -------
@@ -94,15 +94,15 @@ def load(
     FileNotFoundError
         There is nothing at `path`.
     TypeError
-        An argument is of a wrong type.
+        An argument has a wrong type.
     ValueError
-        The content is not as described: names the file, for CSV with line and column (counted from 1), what came and
-        what was expected. Also for options that the kind of file does not have.
+        The content is not as described; the message names the file, for CSV with line and column counted from 1. Or an
+        argument does not apply to the kind of file.
 
     Warns
     -----
     UserWarning
-        A column was left out as an index, a header of numbers recognised, or a feature only numbers the rows.
+        A column was left out as an index, a header of numbers was recognised, or a feature only numbers the rows.
 
     Examples
     --------
@@ -114,43 +114,59 @@ def load(
     >>> data.X.tolist(), data.y.tolist(), data.class_names, data.feature_names, data.target_name
     ([[1.4], [4.7], [1.3]], [0, 1, 0], ('setosa', 'versicolor'), ('petal',), 'species')
     """
-    data = read(path, target, labelled=labelled, header=header, mapped=mapped, delimiter=delimiter, decimal=decimal,
-                missing=missing, drop=drop, features=features)  # fmt: skip
+    of_csv = {"header": header, "delimiter": delimiter, "decimal": decimal}
+    of_columns = {"missing": missing, "drop": drop, "features": features}
+    data = read(path, target, labelled=labelled, mapped=mapped, **of_csv, **of_columns)
     for remark in data.remarks:
         warnings.warn(str(remark), stacklevel=2)
     return data
 
 
-def read(path: str | os.PathLike[str], target: str | int | None = None, *, labelled: bool = True, mapped: bool = False,
-         **of_csv: Any) -> Dataset:  # fmt: skip
-    """Do what `load` does, and leave the remarks to the caller."""
+def read(
+    path: str | os.PathLike[str],
+    target: str | int | None = None,
+    *,
+    labelled: bool = True,
+    mapped: bool = False,
+    **of_csv: Any,
+) -> Dataset:
+    """Do what `load` does, without warnings: the remarks are in the result."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path: expected a str or a path, got {path!r}")
-    told = _told(target, labelled, **of_csv)
+    options = _csv_options(target, labelled, **of_csv)
     file = Path(path)
     if not file.exists():
         raise FileNotFoundError(f"path: expected {SUPPORTED}; there is nothing at {str(path)!r}")
     name, is_folder = file.name.lower(), file.is_dir()
     if name.endswith(CSV) and not is_folder:
-        return csv_reader.load(file, told)
-    given = [field.name for field in fields(told) if getattr(told, field.name) != getattr(Told(), field.name)]
-    if unfit := [option for option in given if option not in _OF_ALL]:
-        raise ValueError(f"{', '.join(unfit)}: expected none for {file}, whose name does not end in .csv or .csv.gz")
+        return csv_reader.load(file, options)
+    default = CsvOptions()
+    given = [field.name for field in fields(options) if getattr(options, field.name) != getattr(default, field.name)]
+    if csv_only := [name for name in given if name not in _GENERAL]:
+        raise ValueError(f"{', '.join(csv_only)}: expected none for {file}, whose name does not end in .csv or .csv.gz")
     if is_folder:
         return idx_reader.load_folder(file, labelled, mapped)
     if name.endswith(".npz"):
-        return _load_npz(file, labelled, told)
+        return _load_npz(file, labelled, options)
     if not name.endswith(("idx3-ubyte", "idx3-ubyte.gz")):
         raise ValueError(f"{file}: expected {SUPPORTED}; got another kind of file")
     if labelled:
-        raise ReadError(Remark(f"{file}: expected the folder of this file, which holds its labels too",
-                               ({"labelled": False},), "takes the pictures alone"))  # fmt: skip
+        expected = f"{file}: expected the folder of this file, which holds its labels too"
+        raise ReadError(Remark(expected, ({"labelled": False},), "takes the pictures alone"))
     return Dataset(idx_reader.read_array(file, 3, mapped), None, is_image=True)
 
 
-def _told(target: Any, labelled: bool, header: Any = None, delimiter: Any = None, decimal: Any = ".",
-          missing: Any = None, drop: Any = None, features: Any = None) -> Told:  # fmt: skip
-    """Check what the caller says about CSV files."""
+def _csv_options(
+    target: Any,
+    labelled: bool,
+    header: Any = None,
+    delimiter: Any = None,
+    decimal: Any = ".",
+    missing: Any = None,
+    drop: Any = None,
+    features: Any = None,
+) -> CsvOptions:
+    """Return the options for CSV files, checked."""
     if target is not None:
         _check_column("target", target)
     if header is not None and not isinstance(header, bool):
@@ -159,18 +175,18 @@ def _told(target: Any, labelled: bool, header: Any = None, delimiter: Any = None
         raise ValueError(f"delimiter: expected one character, neither quote nor line end, got {delimiter!r}")
     if decimal not in (".", ","):
         raise ValueError(f"decimal: expected '.' or ',', got {decimal!r}")
-    told: dict[str, Any] = {}
+    sequences: dict[str, Any] = {}
     if missing is not None:
-        told["missing"] = frozenset(text.strip().lower() for text in _texts("missing", missing))
+        sequences["missing"] = frozenset(text.strip().lower() for text in _texts("missing", missing))
     if drop is not None:
-        told["drop"] = _sequence("drop", drop, "columns")
-        for column in told["drop"]:
+        sequences["drop"] = _sequence("drop", drop, "columns")
+        for column in sequences["drop"]:
             _check_column("drop", column)
     if features is not None:
-        told["features"] = _texts("features", features)
-        if twice := repeated(told["features"]):
+        sequences["features"] = _texts("features", features)
+        if twice := repeated(sequences["features"]):
             raise ValueError(f"features: expected names that differ, got {twice[0]!r} more than once")
-    return Told(target, labelled, header, delimiter, decimal, **told)
+    return CsvOptions(target, labelled, header, delimiter, decimal, **sequences)
 
 
 def _check_column(argument: str, column: Any) -> None:
@@ -192,7 +208,7 @@ def _sequence(argument: str, values: Any, what: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _load_npz(file: Path, labelled: bool, told: Told) -> Dataset:
+def _load_npz(file: Path, labelled: bool, options: CsvOptions) -> Dataset:
     wanted = ("x_test", "x", "X_test", "X", "y_test", "y")  # upper case last, so that it wins over lower
     with open(file, "rb") as stream:
         if not zipfile.is_zipfile(stream):
@@ -216,10 +232,10 @@ def _load_npz(file: Path, labelled: bool, told: Told) -> Dataset:
     if not labelled or y is None:
         return Dataset(X, None, X_test=X_test)
     class_names = tuple(map(str, np.unique(y))) if y.dtype.kind == "U" else None
-    if gaps := [name for name in class_names or () if told.is_missing(name.strip())]:
+    if gaps := [name for name in class_names or () if options.is_missing(name.strip())]:
         row = int((y == gaps[0]).argmax())
-        raise ReadError(Remark(f"{file}: y: expected a class, got {gaps[0]!r} in row {row} (from 0), a missing value",
-                               ({"missing": ()},) if gaps[0].strip() else (), "takes it for a class"))  # fmt: skip
+        got = f"{file}: y: expected a class, got {gaps[0]!r} in row {row} (from 0), a missing value"
+        raise ReadError(Remark(got, ({"missing": ()},) if gaps[0].strip() else (), "takes it for a class"))
     y = _class_indices(f"{file}: y", y, len(X), class_names)
     if X_test is not None and y_test is not None:
         y_test = _class_indices(f"{file}: y_test", y_test, len(X_test), class_names)
@@ -229,7 +245,7 @@ def _load_npz(file: Path, labelled: bool, told: Told) -> Dataset:
 def _class_indices(
     where: str, labels: NDArray[Any], rows: int, class_names: tuple[str, ...] | None
 ) -> NDArray[np.int64]:
-    """Turn stored labels into int64 indices: text into its place among `class_names`, whole numbers as they are."""
+    """Convert stored labels to int64 class indices: text by its place in `class_names`, whole numbers unchanged."""
     if labels.shape != (rows,):
         raise ValueError(f"{where}: expected shape ({rows},), a label for each row, got {labels.shape}")
     if class_names is not None:
@@ -239,6 +255,6 @@ def _class_indices(
     if labels.dtype.kind not in "iu":
         raise ValueError(f"{where}: expected class indices (whole numbers) or class names (text), got {labels.dtype}")
     indices = labels.astype(np.int64)
-    if indices.min() < 0:  # also where an unsigned number was too large
+    if indices.min() < 0:  # also if an unsigned number was too large
         raise ValueError(f"{where}: expected class indices from 0 on, got {labels[indices.argmin()]}")
     return indices

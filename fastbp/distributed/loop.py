@@ -1,12 +1,11 @@
-"""The steps that many processes take together, and the checkpoints from which they go on."""
+"""The steps of a distributed fit: gradients of each rank's rows, their sum, the same update on each rank."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,47 +19,81 @@ from ..program import execution, passes
 from ..program.execution import aligned
 from ..program.network_operations import Activations
 from ..program.split import threads_for, tuning
-from ..training import checkpoints
-from ..training.early_stopping import EarlyStopping
 from ..training.history import History
 from ..training.magnitudes import Magnitudes
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import Plan
 from ..training.progress import progress_bar
-from .ranks import Exchange, Ranks
-from .shards import cuts, walk
+from .allreduce import Allreduce
+from .ranks import Ranks
+from .shards import cuts, epoch_order
 
 Array = NDArray[Any]
-LOSS, WEIGHT, STOP, FAILED = range(4)  # behind the gradient in a message
+LOSS, WEIGHT, STOP, FAILED = range(4)  # the numbers that follow the gradient in a message
 TAIL = 4
 
 
 @dataclass
-class Position:
-    """Where a run is: the same on each rank."""
+class StepPosition:
+    """How far a run has come: the same on each rank.
+
+    Attributes
+    ----------
+    epoch : int
+    step : int
+        Steps of this epoch that are done.
+    steps : int
+        Steps of the whole run that are done.
+    total : float
+        Sum over this epoch's minibatches of their losses times their rows.
+    finished : bool
+    """
 
     epoch: int = 0
-    step: int = 0  # of the epoch
-    steps: int = 0  # of the run
-    total: float = 0.0  # of this epoch's minibatches: their losses times their rows
+    step: int = 0
+    steps: int = 0
+    total: float = 0.0
     finished: bool = False
 
 
 class ParallelTraining:
-    """One call of `distributed.fit` on one rank, its arguments checked; `key` is dropout's, `walk_key` shuffling's."""
+    """One call of `distributed.fit` on one rank, its arguments checked.
 
-    def __init__(self, model: Model, rows: Rows, targets: Array, weights: Array | None, plan: Plan, ranks: Ranks,
-                 shards: tuple[int, ...], key: int, walk_key: int | None):  # fmt: skip
+    Parameters
+    ----------
+    model, rows, targets, weights, plan
+        This rank's rows with their targets and weights, and how to train on them.
+    ranks : Ranks
+    shards : tuple of int
+        Rows of each rank.
+    key : int
+        The key of dropout's masks.
+    shuffle_key : int or None
+        The key of each epoch's order of rows; None: ascending.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        targets: Array,
+        weights: Array | None,
+        plan: Plan,
+        ranks: Ranks,
+        shards: tuple[int, ...],
+        key: int,
+        shuffle_key: int | None,
+    ):
         self.model, self.rows, self.weights, self.plan, self.ranks = model, rows, weights, plan, ranks
-        self.targets = targets.copy()  # a callback may write into y, whose labels are checked but once
-        self.key, self.walk_key, self.count = key, walk_key, sum(shards)
+        self.targets = targets.copy()  # a callback may write into y, whose labels are checked only once
+        self.key, self.shuffle_key, self.count = key, shuffle_key, sum(shards)
         self.batch = min(plan.batch_size, self.count)
         self.places = cuts(shards, ranks.rank, self.batch)
         given = np.diff(self.places)
-        # Rows of lower ranks in each step: this one's stand behind them, and dropout goes by a row's place.
+        # Rows of lower ranks in each step: this rank's rows follow them, and dropout depends on a row's place.
         lower = ranks.comm.exscan(given) if plan.dropout else None
         self._behind = np.zeros_like(given) if lower is None else lower
-        self.history, self.position = History(loss_name=model.loss.name), Position()
+        self.history, self.position = History(loss_name=model.loss.name), StepPosition()
         self.memory = OptimizerState()
         self._failure: Exception | None = None
         self._most = max(1, int(given.max()))
@@ -71,31 +104,39 @@ class ParallelTraining:
         self._form = plan.form(self.targets, self.weights is not None)
         size = Activations(model.network, most, dtype, self._form.threshold > 0).of_training
         self._activations = aligned(max(size, Activations(model.network, 1, dtype).of_training), dtype)
-        self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # behind it the optimizer's state
+        self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
         self._begin = execution.round_up(model.parameters.size, dtype)
-        self._exchange = Exchange(self.ranks, self._begin + TAIL, dtype)
+        self._allreduce = Allreduce(self.ranks, self._begin + TAIL, dtype)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
         self._sums = np.zeros(2)
         self._deadline = math.inf
 
     @property
     def moments(self) -> Array:
+        """The optimizer's state."""
         return self.gradient[self._begin :]
 
     @property
     def steps(self) -> int:
-        """Of an epoch."""
+        """Steps of an epoch."""
         return len(self.places) - 1
-
-    def digests(self) -> dict[str, str]:
-        """What all ranks' data are told by."""
-        mine = {"X": checkpoints.digest_of_rows(self.rows), "y": checkpoints.digest(self.targets),
-                "sample_weight": checkpoints.digest(self.weights)}  # fmt: skip
-        return {name: checkpoints.digest_of_text(repr(self.ranks.comm.allgather(each))) for name, each in mine.items()}
 
     # ---- epochs ----
 
-    def run(self, after_epoch: Callable[[History], bool], progress: bool | None, savings: Savings) -> None:
+    def run(
+        self, after_epoch: Callable[[History], bool], progress: bool | None, checkpoint: Callable[[bool], None]
+    ) -> None:
+        """Train.
+
+        Parameters
+        ----------
+        after_epoch : callable
+            Called with the history after each epoch; returns whether to stop, the same on each rank.
+        progress : bool or None
+            A progress bar on rank 0; None: on a terminal only.
+        checkpoint : callable
+            Called after each step and each epoch, with True where a checkpoint is due in any case.
+        """
         history, plan, position = self.history, self.plan, self.position
         if position.finished:
             return
@@ -106,12 +147,12 @@ class ParallelTraining:
         history.compile_seconds = time.perf_counter() - start
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
         before = np.empty_like(self.model.parameters)
-        with progress_bar(progress if self.ranks.leads else False, plan.epochs * self.count) as bar:
+        with progress_bar(progress if self.ranks.is_root else False, plan.epochs * self.count) as bar:
             while not position.finished:
                 before[...] = self.model.parameters
                 start = time.perf_counter()
                 try:
-                    over = self._epoch(bar, savings)
+                    over = self._epoch(bar, checkpoint)
                     self._check(position)
                 except Exception:
                     self.model.parameters[...] = before
@@ -123,33 +164,33 @@ class ParallelTraining:
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
                 ends = after_epoch(history) or ends
-                if position.step < self.steps:  # the checkpoint is of that step, within the epoch
+                if position.step < self.steps:  # time is up within the epoch: the checkpoint is of this step
                     break
                 position.epoch, position.step, position.total = position.epoch + 1, 0, 0.0
                 position.finished = ends or position.epoch == plan.epochs
-                self._try(savings.keep, over or position.finished)
+                self._try(checkpoint, over or position.finished)
                 if over:
                     break
-        self.ranks.agree(self._fail)  # no message follows that would tell
+        self.ranks.agree(self._fail)  # no message follows that would report an error
 
-    def _check(self, position: Position) -> None:
-        """The same verdict on each rank, whose losses and parameters are the same."""
+    def _check(self, position: StepPosition) -> None:
+        """Raise DivergenceError, on every rank alike: losses and parameters are the same on each."""
         wrong = None if np.isfinite(position.total) else "the loss"
         if wrong is None and not all_finite(self.model.parameters):
             wrong = "a parameter"
         if wrong is None:
             return
-        if position.epoch == 0:  # rows read in place are not checked before
+        if position.epoch == 0:  # rows that are read in place were not checked before
             self.ranks.agree(self.rows.check)
         mine = self.rows.between(0, min(self.rows.count, self.rows.most), checked=False)
         magnitudes = Magnitudes.of(mine.reshape(-1, self.rows.features), self.targets)
         shared = Magnitudes(*(self.ranks.summed(each) / self.ranks.size for each in magnitudes))
-        raise self.ranks.alike(self.plan.diverged(wrong, position.epoch, self.model.loss, shared))
+        raise self.ranks.mark_agreed(self.plan.diverged(wrong, position.epoch, self.model.loss, shared))
 
-    def _epoch(self, bar: Any, savings: Savings) -> bool:
-        """What is left of an epoch; whether the time is over."""
+    def _epoch(self, bar: Any, checkpoint: Callable[[bool], None]) -> bool:
+        """Carry out the remaining steps of an epoch; return whether the time is over."""
         position = self.position
-        order = walk(self.walk_key, position.epoch, self.ranks.rank, self.rows.count)
+        order = epoch_order(self.shuffle_key, position.epoch, self.ranks.rank, self.rows.count)
         while position.step < self.steps:
             rows = min(self.batch, self.count - position.step * self.batch)
             loss, over = self._step(order, rows)
@@ -158,8 +199,8 @@ class ParallelTraining:
             bar.update(rows)
             if not math.isfinite(position.total):
                 return over
-            if position.step < self.steps:  # the next message tells the others where this fails
-                self._try(savings.keep, over)
+            if position.step < self.steps:  # if this fails, the next message reports it to the others
+                self._try(checkpoint, over)
             if over:
                 return True
         return False
@@ -167,20 +208,20 @@ class ParallelTraining:
     # ---- a step ----
 
     def _step(self, order: NDArray[np.int64], rows: int) -> tuple[float, bool]:
-        """One update; the minibatch's loss before it, and whether rank 0's time is over."""
-        message, total = self._exchange.message, self._exchange.total
+        """Make one update; return the minibatch's loss before it, and whether rank 0's time is over."""
+        message, total = self._allreduce.message, self._allreduce.total
         tail = message[self._begin :]
         self._try(self._own_part, order, rows)
         if self._failure is not None:
             message[...] = 0.0
-        tail[STOP] = self.ranks.leads and time.perf_counter() >= self._deadline
+        tail[STOP] = self.ranks.is_root and time.perf_counter() >= self._deadline
         tail[FAILED] = self._failure is not None
-        self._exchange.add_up()
+        self._allreduce.add_up()
         tail = total[self._begin :]
         if tail[FAILED]:
             self.ranks.agree(self._fail)
         size = self.model.parameters.size
-        whole = rows if self.weights is None else float(tail[WEIGHT]) or 1.0  # rows that all weigh 0 teach nothing
+        whole = rows if self.weights is None else float(tail[WEIGHT]) or 1.0  # rows that all weigh 0 change nothing
         if self.weights is None:
             self.gradient[:size] = total[:size]
         else:
@@ -192,16 +233,16 @@ class ParallelTraining:
         return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
 
     def _own_part(self, order: NDArray[np.int64], rows: int) -> None:
-        """This rank's share of the gradient, the losses and the weights, into the message."""
+        """Write this rank's part of the gradient, the losses and the weights into the message."""
         step, model = self.position.step, self.model
         begin, end = self.places[step], self.places[step + 1]
-        message = self._exchange.message
+        message = self._allreduce.message
         self._rates = self._numbers(rows)
         message[self._begin :] = 0.0
         if begin == end:
             message[...] = 0.0
             return
-        straight = self.walk_key is None
+        straight = self.shuffle_key is None
         chosen: Any = slice(begin, end) if straight else order[begin:end]
         inputs = self.rows.between(int(begin), int(end), checked=False) if straight else self.rows.chosen(chosen)
         targets = self.targets[chosen]
@@ -224,7 +265,7 @@ class ParallelTraining:
         return passes.step_update(self.model.network, self.model.dtype, self._threads, self._form, tuning())
 
     def _numbers(self, rows: int) -> Array:
-        """The numbers of this step. Weighted gradients come as sums, for the weights of other ranks are not known."""
+        """Return this step's coefficients. Weighted gradients are sums: other ranks' weights are not known yet."""
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
         rates = self.plan.numbers(self.model.constants, at, update, self.plan.epochs * self.steps, self.model.dtype)
         rates[:, op.L2], rates[:, op.SCALE] = self.plan.l2, 1.0 if self.weights is not None else 1.0 / rows
@@ -233,90 +274,13 @@ class ParallelTraining:
     # ---- failures ----
 
     def _try(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Keep an error of this rank's until the next message, in which all hear of it."""
+        """Call `action` and store its error until the next message, which reports it to every rank."""
         try:
             action(*arguments)
         except Exception as error:
             self._failure = self._failure or error
 
     def _fail(self) -> None:
+        """Raise the stored error, if there is one."""
         if self._failure is not None:
             raise self._failure
-
-
-class Savings:
-    """Checkpoints of a run, read and written by rank 0 as those of one process are (`fastbp.training.checkpoints`).
-
-    Beside what is the same on each rank nothing must be kept: a rank's walk follows from the key, the epoch and its
-    number.
-    """
-
-    def __init__(self, path: str | os.PathLike[str] | None, seconds: float, about: dict[str, Any],
-                 training: ParallelTraining, stop: EarlyStopping):  # fmt: skip
-        self._path, self._seconds, self._training, self._stop = path, seconds, training, stop
-        self._last = time.monotonic()
-        self._fingerprint = about | ({} if path is None else training.digests())
-
-    def begin(self) -> None:
-        """Go on from the file where there is one, else write the first: what cannot be written is found before hours of
-        training are lost."""
-        if self._path is None:
-            return
-        ranks = self._training.ranks
-        state = ranks.comm.bcast(ranks.agree(lambda: self._read() if ranks.leads else None))
-        if state is None:
-            ranks.agree(lambda: self._save() if ranks.leads else None)
-        else:
-            ranks.agree(lambda: self._put_back(state))
-
-    def keep(self, now: bool = False) -> None:
-        """Write one where it is due; one that cannot be written is no reason to lose the run."""
-        due = now or time.monotonic() - self._last >= self._seconds
-        if self._path is None or not self._training.ranks.leads or not due:
-            return
-        try:
-            self._save()
-        except (OSError, TypeError) as error:  # TypeError: what a user's learning rate has come to remember
-            checkpoints.warn_not_written(self._path, error)
-        self._last = time.monotonic()
-
-    def _save(self) -> None:
-        training, plan = self._training, self._training.plan
-        arrays = {"parameters": training.model.parameters, "moments": training.moments}
-        if self._stop.best is not None:
-            arrays["best"] = self._stop.best
-        checkpoints.save(self._path or "", {
-            **arrays, "fingerprint": self._fingerprint, "position": asdict(training.position), "key": training.key,
-            "walk_key": training.walk_key, "memory_steps": training.memory.steps,
-            "history": {name: getattr(training.history, name) for name in checkpoints.LISTS},
-            "early_stopping": {"lowest": self._stop.lowest, "waited": self._stop.waited},
-            "learning_rate": checkpoints.attributes("learning_rate", plan.learning_rate),
-            "optimizer": checkpoints.attributes("optimizer", plan.optimizer),
-            "generator": training.model.rng.bit_generator.state,
-        })  # fmt: skip
-
-    def _read(self) -> dict[str, Any] | None:
-        state = checkpoints.load(self._path or "")
-        if state is not None:
-            checkpoints.check_same_run(self._path or "", state.get("fingerprint", {}), self._fingerprint)
-        return state
-
-    def _put_back(self, state: dict[str, Any]) -> None:
-        training, stop, plan = self._training, self._stop, self._training.plan
-        try:
-            for name, array in (("parameters", training.model.parameters), ("moments", training.moments)):
-                if state[name].shape != array.shape or state[name].dtype != array.dtype:
-                    raise ValueError(f"{name} of shape {state[name].shape} and dtype {state[name].dtype}")
-                array[...] = state[name]
-            training.position = Position(**state["position"])
-            training.key, training.walk_key = state["key"], state["walk_key"]
-            training.memory.steps = state["memory_steps"]
-            for name in checkpoints.LISTS:
-                getattr(training.history, name)[:] = state["history"][name]
-            stop.lowest, stop.waited = state["early_stopping"]["lowest"], state["early_stopping"]["waited"]
-            stop.best = state.get("best")
-            checkpoints.put_attributes(plan.learning_rate, state["learning_rate"])
-            checkpoints.put_attributes(plan.optimizer, state["optimizer"])
-            training.model.rng.bit_generator.state = state["generator"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise checkpoints.unreadable(self._path or "", error) from error

@@ -1,7 +1,7 @@
-"""The processes of a job and what they do together: sums in a fixed order, errors that all of them raise, or an end.
+"""The processes of an MPI job: sums in a fixed order, errors that every rank raises, shares of the processors.
 
-A communicator is mpi4py's, or anything with the few methods used here. Nothing is imported before it is needed: to
-import mpi4py's MPI starts it.
+A communicator is mpi4py's, or any object with the few methods used here. mpi4py's MPI is imported only when it is
+needed, because the import starts MPI.
 """
 
 from __future__ import annotations
@@ -18,23 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import hardware, threads
-from ..program.execution import aligned, round_up
 
 Array = NDArray[Any]
 T = TypeVar("T")
-# Bytes of a message up to which every rank gets every other's whole: one exchange where larger ones take two, each of
-# which moves 1 / size as much. On one machine, two ranks: 15 us against 25 at 64 KiB, 43 against 58 at 256 KiB.
-WHOLE = 1 << 18
-AGREED = "_agreed_by_ranks"  # on an error that every rank raises: the number of the rank
+AGREED = "_agreed_by_ranks"  # attribute of an error that every rank raises: this rank's number
 
 
 def world() -> Any:
-    """MPI's communicator of all processes."""
+    """Return MPI's communicator of all processes."""
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without a library of MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
         raise ModuleNotFoundError(
-            f"fastbp.distributed: expected mpi4py and an MPI library, got: {error}; pip install 'fastbp[mpi]' brings "
+            f"fastbp.distributed: got {error}, expected mpi4py and an MPI library; pip install 'fastbp[mpi]' installs "
             "both, and mpirun",
             name="mpi4py",
         ) from error
@@ -42,7 +38,14 @@ def world() -> Any:
 
 
 class Ranks:
-    """One process among those of a communicator."""
+    """A communicator as one of its processes sees it.
+
+    Attributes
+    ----------
+    comm : mpi4py.MPI.Comm
+    rank, size : int
+        This process's number, from 0, and the number of processes.
+    """
 
     def __init__(self, comm: Any = None):
         self.comm = world() if comm is None else comm
@@ -52,14 +55,14 @@ class Ranks:
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
 
     @property
-    def leads(self) -> bool:
-        """Whether it is this one that prints and saves."""
+    def is_root(self) -> bool:
+        """Whether this is rank 0, which prints and saves."""
         return bool(self.rank == 0)
 
     # ---- numbers ----
 
     def summed(self, values: Any) -> NDArray[np.float64]:
-        """The sum over ranks, in float64, rank by rank: the same bits on each and in every run."""
+        """Return the sum over ranks, in float64 and in their order: the same bits on each rank and in every run."""
         parts = self.comm.allgather(np.asarray(values, np.float64))
         total: NDArray[np.float64] = np.zeros_like(parts[0])
         for part in parts:
@@ -67,45 +70,45 @@ class Ranks:
         return total
 
     def mean(self, value: float, count: int) -> float:
-        """The mean of all ranks' means over so many rows each."""
+        """Return the mean over all ranks' rows, given this rank's mean over `count` rows."""
         total, rows = self.summed([value * count, count])
         return float(total / rows)
 
     # ---- errors ----
 
     def agree(self, action: Callable[[], T]) -> T:
-        """What `action` returns on this rank, if it does so on all; else every rank raises the same error."""
+        """Return ``action()`` if it succeeds on every rank; else every rank raises the same error."""
         result, error = None, None
         try:
             result = action()
         except Exception as raised:
             error = raised
-        told = self.comm.allgather(None if error is None else (_name(error), str(error)))
-        if not any(told):
+        errors = self.comm.allgather(None if error is None else (_builtin_name(error), str(error)))
+        if not any(errors):
             return result  # type: ignore[return-value]
-        rank, (name, text) = next((rank, each) for rank, each in enumerate(told) if each is not None)
-        if error is not None and (all(each == told[0] for each in told) or not _plain(error)):
-            agreed: Exception = error  # as it came to all alike, or what only this rank can name
+        rank, (name, text) = next((rank, each) for rank, each in enumerate(errors) if each is not None)
+        if error is not None and (all(each == errors[0] for each in errors) or not _is_reproducible(error)):
+            agreed: Exception = error  # the same on every rank, or of a class that only this rank knows
         else:
-            agreed = _error(name)(f"rank {rank}: {text}")
-        raise self.alike(agreed) from error if error is not agreed else None
+            agreed = _error_class(name)(f"rank {rank}: {text}")
+        raise self.mark_agreed(agreed) from error if error is not agreed else None
 
-    def alike(self, error: T) -> T:
-        """Mark an error that every rank raises: nobody waits for the others, and rank 0 alone prints it."""
+    def mark_agreed(self, error: T) -> T:
+        """Mark an error that every rank raises: no rank waits for another, and only rank 0 prints it."""
         error.__dict__[AGREED] = self.rank
-        if not self.leads:
-            _leave_to_rank_0()
+        if not self.is_root:
+            _print_on_root_only()
         return error
 
     @contextlib.contextmanager
-    def ending_together(self) -> Iterator[None]:
-        """An error within, unless all raise it, ends the whole job: the others would wait for this rank for ever."""
+    def aborting_on_error(self) -> Iterator[None]:
+        """End the job on an error that not every rank raises: the others would wait for this rank forever."""
         try:
             yield
         except BaseException as error:
             if self.size > 1 and not hasattr(error, AGREED):
                 what = "".join(traceback.format_exception_only(error)).strip()
-                where = "" if _expected(error) else "".join(traceback.format_tb(error.__traceback__))
+                where = "" if _explains_itself(error) else "".join(traceback.format_tb(error.__traceback__))
                 with contextlib.suppress(OSError, ValueError, AttributeError):  # no standard error to write to
                     sys.stderr.write(f"{where}fastbp: rank {self.rank} of {self.size} failed: {what}; the job ends\n")
                     sys.stderr.flush()
@@ -116,7 +119,7 @@ class Ranks:
 
     @contextlib.contextmanager
     def sharing_processors(self) -> Iterator[None]:
-        """Let each rank use its share of the processors it may run on, unless the user has said how many threads."""
+        """Limit each rank to its share of the processors it may run on, unless the user has set a number of threads."""
         if "NUMBA_NUM_THREADS" in os.environ or threads.limited():
             yield
             return
@@ -128,13 +131,13 @@ class Ranks:
         everyone = self.comm.allgather(mine)
         neighbours = [processors for node, processors in everyone if node == mine[0]]
         share = sum(1 / sum(processor in other for other in neighbours) for processor in mine[1])
-        # The quota of a container is one for all that run in it; where each has its own, this is less than it may use.
+        # All ranks in a container share its quota. Where each has a container of its own, this is less than it may use.
         share = min(share, hardware.processors() / len(neighbours)) if hardware.cpu_quota() else share
         return max(1, int(share + 1e-9))
 
 
 def _processors() -> set[int]:
-    with contextlib.suppress(AttributeError):  # of Linux
+    with contextlib.suppress(AttributeError):  # Linux only
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
 
@@ -142,79 +145,43 @@ def _processors() -> set[int]:
 # ---- errors of other ranks ----
 
 
-def told_elsewhere(error: BaseException) -> bool:
-    """Whether all ranks raise it, and this is not the one that prints it."""
+def printed_by_root(error: BaseException) -> bool:
+    """Return True if every rank raises the error and this is not rank 0, which prints it."""
     return bool(getattr(error, AGREED, 0) > 0)
 
 
-def _expected(error: BaseException) -> bool:
-    """Whether it says by itself what is wrong, and where in the code does not matter."""
+def _explains_itself(error: BaseException) -> bool:
+    """Return True if the message suffices, without a traceback."""
     return isinstance(error, (KeyboardInterrupt, ValueError, OSError, MemoryError))
 
 
-def _plain(error: Exception) -> bool:
-    """Whether another rank can raise the same."""
-    return type(error) is _error(_name(error))
+def _is_reproducible(error: Exception) -> bool:
+    """Return True if another rank can raise the same error, by the name of its class."""
+    return type(error) is _error_class(_builtin_name(error))
 
 
-def _name(error: Exception) -> str:
-    """What Python calls it, or the class of Python's own that it is a kind of."""
+def _builtin_name(error: Exception) -> str:
+    """Return the name of the error's class, or of its nearest built-in base class."""
     return next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins")
 
 
-def _error(name: str) -> type[Exception]:
+def _error_class(name: str) -> type[Exception]:
+    """Return the built-in class of that name, or RuntimeError if a message alone does not make such an error."""
     found = getattr(builtins, name, None)
-    told = (ValueError, TypeError, OSError, ArithmeticError, MemoryError)
-    known = isinstance(found, type) and issubclass(found, told)
-    return found if known else RuntimeError  # type: ignore[return-value]
+    known = (ValueError, TypeError, OSError, ArithmeticError, MemoryError)
+    is_known = isinstance(found, type) and issubclass(found, known)
+    return found if is_known else RuntimeError  # type: ignore[return-value]
 
 
-def _leave_to_rank_0() -> None:
-    """Where nothing catches the error that all ranks raise, let the first of them print it, once."""
+def _print_on_root_only() -> None:
+    """Set `sys.excepthook` so that an uncaught error that every rank raises is printed once, by rank 0."""
     before = sys.excepthook
     if getattr(before, "_silent_where_agreed", False):
         return
 
     def hook(kind: Any, error: BaseException, trace: Any) -> None:
-        if not told_elsewhere(error):
+        if not printed_by_root(error):
             before(kind, error, trace)
 
     hook._silent_where_agreed = True  # type: ignore[attr-defined]
     sys.excepthook = hook
-
-
-# ---- the sum of vectors ----
-
-
-class Exchange:
-    """Adds up vectors of all ranks, entry by entry in the order of ranks.
-
-    MPI's own Allreduce is free to add in an order that depends on sizes, networks and versions. Here an entry is
-    ``((x0 + x1) + x2) + ...``, whichever way the parts travel, so that a run gives the same bits each time and on each
-    rank. Short messages go to all at once; of long ones each rank gets a block from every other, and hands its sum on:
-    as many bytes as the ring algorithm, 2 (size - 1) / size of the vector.
-    """
-
-    def __init__(self, ranks: Ranks, length: int, dtype: np.dtype[Any]):
-        self._comm, size = ranks.comm, ranks.size
-        self._whole = length * dtype.itemsize <= WHOLE or size == 1
-        block = length if self._whole else round_up(-(-length // size), dtype)
-        self._sent = aligned(block if self._whole else block * size, dtype)
-        self._sent.fill(0)
-        self._received = aligned(block * size, dtype).reshape(size, block)
-        self._block = aligned(block, dtype)
-        self._total = self._block if self._whole else aligned(block * size, dtype)
-        self.message, self.total = self._sent[:length], self._total[:length]
-
-    def add_up(self) -> None:
-        """From every rank's `message` to the same `total`."""
-        if self._whole:
-            self._comm.Allgather(self._sent, self._received)
-        else:
-            self._comm.Alltoall(self._sent, self._received)
-        self._block[...] = self._received[0]
-        with np.errstate(over="ignore", invalid="ignore"):  # a diverged gradient, which its loss then shows
-            for part in self._received[1:]:
-                self._block += part
-        if not self._whole:
-            self._comm.Allgather(self._block, self._total)

@@ -1,8 +1,8 @@
-"""Which rows of which rank make up a global minibatch, and the order in which one process meets the same ones.
+"""The rows of each rank in a global minibatch, and the order in which one process takes the same rows.
 
-Each rank walks through its own rows, in an order drawn for each epoch from a key, the epoch's number and the rank's.
-The walks are merged in proportion to the shards' sizes, so that all of them end together, and the merged sequence is
-cut after every `batch_size` rows. Within a minibatch the rows of rank 0 come first, then those of rank 1, and so on.
+Each rank visits its own rows in an order drawn for each epoch from a key, the epoch's number and the rank's number. The
+orders are merged in proportion to the shards' sizes, so that all of them end together, and the merged sequence is cut
+after every `batch_size` rows. Within a minibatch the rows of rank 0 come first, then those of rank 1, and so on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,22 @@ KEYS = 2**63
 
 
 def cuts(shards: Sequence[int], rank: int, batch_size: int) -> Indices:
-    """Where a rank's walk is cut: in step s it gives rows [cuts[s], cuts[s + 1]) of its order.
+    """Return where a rank's order is cut: in step s it gives the rows [cuts[s], cuts[s + 1]) of its order.
 
-    Row j of a shard of n rows stands at (2 j + 1) / (2 n) of the way; of rows at the same place that of the lowest rank
-    is first. Shards of one size give a batch size that they divide in equal parts, in every step.
+    Row j of a shard of n rows has the place (2 j + 1) / (2 n) in the epoch; of rows at the same place, that of the
+    lowest rank is first. Shards of one size contribute equally to each step if they divide the batch size.
+
+    Parameters
+    ----------
+    shards : sequence of int
+        Rows of each rank.
+    rank : int
+    batch_size : int
+        Rows of the global minibatch.
+
+    Returns
+    -------
+    int64 array (steps + 1,)
 
     Examples
     --------
@@ -35,7 +47,7 @@ def cuts(shards: Sequence[int], rank: int, batch_size: int) -> Indices:
     """
     own, total = shards[rank], sum(shards)
     rows = np.arange(own, dtype=np.int64)
-    before = rows.copy()  # rows of all ranks that come before each of this one's
+    before = rows.copy()  # for each row of this rank: how many rows of all ranks come before it
     for size in set(shards):
         lower = sum(shard == size for shard in shards[:rank])
         higher = sum(shard == size for shard in shards[rank + 1 :])
@@ -45,8 +57,8 @@ def cuts(shards: Sequence[int], rank: int, batch_size: int) -> Indices:
     return np.searchsorted(before, ends).astype(np.int64)
 
 
-def walk(key: int | None, epoch: int, rank: int, rows: int) -> Indices:
-    """The order of a rank's rows in an epoch, from 0; without a key as they are."""
+def epoch_order(key: int | None, epoch: int, rank: int, rows: int) -> Indices:
+    """Return the order of a rank's rows in an epoch, counted from 0: ascending if `key` is None."""
     if key is None:
         return np.arange(rows, dtype=np.int64)
     return np.random.default_rng([key, epoch, rank]).permutation(rows)
@@ -55,23 +67,30 @@ def walk(key: int | None, epoch: int, rank: int, rows: int) -> Indices:
 def single_process_order(
     net: MLP, shards: Sequence[int], batch_size: int, *, shuffle: bool = True, dropout: float = 0.0
 ) -> Callable[[int], Indices]:
-    """The order of rows with which one process does what `fastbp.distributed.fit` does with these shards.
+    """Return the order of rows with which one process trains as `fastbp.distributed.fit` does on these shards.
 
     Parameters
     ----------
     net : MLP
-        As it is before the fit; its generator is looked at, not used up.
+        The network before the fit. Its generator is copied and does not advance.
     shards : sequence of int
         Rows of each rank.
     batch_size : int
-        Of the global minibatch.
-    shuffle, dropout
-        As `fit` is told.
+        Rows of the global minibatch.
+    shuffle : bool, default True
+    dropout : float, default 0.0
+        As for `fit`.
 
     Returns
     -------
     callable
-        The `order` of a plan: each call gives one epoch's order of the shards' rows, those of rank 0 first.
+        Each call, with the number of rows of all shards, returns one epoch's order of rows, int64 (rows,). The rows are
+        those of all shards, concatenated in the order of the ranks.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Arguments are not as described, or the returned function is called with another number of rows.
 
     Examples
     --------
@@ -82,7 +101,7 @@ def single_process_order(
     """
     sizes = [validation.whole_number(f"shards[{i}]", size) for i, size in enumerate(shards)]
     if not sizes:
-        raise ValueError("shards: got none, expected the rows of at least one rank")
+        raise ValueError("shards: got none, expected the number of rows of at least one rank")
     if not isinstance(net, MLP):
         raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     batch_size = validation.whole_number("batch_size", batch_size)
@@ -98,11 +117,9 @@ def single_process_order(
         if rows != starts[-1]:
             raise ValueError(f"shards: got {starts[-1]} rows in all, expected {rows}")
         epoch = next(epochs)
-        walks: list[Any] = [starts[rank] + walk(key, epoch, rank, size) for rank, size in enumerate(sizes)]
+        orders: list[Any] = [starts[rank] + epoch_order(key, epoch, rank, size) for rank, size in enumerate(sizes)]
         steps = range(len(places[0]) - 1)
-        return np.concatenate([
-            rows_of[place[step] : place[step + 1]] for step in steps
-            for rows_of, place in zip(walks, places, strict=True)
-        ])  # fmt: skip
+        by_rank = list(zip(orders, places, strict=True))
+        return np.concatenate([own[cut[step] : cut[step + 1]] for step in steps for own, cut in by_rank])
 
     return order

@@ -1,6 +1,6 @@
-"""Estimators: scikit-learn's `MLPClassifier` and `MLPRegressor`, fitted and evaluated by an `MLP`.
+"""`MLPClassifier` and `MLPRegressor`: their parameters and documentation, and the weights of classes.
 
-Their parameters, and where weights of classes come in; the rest is scikit-learn's, or in `base`.
+The rest is scikit-learn's, or in `base` and `fitting`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..spec.activations import ACTIVATIONS
-from .base import DTYPES, Array, Fitting
+from .base import DTYPES, Array
+from .fitting import Fitting
 
-CONSTRAINTS = {  # of what is new in both, as scikit-learn's `_parameter_constraints`
+CONSTRAINTS = {  # of the parameters that scikit-learn lacks, as in its `_parameter_constraints`
     "activation": [StrOptions(set(ACTIVATIONS)), list, tuple],
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "validation_data": [list, tuple, None],
@@ -33,45 +34,45 @@ CONSTRAINTS = {  # of what is new in both, as scikit-learn's `_parameter_constra
 
 
 class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
-    """scikit-learn's `MLPClassifier`, faster, and with what its users ask for.
+    """scikit-learn's `MLPClassifier`, faster, and with the parameters below.
 
-    All that `sklearn.neural_network.MLPClassifier` has is here, and means the same: parameters and their defaults,
-    attributes, methods, errors and warnings. With the same `random_state` and float64 the numbers are the same too,
-    up to rounding. What is new must be given by keyword.
+    Parameters and their defaults, attributes, methods, errors and warnings of `sklearn.neural_network.MLPClassifier`
+    are all here and mean the same. With the same `random_state` and float64 the numbers are the same too, up to
+    rounding. The new parameters are keyword-only.
 
     Parameters
     ----------
-    activation : str or sequence of str
-        Also "leaky_relu", "gelu", "silu"; or one for each hidden layer.
+    activation : str or sequence of str, default "relu"
+        Also "leaky_relu", "gelu" or "silu"; or a sequence with one for each hidden layer.
     class_weight : dict, "balanced", list of dict, or None
-        Weights of classes, as elsewhere in scikit-learn; times `sample_weight`. Not "balanced" with `partial_fit`,
-        which does not see all rows.
+        Weights of classes, as elsewhere in scikit-learn; `sample_weight` is multiplied by them. "balanced" is not
+        allowed with `partial_fit`, which does not see all rows.
     dropout : float, default 0.0
-        Share of the outputs of each hidden layer that a training step leaves out.
+        Share of the outputs of each hidden layer that are set to 0 in a training step.
     validation_data : (X, y) or None
-        Their score after every epoch is recorded in `validation_scores_`; with `early_stopping` they stand in for rows
-        set aside.
+        Data whose score after every epoch is recorded in `validation_scores_`; with `early_stopping` they replace the
+        rows that would be set aside.
     callbacks : sequence of callable
-        Called as ``callback(estimator, history)`` after every epoch; one that returns True ends the fit.
+        Called as ``callback(estimator, history)`` after every epoch. One that returns True ends the fit.
     max_grad_norm : float or None
-        Longer gradients are shortened to this norm.
+        Gradients whose norm is larger are scaled to this norm.
     time_budget : float or None
         Seconds after which training ends.
     n_threads : int or None
-        At most so many threads; None: all that fastbp may use.
+        Maximal number of threads; None for all that fastbp may use.
     dtype : {"float32", "float64"} or None
-        What is computed in; None: X's own, so that float32 stays float32.
+        Type of the computation; None for that of X, so that float32 stays float32.
 
     Attributes
     ----------
     network_ : MLP
-        What was fitted; `coefs_` and `intercepts_` are views into its parameters. Other arrays may be put in
-        their place.
+        The fitted network. `coefs_` and `intercepts_` are views into its parameters; other arrays may be assigned to
+        their items.
 
     Notes
     -----
     `dropout`, `validation_data`, `callbacks`, `max_grad_norm` and `time_budget` belong to the solvers "sgd" and "adam".
-    A fit that raises leaves a fitted estimator as it was.
+    If a fit raises, a fitted estimator is as it was before.
 
     Examples
     --------
@@ -107,7 +108,7 @@ class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
         self.n_threads, self.dtype = n_threads, dtype
 
     def _weights(self, y: Array, sample_weight: Any, incremental: bool) -> Any:
-        """Those of the rows, times those of their classes."""
+        """Return the weights of rows times those of their classes."""
         if self.class_weight is None:
             return sample_weight
         if incremental and self.class_weight == "balanced":
@@ -116,7 +117,7 @@ class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
             )
         if self._label_binarizer.y_type_.startswith("multilabel"):
             weights = compute_sample_weight(self.class_weight, y.astype(int))
-        else:  # by all classes, some of which the rows of a partial_fit may lack
+        else:  # by all classes: the rows of a partial_fit may lack some
             labels = self._label_binarizer.inverse_transform(y)
             of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
             weights = of_classes[np.searchsorted(self.classes_, labels)]
@@ -124,23 +125,23 @@ class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
 
 
 class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
-    """scikit-learn's `MLPRegressor`, faster, and with what its users ask for.
+    """scikit-learn's `MLPRegressor`, faster, and with the parameters below.
 
-    All that `sklearn.neural_network.MLPRegressor` has is here, and means the same, as `MLPClassifier` describes; its
-    new parameters are here as well, but for `class_weight`.
+    Everything in `sklearn.neural_network.MLPRegressor` is here and means the same, as `MLPClassifier` describes. The
+    new parameters are those of `MLPClassifier`, except `class_weight`.
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "absolute_error", "huber"}
+    loss : {"squared_error", "poisson", "absolute_error", "huber"}, default "squared_error"
         The last two are new; Huber's delta is 1.
     activation, dropout, validation_data, callbacks, max_grad_norm, time_budget, n_threads, dtype
         As in `MLPClassifier`.
 
     Notes
     -----
-    The loss of several targets is their mean, and so is its gradient. scikit-learn's gradient of the squared error
-    lacks the division by their number (its issue 8349), as if `learning_rate_init` were larger and `alpha` smaller by
-    that factor: with several targets numbers differ from its.
+    The loss of several targets is the mean over them, and its gradient likewise. scikit-learn's gradient of the squared
+    error lacks the division by their number (scikit-learn issue 8349), as if `learning_rate_init` were larger and
+    `alpha` smaller by that factor: with several targets the numbers differ from those of scikit-learn.
 
     Examples
     --------

@@ -1,40 +1,43 @@
-"""The rows of a user's X as the compiled pass reads them: contiguous, in the compute dtype, shifted and scaled.
+"""Rows of a user's X as compiled code reads them: contiguous, in the compute dtype, shifted and scaled.
 
-X itself is read where it is so already; else a part of it at a time is gathered. The whole of X is never copied.
+Compiled code reads X itself where X is stored that way. Otherwise rows are gathered, some at a time: the whole of X is
+never copied.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import frames
-from ..kept import kept
+from .. import frames, validation
+from ..cached_property import cached_property
 from ..kernels.gather import gather_rows
 from ..model.model import Model
 from ..names import match_exactly
 from ..program.execution import aligned, loading, most_rows
-from ..validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]
-WINDOW_BYTES = 8 * 1024**2
-FEW = 4096  # numbers: a product of more would wake the threads of NumPy's BLAS
+Order = NDArray[np.int64]
+WINDOW_BYTES = 8 * 1024**2  # read at once from a source that stores chunks, which are often larger than a request
+DOT_SIZE = 4096  # numbers: a dot product of more would wake the threads of NumPy's BLAS
+MASK_SIZE = 1 << 18  # numbers: a mask of a quarter of a megabyte
 NOTHING = np.empty((0, 0))
-PART = 1 << 18  # numbers, a quarter of a megabyte of mask
-GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # other dtypes go through NumPy first
+GATHERED = tuple(np.dtype(kind) for kind in (np.uint8, np.float32, np.float64))  # NumPy converts other dtypes first
+FETCHED_ROWS = 1 << 19  # rows whose order and labels, 8 bytes each, are gathered at a time
 
 
 def all_finite(flat: Array) -> bool:
-    """Whether no number is NaN or infinite, found without a mask of them all."""
-    if flat.size <= FEW:
+    """Return whether no number is NaN or infinite; no mask of all of them is made."""
+    if flat.size <= DOT_SIZE:
         with np.errstate(over="ignore", invalid="ignore"):
             if math.isfinite(flat.dot(flat)):  # 0.8 us for a row, where isfinite takes 1.8
                 return True
-    return all(np.isfinite(flat[begin : begin + PART]).all() for begin in range(0, flat.size, PART))
+    return all(np.isfinite(flat[begin : begin + MASK_SIZE]).all() for begin in range(0, flat.size, MASK_SIZE))
 
 
 @functools.cache
@@ -47,85 +50,83 @@ def _gather(source: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
 
 
 class StreamError(RuntimeError):
-    """Rows could not be read, or ended early; the network of the last whole epoch was kept."""
+    """Rows could not be read, or ended early; the network keeps the parameters of the last whole epoch."""
 
 
 def read(name: str, source: Any, begin: int, end: int) -> Array:
-    """Rows [begin, end) of an object with slicing, in memory."""
+    """Read rows [begin, end) of an object with slicing into memory."""
     try:
-        part = np.asarray(source[begin:end])
+        values = np.asarray(source[begin:end])
     except Exception as error:
-        raise StreamError(f"{name}: rows {begin} to {end - 1} of {source.shape[0]} could not be read: "
-                          f"{type(error).__name__}: {error}") from error  # fmt: skip
+        asked = f"rows {begin} to {end - 1} of {source.shape[0]}"
+        raise StreamError(f"{name}: {asked} could not be read: {type(error).__name__}: {error}") from error
     expected = (end - begin, *source.shape[1:])
-    if part.shape != expected:
-        raise StreamError(f"{name}: got shape {part.shape} for rows {begin} to {end - 1}, expected {expected}")
-    return real_array(name, part)
-
-
-class Stage(NamedTuple):
-    """Rows that are trained on one after the other, [begin, end) of an epoch: whole minibatches, but for the last."""
-
-    begin: int
-    end: int
-    inputs: Array  # flat: these rows, or where `order` is given all those that it counts
-    targets: Array
-    weights: Array | None
-    order: NDArray[np.int64] | None = None
-    rounds: int = 1  # epochs whose orders follow one another
+    if values.shape != expected:
+        raise StreamError(f"{name}: got shape {values.shape} for rows {begin} to {end - 1}, expected {expected}")
+    return validation.real_array(name, values)
 
 
 class Rows:
-    """The argument X of a call, checked; parts of its rows on demand.
+    """The argument X of a call, checked; its rows on demand.
 
     Parameters
     ----------
     name : str
-        What the argument is called in errors.
+        What errors call the argument.
     X : array_like, sparse matrix or frame (n_samples, features)
-        Of any real dtype and layout; SciPy's sparse matrices and arrays, whose rows are filled in as they are needed;
-        objects that give rows by slicing, of which a part at a time is read; frames, whose columns are numbers.
+        Of any real dtype and layout. Rows of SciPy's sparse matrices and arrays are made dense as they are needed;
+        objects with row slicing are read some rows at a time; columns of frames must be numbers.
     features : int
     dtype : numpy.dtype
-        float32 or float64: what the kernels compute in.
+        float32 or float64: the dtype in which the kernels compute.
     shift, scale : array (features,) or None
         ``(x - shift) * scale``, in the compute dtype.
     index : ndarray of int64, optional
-        Which rows of X these are, in this order; the rows that the methods below are asked for count in it.
+        Use only these rows of X, in this order; the methods below count within them.
     known : tuple of str, optional
-        The names of the columns, in the network's order: those of a frame are put in this order.
+        The names of the network's columns: a frame's columns are put in this order.
 
     Attributes
     ----------
     names : tuple of str or None
-        Of the columns of a frame, in the order in which they are used.
-    as_it_is : bool
+        The names of a frame's columns, in the order in which they are used.
+    count : int
+        The number of rows.
+    readable_in_place : bool
         Whether compiled code can read the source itself, row by row.
     """
 
     names: tuple[str, ...] | None = None
-    _order: list[int] | None = None  # where in a frame the columns lie, if not as they are used
-    _stage: Array | None = None
-    _window: tuple[int, Array] = 0, NOTHING  # of a source that is sliced: what was read last
+    _column_order: list[int] | None = None  # where a frame's columns lie, if not in the order of use
+    _gathered: Array | None = None  # the memory of `chosen`
+    _window: tuple[int, Array] = 0, NOTHING  # of a sliced source: the rows that were read last, from which on
 
-    def __init__(self, name: str, X: ArrayLike, features: int, dtype: np.dtype[Any], shift: Array | None,
-                 scale: Array | None, index: NDArray[np.int64] | None = None,
-                 known: tuple[str, ...] | None = None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        X: ArrayLike,
+        features: int,
+        dtype: np.dtype[Any],
+        shift: Array | None,
+        scale: Array | None,
+        index: Order | None = None,
+        known: tuple[str, ...] | None = None,
+    ):
         self.name, self.dtype, self.features = name, dtype, features
-        if type(X) is not np.ndarray:  # asked here, not in a call: one row's time is all Python
+        if type(X) is not np.ndarray:  # checked before the call: the time of one row is all Python
             X = self._columns(frames.read(name, X), known)
-        self.source = source = matrix_of_rows(name, X, features)
+        self.source = source = validation.matrix_of_rows(name, X, features)
         self._index = index
         self.count = source.shape[0] if index is None else len(index)
         dense = isinstance(source, np.ndarray)
-        self.as_it_is: bool = (dense and shift is None and scale is None and source.dtype == dtype
-                               and source.flags.carray)  # fmt: skip
-        self._in_place = self.as_it_is and index is None
+        unscaled = shift is None and scale is None
+        self.readable_in_place: bool = dense and unscaled and source.dtype == dtype and source.flags.carray
+        self._in_place = self.readable_in_place and index is None
         self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
 
     def _columns(self, X: Any, known: tuple[str, ...] | None) -> Any:
-        """The values of a frame, its columns in the order that is known."""
+        """Return a frame's values, with the columns in the known order; anything else as it is."""
         if not isinstance(X, frames.Table):
             return X
         if X.names is None:
@@ -135,46 +136,50 @@ class Rows:
         self.names = known
         if order == list(range(len(order))):
             return X.values
-        self._order = order
+        self._column_order = order
         return X.values[:, order]
 
     def as_given(self, array: Array) -> Array:
-        """Return an array whose last axis is the features', in the order of the columns that were given."""
-        if self._order is None:
+        """Return an array whose last axis counts features, with them in the order of X's own columns."""
+        if self._column_order is None:
             return array
         found = np.empty_like(array)
-        found[..., self._order] = array
+        found[..., self._column_order] = array
         return found
 
-    def of(self, index: NDArray[np.int64]) -> Rows:
-        """Return these rows of it, in this order."""
+    def subset(self, index: Order) -> Rows:
+        """Return the rows with these indices, in this order."""
         found = Rows(self.name, self.source, self.features, self.dtype, *self._given, index)
-        found.names, found._order = self.names, self._order
+        found.names, found._column_order = self.names, self._column_order
         return found
 
-    @kept
+    @cached_property
     def _scaling(self) -> tuple[Array, Array]:
-        """Shift and scale; where none were given, those that leave a number as it is."""
+        """Return shift and scale, 0 and 1 where none were given."""
         shift, scale = self._given
-        return (np.zeros(self.features, self.dtype) if shift is None else shift,
-                np.ones(self.features, self.dtype) if scale is None else scale)  # fmt: skip
+        if shift is None:
+            shift = np.zeros(self.features, self.dtype)
+        if scale is None:
+            scale = np.ones(self.features, self.dtype)
+        return shift, scale
 
     @property
     def flat(self) -> Array:
-        """All of the source."""
+        """The whole source as a vector."""
         return self.source.reshape(-1)
 
-    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where these rows lie in the source."""
+    def places(self, rows: Order) -> Order:
+        """Return where these rows lie in the source."""
         return rows if self._index is None else self._index[rows]
 
     @property
     def most(self) -> int:
-        """How many rows one stage holds."""
+        """The number of rows that are gathered at a time."""
         return most_rows(self.features, self.dtype)
 
     def between(self, begin: int, end: int, checked: bool = True) -> Array:
-        """Rows [begin, end) as a flat vector; X's own memory where it can be read as it is, then `checked` or not."""
+        """Return rows [begin, end) as a flat vector: X's own memory where it is readable in place, and then `checked`
+        for NaN and infinity or not."""
         if self._in_place:
             flat = (self.source if end - begin == self.count else self.source[begin:end]).reshape(-1)
             if checked and not all_finite(flat):
@@ -183,54 +188,51 @@ class Rows:
         return self._read(begin, end) if self._sliced else self.chosen(np.arange(begin, end))
 
     def check(self) -> None:
-        """Refuse NaN and infinity wherever they are, by the first row that holds one."""
+        """Raise ValueError for the first row that holds NaN or infinity."""
         for begin in range(0, self.count, self.most):
             self.between(begin, min(self.count, begin + self.most))
 
-    def chosen(self, rows: NDArray[np.int64]) -> Array:
-        """These rows, gathered to a flat vector that is valid until the next call."""
-        if self._stage is None or len(self._stage) < len(rows):
-            self._stage = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
+    def chosen(self, rows: Order) -> Array:
+        """Gather these rows to a flat vector that is valid until the next call."""
+        if self._gathered is None or len(self._gathered) < len(rows):
+            self._gathered = aligned(len(rows) * self.features, self.dtype).reshape(-1, self.features)
         rows = self.places(rows)
-        stage, source, taken = self._stage[: len(rows)], self.source, rows
+        gathered, source, indices = self._gathered[: len(rows)], self.source, rows
         if not isinstance(source, np.ndarray):
-            source, taken = source[rows].toarray(), np.arange(len(rows))
+            source, indices = source[rows].toarray(), np.arange(len(rows))
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = source if source.dtype in GATHERED else source.astype(self.dtype)
         elif not (source.dtype in GATHERED and source.flags.carray and source.dtype.isnative):
-            kept = source.dtype.newbyteorder("=") if source.dtype.newbyteorder("=") in GATHERED else self.dtype
+            native = source.dtype.newbyteorder("=")
             with np.errstate(over="ignore"):  # to infinity, which is then refused
-                source = np.require(source[rows], kept, ["C", "A", "W"])
-            taken = np.arange(len(rows))
-        wrong = _gather(source.dtype, self.dtype)(source, taken, *self._scaling, stage)
+                source = np.require(source[rows], native if native in GATHERED else self.dtype, ["C", "A", "W"])
+            indices = np.arange(len(rows))
+        wrong = _gather(source.dtype, self.dtype)(source, indices, *self._scaling, gathered)
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
-        return stage.reshape(-1)
+        return gathered.reshape(-1)
 
     def _read(self, begin: int, end: int) -> Array:
-        """`between` of a source that is sliced; megabytes at a time where it has chunks, which are often larger."""
-        first, have = self._window
-        if not (len(have) and first <= begin <= end <= first + len(have)):
+        """Return `between` of a sliced source, which is read `WINDOW_BYTES` at a time where it stores chunks."""
+        first, window = self._window
+        if not (len(window) and first <= begin <= end <= first + len(window)):
             row_bytes = self.features * self.source.dtype.itemsize
-            many = max(end - begin, WINDOW_BYTES // row_bytes if hasattr(self.source, "chunks") else 0)
-            first, self._window = begin, (0, have[:0])  # before the next is read: not both in memory
-            del have
-            have = read(self.name, self.source, begin, min(self.count, begin + many))
-            self._window = first, have
-        part = _Part(self.name, have[begin - first : end - first], self.features, self.dtype, *self._given)
-        part.first = begin
-        return part.chosen(np.arange(end - begin))
+            count = max(end - begin, WINDOW_BYTES // row_bytes if hasattr(self.source, "chunks") else 0)
+            first, self._window = begin, (0, window[:0])  # the old window is freed before the next one is read
+            del window
+            window = read(self.name, self.source, begin, min(self.count, begin + count))
+            self._window = first, window
+        rows = _RowRange(self.name, window[begin - first : end - first], self.features, self.dtype, *self._given)
+        rows.first = begin
+        return rows.chosen(np.arange(end - begin))
 
     def prepare(self) -> None:
         """Compile or load the gather for this X."""
         self.chosen(np.empty(0, np.int64))
 
     def number(self, row: int) -> int:
-        """What a row is called in errors."""
+        """Return the number by which errors call a row."""
         return row
-
-    def close(self) -> None:
-        """End what reads ahead, and give its memory back: nothing, of rows in memory."""
 
     def _refuse(self, row: int) -> None:
         where = f"row {self.number(row)}"
@@ -239,20 +241,102 @@ class Rows:
             with np.errstate(over="ignore", invalid="ignore"):
                 numbers = (np.asarray(self.source[row]).astype(self.dtype) - shift) * scale
             where += f" of column {self.names[int(np.argmin(np.isfinite(numbers)))]!r}"
-        raise ValueError(f"{self.name}: got NaN or infinity in {where}, expected numbers that are finite in "
-                         f"{self.dtype}, input scaling applied")  # fmt: skip
+        expected = f"numbers that are finite in {self.dtype}, input scaling applied"
+        raise ValueError(f"{self.name}: got NaN or infinity in {where}, expected {expected}")
 
 
-def rows_of(model: Model, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
-    """Return the rows of X as a network takes them; columns with names in the order of `known`, or of its own names."""
-    return Rows(name, X, model.sizes[0], model.dtype, model.input_shift, model.input_scale, None,
-                known or model.feature_names)  # fmt: skip
-
-
-class _Part(Rows):
-    """Rows of a larger whole, from its row `first` on."""
+class _RowRange(Rows):
+    """Consecutive rows of a larger source, from its row `first` on."""
 
     first = 0
 
     def number(self, row: int) -> int:
         return self.first + row
+
+
+def rows_of(model: Model, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
+    """Return the rows of X as a network reads them, with named columns in the order of `known` or of its own names."""
+    names = known or model.feature_names
+    return Rows(name, X, model.sizes[0], model.dtype, model.input_shift, model.input_scale, None, names)
+
+
+class Stage(NamedTuple):
+    """Rows [begin, end) of an epoch, ready for compiled code: whole minibatches, except at the end of the epoch."""
+
+    begin: int
+    end: int
+    inputs: Array  # flat: these rows; or, with an `order`, all the rows among which it counts
+    targets: Array
+    weights: Array | None
+    order: Order | None = None
+    rounds: int = 1  # epochs whose orders follow one another
+
+
+class InMemory:
+    """Rows, targets and weights in memory, as training takes them; `blocks.Stream` is the same of rows read in blocks.
+
+    Parameters
+    ----------
+    rows : Rows
+    targets : array (n,) or (n, outputs)
+        As `Model.targets` returns them; copied, since a callback may write into y, whose labels are checked only once.
+    weights : array (n,) or None
+    target_name : str or None
+        The name of y, if it is a series or a frame of one column.
+    """
+
+    def __init__(self, rows: Rows, targets: Array, weights: Array | None, target_name: str | None):
+        self.rows, self.targets, self.weights, self.target_name = rows, targets.copy(), weights, target_name
+        self.count, self.features, self.names = rows.count, rows.features, rows.names
+        self.readable_in_place = rows.readable_in_place
+
+    def prepare(self) -> None:
+        """Compile or load the gather of these rows."""
+        self.rows.prepare()
+
+    def check(self) -> None:
+        """Raise ValueError for the first row that holds NaN or infinity."""
+        self.rows.check()
+
+    def close(self) -> None:
+        """Do nothing; a stream ends its reader."""
+
+    def orders(
+        self, order: Callable[[int], Order | None], generator: np.random.Generator | None
+    ) -> Callable[[int], Order | None]:
+        """Return the function that gives the order of each epoch: the plan's own."""
+        return order
+
+    def stages(self, order: Order | None, batch: int, done: int = 0) -> Iterator[Stage]:
+        """Yield an epoch, from row `done` on.
+
+        Parameters
+        ----------
+        order : ndarray of int64 (n,) or None
+            Checked, since compiled code reads at these rows.
+        batch : int
+            Rows of a minibatch.
+        done : int
+            Rows of the epoch that are done already: whole minibatches.
+        """
+        rows, count = self.rows, self.count
+        if order is not None:
+            order = validation.row_indices("order", order, count)
+            validation.shape("order", order, (count,))
+        fetched = order is not None and self.readable_in_place
+        size = max(1, (FETCHED_ROWS if fetched else rows.most) // batch) * batch
+        for begin in range(done, count, size):
+            end = min(count, begin + size)
+            chosen: Any = slice(begin, end) if order is None else order[begin:end]
+            if fetched:
+                inputs, places = rows.flat, rows.places(chosen)
+            else:
+                inputs = rows.between(begin, end, checked=False) if order is None else rows.chosen(chosen)
+                places = None
+            weights = None if self.weights is None else self.weights[chosen]
+            yield Stage(begin, end, inputs, self.targets[chosen], weights, places)
+
+    def whole_epochs(self, orders: Order) -> Stage:
+        """Return one stage of several epochs, each in its row of `orders` (epochs, n)."""
+        order = orders.reshape(-1)
+        return Stage(0, self.count, self.rows.flat, self.targets[order], None, self.rows.places(order), len(orders))

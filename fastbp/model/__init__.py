@@ -1,1 +1,1 @@
-"""What a network is: its parts, what can be computed from them, and its file."""
+"""A network: its parts, what is computed from them, and its file."""

@@ -1,4 +1,7 @@
-"""Back-propagation for `MLP.loss`, `gradient` and `sample_gradients`: over parts of the rows, their sums resumed."""
+"""Outputs, loss and gradients of a model: the work of `MLP.outputs`, `loss`, `gradient` and `sample_gradients`.
+
+Rows are taken in blocks, so that activations stay small; a gradient is summed over the blocks.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,18 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Gradient:
-    """Loss and its derivatives.
+    """The loss and its derivatives, in the compute dtype.
 
     Attributes
     ----------
     loss : float
-        Mean over rows, L2 penalty included.
+        The mean over rows, plus the penalty ``l2 / 2 sum ||W||^2``.
     weights : list of array (fan_in, fan_out)
-        With the penalty's part ``l2 W``.
+        The derivatives with respect to each W, the penalty's ``l2 W`` included.
     biases : list of array (fan_out,)
+        The derivatives with respect to each b.
     inputs : array (n, features)
-        With respect to X as it was given, in the order of its columns, input scaling chained in.
+        The derivatives with respect to X as it was given: in the order of its columns, input scaling included.
     """
 
     loss: float
@@ -45,14 +49,17 @@ class Gradient:
 
 @dataclass(frozen=True)
 class SampleGradients:
-    """Loss of each row and its derivatives, without penalty.
+    """The loss of each row and its derivatives, without penalty, in the compute dtype.
 
     Attributes
     ----------
     losses : array (n,)
     weights : list of array (n, fan_in, fan_out)
+        The derivatives of each row's loss with respect to each W.
     biases : list of array (n, fan_out)
+        The derivatives of each row's loss with respect to each b.
     inputs : array (n, features)
+        The derivatives with respect to X as it was given: in the order of its columns, input scaling included.
     """
 
     losses: Array
@@ -62,7 +69,7 @@ class SampleGradients:
 
 
 class Rows(Protocol):
-    """What gives the rows of X, as `fastbp.inputs` has it."""
+    """The rows of X, as `fastbp.inputs` provides them."""
 
     count: int
 
@@ -72,23 +79,24 @@ class Rows(Protocol):
 
 
 def outputs(model: Model, rows: Rows, answered: bool) -> Array:
-    """Return what `MLP.outputs` returns, or the logits unless it is `answered`."""
+    """Return what `MLP.outputs` returns, (n, outputs), if `answered`; else the logits."""
     count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
     parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
     flat = out.reshape(-1)
     number = threads_for(2.0 * count * parameters.size)
-    for begin in range(0, count, most):  # no closure, and names looked up once: one row's time is all Python
+    for begin in range(0, count, most):  # no closure, and names looked up once: for one row, all the time is Python's
         end = min(count, begin + most)
         program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
         activations = scratch(program.activations, dtype)
         run(program, inputs=rows.between(begin, end, checked=False), parameters=parameters,
             activations=activations, gradient=flat[begin * classes : end * classes], rates=model.rates)  # fmt: skip
         if not math.isfinite(sum(activations[program.probes].tolist())):
-            rows.between(begin, end)  # NaN and infinity are refused; only large are well
+            rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
     return out
 
 
 def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:
+    """Return what `MLP.loss` returns."""
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)
     weights, total = _weights(model, sample_weight, rows.count)
@@ -100,15 +108,23 @@ def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: Array
         program = passes.losses(model.network, end - begin, model.dtype, number, form, tuning())
         run(program, gradient=losses[begin:end], rates=model.rates, **operands, **chosen)
 
-    _over_parts(model, rows, call)
+    _over_blocks(model, rows, call)
     if weights is not None:
         with np.errstate(over="ignore", invalid="ignore"):  # as in the kernel
             losses *= weights
     return _objective(model, losses, total, l2)
 
 
-def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None, dropout: float,
-             dropout_key: int) -> Gradient:  # fmt: skip
+def gradient(
+    model: Model,
+    rows: Rows,
+    y: ArrayLike,
+    l2: float,
+    sample_weight: ArrayLike | None,
+    dropout: float,
+    dropout_key: int,
+) -> Gradient:
+    """Return what `MLP.gradient` returns."""
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)
     weights, total = _weights(model, sample_weight, rows.count)
@@ -131,7 +147,7 @@ def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: A
         part = inputs[begin:end]
         part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
 
-    _over_parts(model, rows, call, threshold > 0)
+    _over_blocks(model, rows, call, threshold > 0)
     if model.input_scale is not None:
         inputs *= model.input_scale
     if l2:
@@ -143,6 +159,7 @@ def gradient(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: A
 
 
 def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
+    """Return what `MLP.sample_gradients` returns."""
     targets = model.targets("y", y, rows.count)
     n, fans = rows.count, model.network.layout.fans
     weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]
@@ -168,21 +185,21 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
             biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
             np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
 
-    _over_parts(model, rows, call)
+    _over_blocks(model, rows, call)
     if model.input_scale is not None:
         inputs *= model.input_scale
     return SampleGradients(losses, weights, biases, rows.as_given(inputs))
 
 
 def _objective(model: Model, losses: Array, total: float, l2: float) -> float:
-    """Of weighted row losses and the sum of their weights."""
+    """Return the objective, from weighted row losses and the sum of the weights."""
     with np.errstate(over="ignore"):  # to infinity
         penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in model.weights) if l2 else 0.0
         return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
 
 
 def _weights(model: Model, sample_weight: ArrayLike | None, rows: int) -> tuple[Array | None, float]:
-    """The rows' weights, times a power of two, and what a sum over rows is divided by."""
+    """Return the row weights, scaled by a power of two, and their sum; None and the number of rows without weights."""
     weights = validation.sample_weight("sample_weight", sample_weight, rows, model.dtype)
     if weights is None:
         return None, float(rows)
@@ -190,8 +207,8 @@ def _weights(model: Model, sample_weight: ArrayLike | None, rows: int) -> tuple[
     return weights[0], float(sums[0])
 
 
-def _over_parts(model: Model, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
-    """Call for parts of the rows, so that activations stay small and Ctrl-C gets its turn."""
+def _over_blocks(model: Model, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
+    """Call `call` for one block of rows after another, so that activations stay small and Ctrl-C is heard."""
     most = model.rows_at_once
     size = passes.activations_size(model.network, min(most, rows.count), model.dtype, dropout)
     activations = scratch(size, model.dtype)

@@ -1,4 +1,4 @@
-"""The parameters that a network starts from."""
+"""Initial parameters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,19 @@ INITIALIZERS = ("he", "glorot", "he_uniform", "glorot_uniform")
 
 
 def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]) -> None:
-    """Fill in parameters: by the initializer named, by one a layer for None, or from arrays W1, b1, W2, b2, ...
+    """Fill in the initial parameters.
 
-    Drawn in float64 and rounded; biases are 0.
+    Parameters
+    ----------
+    layout : Layout
+    flat : array (n_parameters,)
+        Filled in place.
+    rng : numpy.random.Generator
+        Draws weights in float64, which are then rounded. Biases are 0.
+    initializer : str, None or sequence of array
+        A name from `INITIALIZERS`, None for `of_layers`, or arrays W1, b1, W2, b2, ...
+    of_layers : list of str
+        The default initializer of each layer.
     """
     if initializer is None or isinstance(initializer, str):
         name = None if initializer is None else validation.choice("initializer", initializer, INITIALIZERS)
@@ -29,9 +39,9 @@ def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initialize
     given = validation.as_list(initializer)
     places = [place for pair in zip(layout.weights(flat), layout.biases(flat), strict=True) for place in pair]
     if given is None or len(given) != len(places):
-        came = "nothing of them" if given is None else f"{len(given)} arrays"
-        raise ValueError(f"initializer: got {came}, expected {' or '.join(INITIALIZERS)}, or {len(places)} arrays: "
-                         "W1, b1, W2, b2, ...")  # fmt: skip
+        got = repr(initializer) if given is None else f"{len(given)} arrays"
+        names = " or ".join(INITIALIZERS)
+        raise ValueError(f"initializer: got {got}, expected {names}, or {len(places)} arrays: W1, b1, W2, b2, ...")
     for i, (place, value) in enumerate(zip(places, given, strict=True)):
         array = validation.real_array(f"initializer[{i}]", value)
         validation.shape(f"initializer[{i}]", array, place.shape)
@@ -41,7 +51,7 @@ def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initialize
 
 
 def draw(initializer: str, shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Weights (fan_in, fan_out) of variance 2/fan_in (He) or 2/(fan_in + fan_out) (Glorot)."""
+    """Draw weights (fan_in, fan_out) of variance 2 / fan_in (He) or 2 / (fan_in + fan_out) (Glorot)."""
     fan_in, fan_out = shape
     deviation = np.sqrt(2.0 / fan_in if initializer.startswith("he") else 2.0 / (fan_in + fan_out))
     if initializer.endswith("uniform"):

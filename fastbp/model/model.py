@@ -1,6 +1,6 @@
-"""What a network is: layers and loss, the numbers they depend on, parameters, input scaling, generator, names.
+"""A network's state: layers and loss, their constants, parameters, input scaling, generator, names.
 
-`MLP` owns a `Model` and is what users see of it. Everything below `fastbp.network` takes the model.
+`MLP` owns a `Model` and is its public interface. Everything below `fastbp.network` takes the model, never the `MLP`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..program import passes
 from ..program.execution import aligned, most_rows, rates_of
 from ..spec.activations import ACTIVATIONS
 from ..spec.losses import LOSSES
+from .fit_lock import FitLock
 from .initializers import initialise
-from .one_at_a_time import OneThreadAtATime
 
 Array = NDArray[Any]
 NUMBERS = {"leaky_slope": 0.01, "huber_delta": 1.0}  # that activations and losses depend on, and their defaults
@@ -26,24 +26,24 @@ NAMES = ("class_names", "feature_names", "target_name")
 
 
 class Model:
-    """A network's parts; the arguments are those of `MLP`, and are checked here.
+    """The parts of a network. The arguments are those of `MLP` and are checked here.
 
     Attributes
     ----------
     loss : Loss
     network : passes.Network
-        What its programs depend on.
+        The part that its compiled programs depend on.
     constants, rates
         The numbers of a step that follow from the network, by their names and as the kernels take them.
     rows_at_once : int
-        Rows that a forward or backward pass takes at a time.
+        The largest number of rows in one forward or backward pass.
     parameters : array (n_parameters,)
-        The same memory for good: compiled code trusts its length.
+        Never reallocated: compiled code trusts its length.
     rng : numpy.random.Generator
     seed : int or None
-        What the generator was made of, which tells one run from another.
-    lock : OneThreadAtATime
-        Held by whatever trains it.
+        The seed of the generator, by which runs are told apart; None if it was not an int.
+    lock : FitLock
+        Held while the network is trained.
     """
 
     def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
@@ -68,10 +68,10 @@ class Model:
         self.parameters: Array = aligned(self.network.layout.total, self.dtype)
         self.rng = np.random.default_rng(0)
         self.seed: int | None = None
-        self.lock = OneThreadAtATime()
+        self.lock = FitLock()
 
     def draw(self, seed: Any, initializer: Any) -> None:
-        """Make the generator, and the initial parameters by it; the arguments are those of `MLP`."""
+        """Create the generator and draw the initial parameters. The arguments are those of `MLP`."""
         self.rng = _generator(seed)
         self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
         hidden = self.network.activations
@@ -80,7 +80,7 @@ class Model:
         initialise(self.network.layout, self.parameters, self.rng, initializer, of_layers)
 
     def __copy__(self) -> Model:
-        """Return a model of the same parameters, generator and lock."""
+        """Return a model that shares parameters, generator and lock."""
         same = type(self).__new__(type(self))
         same.__dict__.update(self.__dict__)
         return same
@@ -96,10 +96,10 @@ class Model:
         return self.network.layout.biases(self.parameters)
 
     def set_parameters(self, values: ArrayLike) -> None:
-        """Copy values into the parameters."""
+        """Copy values into the parameters; array_like (n_parameters,), checked for dtype and shape."""
         array = validation.real_array("parameters", values)
         validation.shape("parameters", array, self.parameters.shape)
-        with np.errstate(over="ignore"):  # to infinity, which every step's loss then shows
+        with np.errstate(over="ignore"):  # to infinity, which shows in the next loss
             self.parameters[...] = array
 
     # ---- names ----
@@ -128,10 +128,10 @@ class Model:
     def target_name(self, value: str | None) -> None:
         self._target_name = names.of_target(value)
 
-    # ---- what it is, in words and numbers ----
+    # ---- description ----
 
     def describe(self) -> dict[str, Any]:
-        """Return what makes it this network, but for arrays and names: the same in files and in fingerprints."""
+        """Return the settings that define the network, without arrays and names, for files and fingerprints."""
         return {
             "sizes": list(self.sizes), "loss": self.loss.name, "dtype": self.dtype.name,
             "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
@@ -139,9 +139,9 @@ class Model:
         }  # fmt: skip
 
     def targets(self, name: str, y: ArrayLike, rows: int) -> Array:
-        """Return class indices as int64 (n,), or targets (n, outputs) in the compute dtype, checked.
+        """Check `y` and return class indices as int64 (n,), or targets (n, outputs) in the compute dtype.
 
-        Columns of a frame are matched to the names of the outputs.
+        The columns of a frame are matched to the names of the outputs.
         """
         if (columns := frames.outputs_of(name, y, self.sizes[-1])) is not None:
             y = columns.values

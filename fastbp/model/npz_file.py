@@ -1,12 +1,12 @@
-"""Arrays and metadata to one file and back: what ``MLP.save`` and ``fastbp.load`` write and read.
+"""The file format of models and checkpoints: arrays and metadata in one file.
 
 The file is an ``.npz``, which ``np.load`` opens as well: a zip of ``.npy`` entries, stored and not compressed, and one
 entry ``metadata``, a JSON text::
 
     {"format": "fastbp", "format_version": 1, "metadata": {...}, "sha256": "..."}
 
-No pickle, in either direction: reading a file runs nothing of it. The digest goes over every array and the rest of that
-text, so that a change is noticed, also where the zip's own checksums were made to fit; it is no signature. The same
+No pickle, in either direction: reading a file runs no code from it. The digest covers every array and the rest of that
+text, so that a change is noticed even where the zip's own checksums were made to fit; it is no signature. The same
 content gives the same bytes. A file is replaced as a whole or not at all.
 """
 
@@ -44,39 +44,39 @@ def _storable(dtype: np.dtype[Any]) -> bool:
 
 
 class CheckpointError(ValueError):
-    """A file that is no whole, unaltered checkpoint that this version can read; the message names it and says why."""
+    """Raised for a file that is not a complete, unaltered model or checkpoint of a version that can be read."""
 
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
     """Write arrays and metadata to a file, replacing it as a whole.
 
-    The content goes to a temporary file in the same folder, is synced to the disk and then takes the place of the old
-    file. Whatever goes wrong, Ctrl-C included, the old file stays as it was. (A process killed in the middle leaves a
+    The content goes to a temporary file in the same folder, is synced to the disk and then replaces the old file.
+    Whatever goes wrong, Ctrl-C included, the old file stays as it was. (A process that is killed while writing leaves a
     ``.fastbp-*.tmp`` behind.)
 
     Parameters
     ----------
     path : str or path-like
-        Taken as it is: no ``.npz`` is added. A symbolic link is followed. A new file gets the permissions that the
-        umask asks for, a replaced one keeps its own.
+        Used as it is: no ``.npz`` is appended. A symbolic link is followed. A new file gets the permissions that the
+        umask allows; a replaced one keeps its own.
     arrays : mapping of str to ndarray, any shape and memory layout
-        Names are of letters, digits, ``_``, ``.`` and ``-``. Dtypes: booleans, integers, floats up to 64 bits, complex
-        numbers up to 128, bytes and text.
-    metadata : mapping of str to what JSON can hold
-        NaN and infinity included; tuples come back as lists.
+        Names consist of letters, digits, ``_``, ``.`` and ``-``. Dtypes: booleans, integers, floats up to 64 bits,
+        complex numbers up to 128, bytes and text.
+    metadata : mapping of str to JSON values
+        NaN and infinity are allowed; tuples are read back as lists.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, an array of a dtype other than these, or the metadata not JSON.
+        If an argument is of the wrong type, an array has another dtype, or JSON cannot hold the metadata.
     ValueError
-        If a name is not as above.
+        If a name has other characters.
     CheckpointError
-        If ``path`` is there and neither a file nor a folder.
+        If ``path`` exists and is neither a file nor a folder.
     IsADirectoryError
         If ``path`` is a folder.
     OSError
-        If the file cannot be written: FileNotFoundError if its folder is missing, and so on.
+        If the file cannot be written; FileNotFoundError if its folder is missing.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], meta
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "path: its folder does not exist", os.fspath(path))
 
-    # Not tempfile, whose files are private: open() makes a file with the permissions that any new file gets here.
+    # Not tempfile, whose files are private: open() gives the permissions that any new file gets in this folder.
     temporary = os.path.join(folder, f".fastbp-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -127,13 +127,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     Returns
     -------
     arrays : dict of str to ndarray
-        To the bit what was written; C-contiguous, of native byte order, writable, each with memory of its own.
+        The same bits as were written; C-contiguous, of native byte order, writable, each with memory of its own.
     metadata : dict
 
     Raises
     ------
     TypeError
-        If ``path`` is no path.
+        If ``path`` is not a path.
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     CheckpointError
@@ -149,7 +149,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     ...         read(folder + "/other.npz")
     ...     except CheckpointError as error:
     ...         print(str(error).removeprefix(folder + "/"))
-    other.npz: not a fastbp checkpoint, for it has no entry 'metadata'
+    other.npz: not a fastbp checkpoint: it has no entry 'metadata'
     """
     name = _filename(path)
     status = os.stat(name)
@@ -160,10 +160,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     except CheckpointError as error:
         raise CheckpointError(f"{name}: {error}") from error.__cause__
     except (ValueError, KeyError, OverflowError, RuntimeError, EOFError, struct.error, zipfile.BadZipFile) as error:
-        # What zipfile, json and NumPy say to bytes that make no sense.
+        # Raised by zipfile, json and NumPy for bytes that they cannot parse.
         raise CheckpointError(f"{name}: damaged ({error})") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a trouble of the disk
+        if error.errno != errno.EINVAL:  # an error of the disk
             raise
         raise CheckpointError(f"{name}: damaged (it points outside itself)") from error
 
@@ -180,12 +180,12 @@ def _filename(path: str | os.PathLike[str]) -> str:
 def _check_regular(status: os.stat_result, name: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "path: got a folder, expected a file", name)
-    if not stat.S_ISREG(status.st_mode):  # replacing /dev/null would be a pity, and reading from a pipe may never end
+    if not stat.S_ISREG(status.st_mode):  # /dev/null must not be replaced, and reading from a pipe may never end
         raise CheckpointError(f"{name}: not a regular file")
 
 
 def _checked_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays sorted by name, so that the order of a mapping does not show in the file."""
+    """Check the arrays and return them sorted by name, so that the file does not depend on the mapping's order."""
     if not isinstance(arrays, Mapping):
         raise TypeError(f"arrays: got {type(arrays).__name__}, expected a mapping of names to arrays")
     for name, array in arrays.items():
@@ -203,7 +203,7 @@ def _checked_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
 
 
 def _header(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What the metadata entry holds, the digest apart."""
+    """Check the metadata and return the content of the metadata entry, without the digest."""
     if not isinstance(metadata, Mapping):
         raise TypeError(f"metadata: got {type(metadata).__name__}, expected a mapping")
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "metadata": dict(metadata)}
@@ -211,12 +211,12 @@ def _header(metadata: Mapping[str, Any]) -> dict[str, Any]:
         _check_keys(header)
         _json(header)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"metadata: got something that JSON cannot hold: {error}") from error
+        raise TypeError(f"metadata: got a value that JSON cannot hold: {error}") from error
     return header
 
 
 def _check_keys(value: Any) -> None:
-    """JSON would turn the key 1 into "1" without a word."""
+    """Refuse keys that are not str: JSON would silently turn the key 1 into "1"."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -232,7 +232,7 @@ def _json(header: dict[str, Any]) -> str:
 
 
 def _npy(array: NDArray[Any]) -> bytes:
-    """The bytes of an .npy file: little-endian and in C order, so that equal arrays give equal bytes."""
+    """Return the bytes of an .npy file: little-endian and in C order, so that equal arrays give equal bytes."""
     buffer = io.BytesIO()
     canonical = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     np.lib.format.write_array(buffer, canonical, allow_pickle=False)
@@ -240,7 +240,7 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _add(digest: Any, name: str, content: bytes) -> None:
-    """Take an entry into the digest, with its length, so that no content can pass for another's end."""
+    """Add an entry to the digest, with its length, so that no content can pass for the end of another."""
     digest.update(f"{name}\n{len(content)}\n".encode())
     digest.update(content)
 
@@ -251,12 +251,12 @@ def _write_zip(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], header: dict[
 
         def store(name: str, content: bytes) -> None:
             info = zipfile.ZipInfo(f"{name}.npy")  # its date is 1980, not now
-            info.create_system = 3  # else it tells Windows from the rest
+            info.create_system = 3  # the same on every system; by default Windows writes 0
             info.external_attr = 0o644 << 16
             archive.writestr(info, content)
 
         for name, array in arrays.items():
-            content = _npy(array)  # one copy, for file and digest alike: another thread may be writing into the array
+            content = _npy(array)  # one copy for file and digest: another thread may be writing into the array
             _add(digest, name, content)
             store(name, content)
         _add(digest, "metadata", _json(header).encode())
@@ -266,7 +266,7 @@ def _write_zip(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], header: dict[
 def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     start = file.read(4)
     if not b"PK\x03\x04".startswith(start) and start != b"PK\x05\x06":  # an entry, or the end of an empty zip
-        raise CheckpointError("not a fastbp checkpoint, for it is no .npz file")
+        raise CheckpointError("not a fastbp checkpoint: it is not an .npz file")
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:  # the directory is at the end
@@ -274,11 +274,11 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if "metadata" not in entries:
-            raise CheckpointError("not a fastbp checkpoint, for it has no entry 'metadata'")
+            raise CheckpointError("not a fastbp checkpoint: it has no entry 'metadata'")
         for name, info in entries.items():
             if info.compress_type != zipfile.ZIP_STORED:
                 raise CheckpointError(f"not written by fastbp, or a zip bomb: its entry {name!r} is compressed")
-        # Entries may overlap in a bomb, so it is their sum that must fit. Beyond this line no read exceeds the file.
+        # The entries of a bomb may overlap, so their sum must fit. From here on no read exceeds the file's size.
         claimed = sum(info.file_size for info in archive.infolist())
         if claimed > size:
             raise CheckpointError(f"damaged, or a zip bomb: its entries claim {claimed} bytes, the file has {size}")
@@ -297,12 +297,12 @@ def _read_zip(file: BinaryIO, size: int) -> tuple[dict[str, NDArray[Any]], dict[
         raise CheckpointError("altered or damaged: its content does not agree with its digest")
     metadata = header["metadata"]
     if not isinstance(metadata, dict):
-        raise CheckpointError("altered: its metadata is no JSON object")
+        raise CheckpointError("altered: its metadata is not a JSON object")
     return arrays, metadata
 
 
 def _read_header(content: bytes) -> dict[str, Any]:
-    foreign = CheckpointError("not a fastbp checkpoint, for its entry 'metadata' does not name that format")
+    foreign = CheckpointError("not a fastbp checkpoint: its entry 'metadata' does not name the format")
     try:
         header = json.loads(str(_array("metadata", content)))
     except (ValueError, RecursionError) as error:
@@ -320,7 +320,7 @@ def _read_header(content: bytes) -> dict[str, Any]:
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
-    """The array of an .npy entry, its header checked against the bytes that are there before memory is taken."""
+    """Return the array of an .npy entry, after its header has been checked against the number of bytes present."""
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

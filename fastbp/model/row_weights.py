@@ -1,4 +1,4 @@
-"""Weights of rows as the kernels take them."""
+"""Row weights in the form that the kernels take."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ Array = NDArray[Any]
 
 
 def balanced(weights: Array) -> tuple[Array, NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of rows (steps, batch), those of a step times a power of two that brings the largest near 1; their sums;
-    and the sums before. That is exact, and no weights, however large or small, leave the dtype's range in a step.
+    """Scale row weights by a power of two for each step, so that the largest is near 1.
 
-    A sum of 0 counts as 1: a step of rows that do not count teaches nothing.
+    The scaling is exact, and no step's weights, however large or small, leave the range of the dtype.
+
+    Parameters
+    ----------
+    weights : array (steps, batch)
+
+    Returns
+    -------
+    weights : array (steps, batch)
+        The scaled weights, in the same dtype.
+    sums : float64 array (steps,)
+        Their sums; 1 in place of 0, so that a step whose rows all weigh 0 changes nothing.
+    unscaled_sums : float64 array (steps,)
+        The sums before scaling.
     """
     _, exponents = np.frexp(weights.max(axis=1, keepdims=True))
     weights = np.ldexp(weights, -exponents)

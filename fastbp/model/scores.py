@@ -1,4 +1,4 @@
-"""What outputs answer, and how well answers agree with targets."""
+"""Predictions from outputs, and their scores."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ..spec.losses import Loss
 Array = NDArray[Any]
 
 
-def answers(loss: Loss, outputs: Array) -> Array:
-    """What `MLP.predict` gives, from outputs (n, outputs): class indices, 0 or 1, or the outputs themselves."""
+def predictions(loss: Loss, outputs: Array) -> Array:
+    """Return what `MLP.predict` returns, from outputs (n, outputs): class indices, 0 or 1, or the outputs."""
     if loss.targets == "classes":
         labels: Array = outputs.argmax(axis=1).astype(np.int64, copy=False)
         return labels
-    found: Array = (outputs > 0.5).astype(np.int64) if loss.classifies else outputs
-    return found[:, 0] if found.shape[1] == 1 else found
+    predicted: Array = (outputs > 0.5).astype(np.int64) if loss.classifies else outputs
+    return predicted[:, 0] if predicted.shape[1] == 1 else predicted
 
 
-def score(loss: Loss, found: Array, targets: Array) -> float:
-    """The share of rows whose answers are right, in all outputs; of numbers R^2, the mean over outputs."""
+def score(loss: Loss, predicted: Array, targets: Array) -> float:
+    """Return the accuracy: the share of rows whose outputs are all right; for regression R^2, the mean over outputs."""
     if loss.targets == "classes":
-        return float(np.mean(found == (targets if targets.ndim == 1 else targets.argmax(axis=1))))
-    found = found.reshape(targets.shape)
+        return float(np.mean(predicted == (targets if targets.ndim == 1 else targets.argmax(axis=1))))
+    predicted = predicted.reshape(targets.shape)
     if loss.classifies:
-        return float(np.mean((found == (targets > 0.5)).all(axis=1)))
+        return float(np.mean((predicted == (targets > 0.5)).all(axis=1)))
     wanted = targets.astype(np.float64)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        missed = np.square(wanted - found).sum(axis=0)
+        residual = np.square(wanted - predicted).sum(axis=0)
         spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-        return float(np.where(spread > 0, 1 - missed / spread, missed == 0).mean())
+        return float(np.where(spread > 0, 1 - residual / spread, residual == 0).mean())

@@ -1,1 +1,1 @@
-"""Many networks at once: ensembles, cross-validation, searches."""
+"""Many networks at once: training side by side, ensembles, cross-validation, searches."""

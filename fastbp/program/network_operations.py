@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kept import kept
+from ..cached_property import cached_property
 from ..kernels import operations as op
 from ..kernels.activations import IDENTITY, RELU
 from ..kernels.microkernel import ADD_BIAS, RELU_MASK
@@ -40,7 +40,7 @@ class Network:
     activations: tuple[Activation, ...]  # of the hidden layers
     loss: Loss
 
-    @kept
+    @cached_property
     def layout(self) -> Layout:
         return Layout(self.sizes)
 
@@ -58,7 +58,7 @@ class Activations:
     dtype: np.dtype[Any]
     dropout: bool = False
 
-    @kept
+    @cached_property
     def _starts(self) -> list[int]:
         net, sizes = self.network, self.network.sizes
         outputs = [self.rows * size for size in sizes[1:]]

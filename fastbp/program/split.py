@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import threads
+from ..cached_property import cached_property
 from ..hardware import caches
-from ..kept import kept
 from ..kernels import operations as op
 from ..kernels.affine import FEW_ROWS
 from ..kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
@@ -109,7 +109,7 @@ class Machine:
     def lanes(self) -> int:
         return TARGET.vector_bytes // self.dtype.itemsize
 
-    @kept
+    @cached_property
     def longest_stretch(self) -> int:
         """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..kept import kept
+from ..cached_property import cached_property
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ class Layout:
 
     sizes: tuple[int, ...]
 
-    @kept
+    @cached_property
     def weight_starts(self) -> tuple[int, ...]:
         starts, at = [], 0
         for fan_in, fan_out in self.fans:

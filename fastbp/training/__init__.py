@@ -1,1 +1,1 @@
-"""How a network learns: what it is told, the plan that follows, and the loop that carries it out."""
+"""How a network learns: `arguments` makes a plan of those of `MLP.fit`, `fitting` opens the rows, `loop` trains."""

@@ -1,4 +1,4 @@
-"""When to stop early, and the best parameters so far."""
+"""Early stopping, and the best parameters so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from .history import History
 
 
 class EarlyStopping:
-    """Watches the validation loss, or the training loss without validation data, and keeps the best parameters."""
+    """Watches the validation loss, or the training loss without validation data, and keeps the best parameters.
+
+    Parameters
+    ----------
+    model : Model
+    patience : float
+        Epochs without an improvement after which training stops; infinity for never.
+    tol : float
+        By how much the loss must fall below the lowest one to count as an improvement.
+    """
 
     def __init__(self, model: Model, patience: float, tol: float):
         self.model, self.patience, self.tol = model, patience, tol
@@ -18,7 +27,7 @@ class EarlyStopping:
         self.best: Any = None
 
     def after_epoch(self, history: History) -> bool:
-        """Whether to stop."""
+        """Take note of an epoch's loss; return whether to stop."""
         if self.patience == math.inf:
             return False
         loss = (history.validation_loss or history.loss)[-1]
@@ -28,5 +37,6 @@ class EarlyStopping:
         return self.waited >= self.patience
 
     def restore_best(self) -> None:
+        """Write the parameters of the epoch with the lowest loss back into the model."""
         if self.best is not None:
             self.model.parameters[...] = self.best

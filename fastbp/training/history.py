@@ -1,27 +1,38 @@
-"""What a training returns: losses, scores and seconds, epoch by epoch."""
+"""The record of a training: losses, scores and seconds, epoch by epoch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+LISTS = ("loss", "validation_loss", "validation_score", "seconds", "samples_per_second")
+
 
 @dataclass
 class History:
-    """What `MLP.fit` returns: one entry an epoch in each list.
+    """The record that `MLP.fit` returns, with one entry per epoch in each list.
 
     Attributes
     ----------
     loss : list of float
-        Mean over rows of the losses seen before each update, L2 penalty included.
+        Mean over the rows of the loss before each update, L2 penalty included.
     validation_loss, validation_score : list of float
-        On the validation data, without penalty; empty without such data.
+        Loss without penalty, and score, on the validation data; empty without such data.
     seconds : list of float
-        Training alone: neither compilation nor validation.
+        Training time, without compilation and validation.
     samples_per_second : list of float
+        Rows trained per second.
     compile_seconds : float
-        Compiling kernels, or loading them from the cache, before the first step.
+        Time to compile the kernels, or to load them from the cache, before the first step.
     loss_name : str
-        What the losses are of.
+        The loss that the network minimises.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.quadrants(1000, seed=0)
+    >>> history = fastbp.MLP((2, 20, 4), seed=0).fit(X, y, epochs=3, batch_size=20)
+    >>> len(history.loss), history.loss_name
+    (3, 'softmax_cross_entropy')
     """
 
     loss: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Epochs: row order, staging, the compiled pass over many minibatches, history, divergence."""
+"""The training loop: epochs, compiled calls over many minibatches, history, divergence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import validation
 from ..inputs.blocks import Stream
-from ..inputs.in_memory import Rows, Stage, StreamError, all_finite
+from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_finite
 from ..inputs.sources import UNKNOWN
 from ..kernels import operations as op
 from ..kernels.dropout import STEP_STEP
@@ -24,62 +23,78 @@ from ..program import execution, passes
 from ..program.execution import aligned
 from ..program.network_operations import Activations
 from ..program.split import threads_for, tuning
-from .checkpoints import Checkpoints, Position
+from .checkpoints import Checkpoints
 from .history import History
-from .magnitudes import LOOKED_AT, Magnitudes
+from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
 from .plan import Plan
+from .position import FitPosition
 from .progress import progress_bar, stop_asked
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
-MOST_AT_ONCE = 1 << 19  # rows whose order and labels, 8 bytes each, are gathered at a time
 BY_STEPS = (Constant, InverseScaling, Cosine)  # rates that nothing between two epochs can change
-AHEAD = 1024  # steps whose learning rates and the like are found at a time
-FIRST_GUESS = 2e9  # operations a second, until a call was timed: slower than any processor that runs this
+AHEAD = 1024  # steps whose coefficients are computed at a time
+FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
 
 @dataclass
 class Training:
-    """One call of `MLP.fit`, its arguments checked."""
+    """One training of a model; all arguments are checked.
+
+    Parameters
+    ----------
+    model : Model
+    data : InMemory or Stream
+    plan : Plan
+    optimizer_state : OptimizerState
+        Goes on from where it is.
+    key : int, default 0
+        The key of dropout's masks.
+    checkpoints : Checkpoints, optional
+
+    Attributes
+    ----------
+    before : array (n_parameters,)
+        The parameters from before the running epoch.
+    """
 
     model: Model
-    rows: Rows | Stream
-    targets: Array
-    weights: Array | None
+    data: InMemory | Stream
     plan: Plan
-    memory: OptimizerState
+    optimizer_state: OptimizerState
     key: int = 0
     checkpoints: Checkpoints | None = None
 
     def __post_init__(self) -> None:
         self.network, self.parameters = self.model.network, self.model.parameters
         plan, dtype = self.plan, self.parameters.dtype
-        self.targets = self.targets.copy()  # a callback may write into y, whose labels are checked but once
-        self.batch: int = min(plan.batch_size, self.rows.count)
-        self._form = plan.form(self.targets, self.weights is not None)
+        self._order = self.data.orders(plan.order, plan.generator)
+        self.batch: int = min(plan.batch_size, self.data.count)
+        weighted = self.data.weights is not None
+        self._form = plan.form(self.data.targets, weighted)
         self._fetched_form = replace(self._form, fetched=True)
         places = Activations(self.network, self.batch, dtype, self._form.threshold > 0)
-        self._fetches = self.rows.as_it_is  # where there is an order
+        self._fetches = self.data.readable_in_place  # where there is an order
         self._activations = aligned(places.total if self._fetches else places.of_training, dtype)
         fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
-        if fused:  # it needs no memory, but another optimizer that comes after it starts anew
-            self.memory.forget()
-        self._gradient = self.parameters if fused else self.memory.buffer(plan.optimizer, self.parameters)
-        self._threads = threads_for(6.0 * plan.epochs * self.rows.count * self.network.layout.total)
+        if fused:  # it has no state, but an optimizer that follows it must start from 0
+            self.optimizer_state.forget()
+        self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
+        self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
-        self.position = Position()
-        self.before = np.empty_like(self.parameters)  # the running epoch
-        self._began = 0.0  # the running epoch, by the clock
+        self.position = FitPosition()
+        self.before = np.empty_like(self.parameters)
+        self._began = 0.0  # when the running epoch began
         self._one_by_one = False
         self._deadline = math.inf
-        self._steady = self.weights is None and plan.optimizer.steady and plan.learning_rate.steady
+        self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
         self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
-        """All epochs; `after_epoch` is called after each, and ends the training by True."""
-        history, plan, count = self.history, self.plan, self.rows.count
+        """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
+        history, plan, count = self.history, self.plan, self.data.count
         with execution.interrupt_held():
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
@@ -99,7 +114,7 @@ class Training:
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
                 ends = (after_epoch is not None and after_epoch(history)) or ends
-                if position.rows < self.rows.count:  # the time is over: the checkpoint is of that step within the epoch
+                if position.rows < self.data.count:  # the time is over: the checkpoint is of a step within the epoch
                     break
                 self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
                 over = time.perf_counter() >= self._deadline
@@ -109,7 +124,7 @@ class Training:
         return history
 
     def _prepare(self) -> None:
-        """Go on from a checkpoint where there is one; compile or load the kernels where there is something to do."""
+        """Restore a checkpoint where there is one; compile or load the kernels unless the run is finished."""
         if self.checkpoints is None:
             self.plan.learning_rate.start()
         else:
@@ -117,45 +132,48 @@ class Training:
         if not self.position.finished:
             start = time.perf_counter()
             execution.prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
-            self.rows.prepare()
+            self.data.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
     def _epochs_at_once(self) -> int:
-        """How many epochs one compiled call may take: those of `CONTROL_SECONDS` where nothing is asked between them.
+        """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them if nothing is due between them.
 
         One by one, an epoch of 64-32-10 on the digits takes 455 us, 150 of them Python's; in such a call 300.
         """
-        plan = self.plan
-        asked = (self.weights is not None or self.checkpoints is not None or plan.time_budget is not None
-                 or type(plan.learning_rate) not in BY_STEPS)  # fmt: skip
+        plan, data = self.plan, self.data
+        due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
+        due = due or type(plan.learning_rate) not in BY_STEPS
         drawn = plan.generator is not None and plan.order == plan.generator.permutation
-        if asked or self._one_by_one or not (drawn and self._fetches and isinstance(self.rows, Rows)):
+        if due or self._one_by_one or not (drawn and self._fetches and isinstance(data, InMemory)):
             return 1
-        many = int(CONTROL_SECONDS / (self._seconds_a_row * self.rows.count))
-        return max(1, min(many, plan.epochs - self.position.epoch, MOST_AT_ONCE // self.rows.count))
+        epochs = int(CONTROL_SECONDS / (self._seconds_a_row * data.count))
+        return max(1, min(epochs, plan.epochs - self.position.epoch, FETCHED_ROWS // data.count))
 
     def _train_epochs(self, epochs: int, bar: Any) -> bool:
-        """So many in one call; False, and all as before, where training diverges or X holds NaN: in which epoch, and
-        what was before it, they show one by one."""
-        rows, count, generator = self.rows, self.rows.count, self.plan.generator
-        assert isinstance(rows, Rows) and generator is not None
+        """Train for some epochs in one call.
+
+        Where training diverges, or X holds NaN, everything is put back and False returned: epochs one by one then show
+        in which of them that happens, and keep the parameters from before it.
+        """
+        data, count, generator = self.data, self.data.count, self.plan.generator
+        assert isinstance(data, InMemory) and generator is not None
         self._ahead = self._ahead[:0]
         self.before[...] = self.parameters
-        remembered = self._gradient.copy() if self.memory.filled else None
-        done, drawn = (self.position.steps, self.memory.steps), generator.bit_generator.state
+        state_before = self._gradient.copy() if self.optimizer_state.filled else None
+        steps_before = self.position.steps, self.optimizer_state.steps
+        generator_before = generator.bit_generator.state
         start = time.perf_counter()
         orders = np.tile(np.arange(count), (epochs, 1))
         generator.permuted(orders, axis=1, out=orders)  # the draws of `permutation`, while other threads may run
-        order = orders.reshape(-1)
-        stage = Stage(0, count, rows.flat, self.targets[order], None, rows.places(order), epochs)
-        losses = np.array(self._call(stage, 0, count, bar)).reshape(epochs, -1)
+        losses = np.array(self._call(data.whole_epochs(orders), 0, count, bar)).reshape(epochs, -1)
         with np.errstate(over="ignore", invalid="ignore"):
-            totals = np.add.accumulate(losses, axis=1)[:, -1]  # one by one, as those of a single epoch are added
+            totals = np.add.accumulate(losses, axis=1)[:, -1]  # one at a time, as those of a single epoch are added
         if not (np.isfinite(totals).all() and all_finite(self.parameters)):
             self.parameters[...] = self.before
-            if remembered is not None:
-                self._gradient[...] = remembered
-            (self.position.steps, self.memory.steps), generator.bit_generator.state = done, drawn
+            if state_before is not None:
+                self._gradient[...] = state_before
+            self.position.steps, self.optimizer_state.steps = steps_before
+            generator.bit_generator.state = generator_before
             self._one_by_one = True
             return False
         if stop_asked():
@@ -166,41 +184,43 @@ class Training:
         self.history.samples_per_second += [count / seconds] * epochs
         bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
         epoch = self.position.epoch + epochs
-        self.position = Position(epoch, steps=self.position.steps, finished=epoch == self.plan.epochs)
+        self.position = FitPosition(epoch, steps=self.position.steps, finished=epoch == self.plan.epochs)
         return True
 
     def _train_epoch(self, bar: Any) -> None:
-        """An epoch, or the rest of one, whose parameters are those from before it where it fails."""
-        self._ahead = self._ahead[:0]  # the learning rate may have changed since
+        """Train for an epoch, or the rest of one; where it fails, restore the parameters from before it."""
+        self._ahead = self._ahead[:0]  # the learning rate may have changed
         if self.position.rows == 0:
             self.before[...] = self.parameters
         self._began = time.perf_counter() - self.position.seconds
-        order = self.plan.order(self.rows.count)
+        order = self._order(self.data.count)
         try:
             stage = self._epoch(order, bar)
             total = self.position.total
             diverged = not (np.isfinite(total) and all_finite(self.parameters))
-            if diverged:  # X read in place is not checked before: NaN or infinity ends here
+            if diverged:  # perhaps by NaN or infinity in an X that is read in place, which is checked only now
                 magnitudes = self._magnitudes(stage)
-                self.rows.check()
-        except (TypeError, ValueError, StreamError):  # NaN or infinity in X, seen as rows are gathered; rates
+                self.data.check()
+        except (TypeError, ValueError, StreamError):  # NaN or infinity in rows that are gathered; rates
             self.parameters[...] = self.before
-            self.memory.forget()
+            self.optimizer_state.forget()
             raise
         if diverged:
             what = "a parameter" if np.isfinite(total) else "the loss"
             self.parameters[...] = self.before
-            self.memory.forget()
+            self.optimizer_state.forget()
             raise self.plan.diverged(what, self.position.epoch, self.network.loss, magnitudes)
-        self.rows.close()  # between epochs its memory is that of validation
+        self.data.close()  # between epochs validation may use its memory
 
     def _epoch(self, order: Any, bar: Any) -> Stage:
-        """The rows of an epoch that are not done, or as many as time allows; no more than the step whose loss is not
-        finite. Returns the stage that was trained on last."""
+        """Train on the rows of an epoch that are not done; return the stage that was trained on last.
+
+        The time budget, or the step whose loss is not finite, ends it before.
+        """
         position = self.position
-        for stage in self._stages(order, position.rows):
+        for stage in self.data.stages(order, self.batch, position.rows):
             for first, last in self._calls(max(0, position.rows - stage.begin), stage.end - stage.begin):
-                # One by one, for where a stage is cut into calls depends on the clock, and the sum must not.
+                # Add one at a time: how a stage is split into calls depends on timing, and the total must not.
                 for loss in self._call(stage, first, last, bar):
                     position.total += loss
                 position.rows = stage.begin + last
@@ -209,20 +229,20 @@ class Training:
                 over = time.perf_counter() >= self._deadline
                 if not math.isfinite(position.total):
                     return stage
-                if position.rows < self.rows.count:
+                if position.rows < self.data.count:
                     self._keep(now=over)
                 if over:
                     return stage
         return stage
 
     def _magnitudes(self, stage: Stage) -> Magnitudes:
-        inputs = stage.inputs.reshape(-1, self.rows.features)
+        inputs = stage.inputs.reshape(-1, self.data.features)
         if stage.order is not None:
-            inputs = inputs[stage.order[: max(1, LOOKED_AT // self.rows.features)]]
+            inputs = inputs[stage.order[: max(1, SAMPLED // self.data.features)]]
         return Magnitudes.of(inputs, stage.targets)
 
     def _keep(self, now: bool) -> None:
-        """Write a checkpoint where one is due; the seconds it takes are not those of training."""
+        """Write a checkpoint where one is due; the seconds that this takes do not count as training."""
         if self.checkpoints is not None:
             start = time.perf_counter()
             if self.position.rows:
@@ -230,34 +250,11 @@ class Training:
             self.checkpoints.keep(self, now)
             self._began += time.perf_counter() - start
 
-    def _stages(self, order: Any, done: int = 0) -> Iterator[Stage]:
-        """An epoch from the stage that holds the first row behind those that are `done`, or that begins with it."""
-        if isinstance(self.rows, Stream):
-            yield from (stage for stage in self.rows.stages(order) if stage.end > done)
-            return
-        count, rows = self.rows.count, self.rows
-        if order is not None:
-            order = self._checked(order)
-        fetched = order is not None and self._fetches
-        size = max(1, (MOST_AT_ONCE if fetched else rows.most) // self.batch) * self.batch
-        for begin in range(done, count, size):
-            end = min(count, begin + size)
-            chosen: Any = slice(begin, end) if order is None else order[begin:end]
-            inputs = (rows.flat if fetched else rows.between(begin, end, checked=False) if order is None else
-                      rows.chosen(chosen))  # fmt: skip
-            weights = None if self.weights is None else self.weights[chosen]
-            places = rows.places(chosen) if fetched else None
-            yield Stage(begin, end, inputs, self.targets[chosen], weights, places)
-
-    def _checked(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """An epoch's order: compiled code reads at these rows."""
-        order = validation.row_indices("order", order, self.rows.count)
-        validation.shape("order", order, (self.rows.count,))
-        return order
-
     def _calls(self, first: int, rows: int) -> Iterator[tuple[int, int]]:
-        """Cut a stage, from row `first` on, to calls of about `CONTROL_SECONDS`, each of whole minibatches; the last
-        takes a short one, too, unless a step alone takes that time."""
+        """Split a stage, from row `first` on, into calls of about `CONTROL_SECONDS` and of whole minibatches.
+
+        The last call takes a short minibatch too, unless a single step takes that long.
+        """
         whole = rows // self.batch * self.batch
         while first < rows:
             steps = int(CONTROL_SECONDS / (self._seconds_a_row * self.batch))
@@ -268,7 +265,10 @@ class Training:
             first = last
 
     def _call(self, stage: Stage, first: int, last: int, bar: Any) -> list[float]:
-        """Train on rows [first, last) of a stage's rounds, in one compiled call; each step's loss times its rows."""
+        """Train on rows [first, last) of each of a stage's rounds, in one compiled call.
+
+        Returns the loss of each step times its rows.
+        """
         whole, left = divmod(last - first, self.batch)
         batch, whole, left = (self.batch, whole, left) if whole else (left, 1, 0)
         steps = (whole + (left > 0)) * stage.rounds
@@ -276,11 +276,12 @@ class Training:
         if left:
             sizes = np.full(steps, float(batch))
             sizes[whole :: whole + 1] = left
-        sums, features, plan = np.empty((steps, 2)), self.rows.features, self.plan
+        sums, features, plan = np.empty((steps, 2)), self.data.features, self.plan
         norms = totals = sizes  # what the minibatches' losses are divided by; the sums of their weights as given
         targets = stage.targets[first:]
-        part: dict[str, Any] = ({"labels": targets} if targets.ndim == 1 else
-                                {"targets": targets.reshape(-1), "target_row": targets.shape[1]})  # fmt: skip
+        part: dict[str, Any] = {"labels": targets}
+        if targets.ndim == 2:
+            part = {"targets": targets.reshape(-1), "target_row": targets.shape[1]}
         if stage.weights is not None:
             part["weights"], norms, totals = self._weighed(stage.weights[first:last], batch)
         if stage.order is None:
@@ -298,7 +299,7 @@ class Training:
             rates[:, op.SCALE], rates[:, op.L2] = 1.0 / norms, l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
-        self.memory.steps += steps  # before: Ctrl-C comes as soon as the call is over
+        self.optimizer_state.steps += steps  # before the call: Ctrl-C comes as soon as it is over
         execution.run(self._step(batch, stage.order is not None), parameters=self.parameters,
                     activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
                     rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
@@ -310,7 +311,7 @@ class Training:
 
     @staticmethod
     def _weighed(weights: Array, batch: int) -> tuple[Array, Array, Array]:
-        """`balanced` weights of rows in their minibatches, the last one perhaps short: flat, and the sums."""
+        """Return `balanced` weights of rows in minibatches, the last one perhaps short: flat, and their sums."""
         whole = len(weights) // batch * batch
         parts = [balanced(weights[:whole].reshape(-1, batch))]
         if whole < len(weights):
@@ -319,12 +320,12 @@ class Training:
         return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
 
     def _rates(self, steps: int) -> Array:
-        """The numbers of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
+        """Return the numbers of the next steps, one row for all where they are the same; the caller sets SCALE and L2.
 
-        Those of some steps more of this epoch are kept for the next call: few cost as much Python as many, 14 us, and
+        More steps of the epoch than these are computed for the next call: few take Python as long as many, 14 us, and
         an epoch of small data is two calls.
         """
-        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.rows.count // self.batch)
+        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.data.count // self.batch)
         more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
         if self._steady:
             begin, steps, more = 0, 1, 1
@@ -333,10 +334,10 @@ class Training:
         return self._ahead[begin : begin + steps]
 
     def _numbers(self, count: int) -> Array:
-        """Those of `count` steps from the next one on."""
-        here, total = np.arange(count), self.plan.epochs * -(-self.rows.count // self.batch)
-        return self.plan.numbers(self.model.constants, self.position.steps + here, self.memory.steps + 1 + here, total,
-                                 self.parameters.dtype)  # fmt: skip
+        """Return the numbers of `count` steps, from the next one on."""
+        here, total = np.arange(count), self.plan.epochs * -(-self.data.count // self.batch)
+        steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
+        return self.plan.numbers(self.model.constants, steps, updates, total, self.parameters.dtype)
 
     def _step(self, rows: int, fetched: bool) -> execution.Program:
         form = self._fetched_form if fetched else self._form

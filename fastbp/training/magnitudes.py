@@ -1,4 +1,4 @@
-"""How large inputs and targets are, measured where training diverged: what its error says about them."""
+"""The magnitude of inputs and targets, measured when training diverges, for the advice in the error."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ..spec.losses import Loss
 
 Array = NDArray[Any]
-FAR = 5.0  # from order one: at the default rates SGD trains on targets whose mean magnitude is 3, and diverges at 10
-LOOKED_AT = 1 << 20  # numbers of X
+LARGE = 5.0  # mean magnitude: at the default rates SGD trains on targets of mean magnitude 3, and diverges at 10
+SAMPLED = 1 << 20  # numbers of X
 
 
 class Magnitudes(NamedTuple):
@@ -22,24 +22,29 @@ class Magnitudes(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Array, targets: Array) -> Magnitudes:
-        """Look at the first rows of inputs (n, features) and of targets (n,) or (n, outputs)."""
-        rows = min(len(inputs), len(targets), max(1, LOOKED_AT // inputs.shape[1]))
+        """Measure the first rows of inputs (n, features) and of targets (n,) or (n, outputs)."""
+        rows = min(len(inputs), len(targets), max(1, SAMPLED // inputs.shape[1]))
         with np.errstate(over="ignore", invalid="ignore"):
-            return cls(*(np.abs(each[:rows].reshape(rows, -1)).mean(axis=0, dtype=np.float64)
-                         for each in (inputs, targets)))  # fmt: skip
+            return cls(_mean_magnitudes(inputs[:rows]), _mean_magnitudes(targets[:rows]))
 
     def about_targets(self, loss: Loss) -> str:
-        """How to train on targets that are far from order one, or "" where these are not, or are classes."""
-        if loss.classifies or self.targets.max() <= FAR:
+        """Return advice on targets far larger than 1; "" where they are not, or where they are classes."""
+        if loss.classifies or self.targets.max() <= LARGE:
             return ""
         recipe = "(y - y.mean(axis=0)) / y.std(axis=0)" if loss.targets == "numbers" else "y / y.mean(axis=0)"
         return f"targets of order one ({_largest(self.targets)}; train on {recipe} and scale predictions back)"
 
     def about_inputs(self) -> str:
-        """How to scale inputs that are far from order one, or "" where these are not."""
-        if self.inputs.max() <= FAR:
+        """Return advice on inputs far larger than 1; "" where they are not."""
+        if self.inputs.max() <= LARGE:
             return ""
         return f"inputs of order one ({_largest(self.inputs)}; see input_shift and input_scale)"
+
+
+def _mean_magnitudes(values: Array) -> NDArray[np.float64]:
+    """Return the mean magnitude of each column."""
+    means: NDArray[np.float64] = np.abs(values.reshape(len(values), -1)).mean(axis=0, dtype=np.float64)
+    return means
 
 
 def _largest(means: NDArray[np.float64]) -> str:

@@ -1,4 +1,4 @@
-"""What an optimizer remembers from step to step."""
+"""The state of an optimizer between steps."""
 
 from __future__ import annotations
 
@@ -14,39 +14,57 @@ Array = NDArray[Any]
 
 
 class OptimizerState:
-    """Moments, and how many steps were taken."""
+    """Moments, and the number of updates.
+
+    Attributes
+    ----------
+    steps : int
+        The updates so far.
+    kind : tuple
+        Class of the optimizer, dtype and length of the values: they start again from 0 where one of these changes.
+    values : array
+        The gradient, and behind it the moments, each as long as the parameters and aligned.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
-        self._kind: tuple[Any, ...] = ()
-        self._buffer = np.empty(0)
+        self.kind: tuple[Any, ...] = ()
+        self.values: Array = np.empty(0)
 
     def buffer(self, optimizer: Optimizer, parameters: Array) -> Array:
-        """The gradient, and behind it the moments: kept if they are those of such an optimizer, else 0."""
+        """Return the gradient and the moments: kept from the last call if they are of the same kind, else 0."""
         length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states)
         kind = (type(optimizer), parameters.dtype, length)
-        if kind != self._kind:
-            self.steps, self._kind, self._buffer = 0, kind, aligned(length, parameters.dtype)
-            self._buffer.fill(0)
-        return self._buffer
+        if kind != self.kind:
+            self.steps, self.kind, self.values = 0, kind, aligned(length, parameters.dtype)
+            self.values.fill(0)
+        return self.values
+
+    def moments(self, parameters: Array) -> Array:
+        """Return the moments without the gradient before them; an empty array where there are none."""
+        if not self.filled:
+            return np.empty(0, parameters.dtype)
+        return self.values[round_up(parameters.size, parameters.dtype) :]
 
     def state(self) -> dict[str, Any] | None:
-        """Return what is remembered, without naming this class; None if that is nothing."""
-        return {"steps": self.steps, "kind": self._kind, "buffer": self._buffer} if self.filled else None
+        """Return the state as a dict that does not name this class; None if there is no state."""
+        return {"steps": self.steps, "kind": self.kind, "buffer": self.values} if self.filled else None
 
     @classmethod
     def of(cls, state: dict[str, Any] | None) -> OptimizerState:
-        """Return a memory of what `state` gave, in arrays of its own: joblib maps large ones from files, read-only."""
-        memory = cls()
+        """Return the state that `state` gave, in arrays of its own: joblib maps large ones from files, read-only."""
+        restored = cls()
         if state is not None:
-            memory.steps, memory._kind = state["steps"], state["kind"]
-            memory._buffer = aligned(state["buffer"].size, state["buffer"].dtype)
-            memory._buffer[...] = state["buffer"]
-        return memory
+            restored.steps, restored.kind = state["steps"], state["kind"]
+            restored.values = aligned(state["buffer"].size, state["buffer"].dtype)
+            restored.values[...] = state["buffer"]
+        return restored
 
     @property
     def filled(self) -> bool:
-        return self._buffer.size > 0
+        """Whether there are values."""
+        return self.values.size > 0
 
     def forget(self) -> None:
-        self.steps, self._kind, self._buffer = 0, (), np.empty(0)
+        """Return to the state before the first step."""
+        self.steps, self.kind, self.values = 0, (), np.empty(0)

@@ -1,4 +1,4 @@
-"""How to train: everything that was decided before the first step, and the numbers of each step that follow from it."""
+"""The plan of a training: all that is decided before the first step, and the coefficients of each step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
-from ..inputs.blocks import Terms
+from ..inputs.blocks import ReadOptions
 from ..kernels import operations as op
 from ..kernels.dropout import UNITS
 from ..learning_rates import LearningRate
@@ -23,12 +23,12 @@ Array = NDArray[Any]
 
 
 class DivergenceError(ArithmeticError):
-    """Training produced infinity or NaN; the parameters from before the epoch were kept.
+    """A loss or a parameter became infinite or NaN; the network keeps the parameters from before the epoch.
 
     Attributes
     ----------
     about_targets : str
-        What to do about targets that are far from order one; "" where they are not.
+        Advice on targets far larger than 1; "" where they are not.
     """
 
     def __init__(self, message: str, about_targets: str = ""):
@@ -38,26 +38,27 @@ class DivergenceError(ArithmeticError):
 
 @dataclass
 class Plan:
-    """How to train: what `MLP.fit` and the estimators decide.
+    """The plan of a training, made by `arguments.make_plan` or by an estimator. Its numbers are not checked again.
 
     Attributes
     ----------
     order : callable
-        Called with the number of rows at the begin of each epoch: their order, (n,) int64, or None for as they are.
+        Called with the number of rows at the start of each epoch; returns their order, (n,) int64, or None for the
+        order of X.
     l2_per_weight : bool
-        Divide `l2` by the rows, or the sum of the weights, of each minibatch, as scikit-learn does its alpha.
+        Whether `l2` is divided by the rows, or the sum of the weights, of each minibatch, as alpha is in scikit-learn.
     dropout : float
         Share of each hidden layer's outputs that are 0 in a step.
     max_grad_norm : float or None
-        A longer gradient, penalty included, is shortened to this norm.
+        A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
-        Seconds after which training ends, at the next step boundary that Python sees.
+        Seconds after which training ends, at the next step boundary at which Python gets control.
     memory_limit : int or None
-        Bytes that the rows in flight may take: beyond them X is read block by block (`fastbp.inputs.blocks`).
+        Bytes that the rows in memory may take; beyond them X is read in blocks (`fastbp.inputs.blocks`).
     generator : numpy.random.Generator or None
-        What the order of blocks, and of rows within them, is drawn from; None: as they are.
-    streams : bool
-        Whether a mapped file larger than half of memory is read block by block, too.
+        Draws the order of rows that are read in blocks; None for the order of X.
+    mapped_in_blocks : bool
+        Whether a mapped file larger than half of the memory is read in blocks without a limit.
     """
 
     epochs: int
@@ -72,18 +73,19 @@ class Plan:
     time_budget: float | None = None
     memory_limit: int | None = None
     generator: np.random.Generator | None = None
-    streams: bool = False
+    mapped_in_blocks: bool = False
 
     @property
-    def terms(self) -> Terms:
-        """What of it decides how rows are read."""
+    def read_options(self) -> ReadOptions:
+        """The settings that decide how rows are read."""
         needs_total = type(self.learning_rate).__name__ if self.learning_rate.needs_total else None
-        return Terms(self.epochs, self.batch_size, self.memory_limit, self.streams, needs_total)
+        return ReadOptions(self.epochs, self.batch_size, self.memory_limit, self.mapped_in_blocks, needs_total)
 
     def form(self, targets: Array, weighted: bool) -> StepForm:
-        """What a step consists of."""
-        return StepForm("labels" if targets.ndim == 1 else "targets", weighted, self.l2 > 0,
-                        int(self.dropout * UNITS), self.optimizer.kernel, self.max_grad_norm is not None)  # fmt: skip
+        """Return the form of a step: its operations."""
+        kind, threshold = "labels" if targets.ndim == 1 else "targets", int(self.dropout * UNITS)
+        clips = self.max_grad_norm is not None
+        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.kernel, clips)
 
     def numbers(self, constants: dict[str, float], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                 dtype: np.dtype[Any]) -> Array:  # fmt: skip
@@ -99,11 +101,11 @@ class Plan:
             return rates.astype(dtype)
 
     def diverged(self, what: str, epoch: int, loss: Loss, magnitudes: Magnitudes) -> DivergenceError:
-        """The error to raise: first in it what the data themselves show to be wrong."""
+        """Return the error to raise, with advice: first on the data, as far as they show a cause."""
         about_targets = magnitudes.about_targets(loss)
-        remedies = [about_targets, magnitudes.about_inputs(),
-                    f"a smaller learning_rate (now {self.learning_rate.learning_rate:g})",
-                    f"a smaller l2 (now {self.l2:g})" if self.l2 else ""]  # fmt: skip
+        smaller_rate = f"a smaller learning_rate (now {self.learning_rate.learning_rate:g})"
+        smaller_l2 = f"a smaller l2 (now {self.l2:g})" if self.l2 else ""
+        remedies = [about_targets, magnitudes.about_inputs(), smaller_rate, smaller_l2]
         return DivergenceError(
             f"training diverged in epoch {epoch + 1} of {self.epochs}: {what} became infinite or NaN; the parameters "
             f"from before that epoch are kept. Try {', or '.join(filter(None, remedies))}",

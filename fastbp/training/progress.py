@@ -1,4 +1,4 @@
-"""What a long call shows and hears: a progress bar, and a flag that ends it as Ctrl-C does."""
+"""The progress bar of a long call, and a flag that ends the call as Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _stop: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("
 
 @contextlib.contextmanager
 def stopped_by(event: threading.Event) -> Iterator[None]:
-    """Once the event is set, training within the block ends as by Ctrl-C, which only the main thread hears."""
+    """End training within the block, once the event is set, as Ctrl-C does: only the main thread receives Ctrl-C."""
     token = _stop.set(event)
     try:
         yield
@@ -23,13 +23,13 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
 
 
 def stop_asked() -> bool:
-    """Whether that event is set."""
+    """Return whether the event of `stopped_by` is set."""
     event = _stop.get()
     return event is not None and event.is_set()
 
 
 class _NoBar:
-    """Takes what a progress bar takes, and shows nothing."""
+    """A progress bar that shows nothing."""
 
     def __enter__(self) -> _NoBar:
         return self
@@ -44,16 +44,26 @@ class _NoBar:
 
 
 def _shown(wanted: bool | None) -> bool:
-    """Return whether a bar is wanted, and there is a standard error to show it on; by default, only on a terminal."""
+    """Return whether a bar is wanted and standard error can show it; by default, only a terminal does."""
     stream = sys.stderr
-    if stream is None or getattr(stream, "closed", False):  # of a service, of a program without a console
+    if stream is None or getattr(stream, "closed", False):  # in a service or a program without a console
         return False
     return hasattr(stream, "isatty") and stream.isatty() if wanted is None else bool(wanted)
 
 
 def progress_bar(wanted: bool | None, total: int | None, unit: str = "row", done: int = 0) -> Any:
+    """Return a progress bar, to be used as a context manager.
+
+    Parameters
+    ----------
+    wanted : bool or None
+        None for a bar on a terminal only.
+    total, done : int
+        How many units there are, or None if that is not known, and how many are done already.
+    unit : str, default "row"
+    """
     if not _shown(wanted):
         return _NoBar()
-    from tqdm import tqdm  # 40 ms that only a terminal pays
+    from tqdm import tqdm  # takes 40 ms, and is needed only on a terminal
 
     return tqdm(total=total, initial=done, unit=unit, unit_scale=unit == "row", dynamic_ncols=True, leave=False)

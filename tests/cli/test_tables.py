@@ -181,7 +181,7 @@ def test_predictions_of_every_loss(run: Run, loss: str, outputs: int, named: boo
 
 def test_a_checkpoint_is_no_network(run: Run) -> None:
     assert run("train", "--data", "quadrants", "--checkpoint", "run.npz", "--epochs", 2).status == 0
-    refused(run("predict", "run.npz", "quadrants"), "run.npz: not a network, but the checkpoint of a training")
+    refused(run("predict", "run.npz", "quadrants"), "run.npz: got the checkpoint of a training")
 
 
 def test_nothing_is_written_before_all_is_checked(run: Run) -> None:

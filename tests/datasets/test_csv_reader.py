@@ -189,8 +189,8 @@ def test_csv_without_labels(csv_file: CsvFile) -> None:
         ('p,kind\n1,"a\n2,b\n3,c\n', "line 4: expected well-formed CSV"),
         ('p,kind\n1,"a"b\n', "line 2: expected well-formed CSV"),
         (b"p,kind\n1,\xff\n", "expected UTF-8 text"),
-        (gzip.compress(PLAIN.encode())[:-9], "expected whole gzip data"),
-        (gzip.compress(PLAIN.encode())[:-1] + b"\x01", "expected whole gzip data"),
+        (gzip.compress(PLAIN.encode())[:-9], "expected complete gzip data"),
+        (gzip.compress(PLAIN.encode())[:-1] + b"\x01", "expected complete gzip data"),
     ],
 )
 def test_csv_refuses(csv_file: CsvFile, content: str | bytes, named: str) -> None:

@@ -154,5 +154,5 @@ def test_idx_truncated_gzip(tmp_path: Path, kept: int) -> None:
     write_idx(tmp_path, gz=True)
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz: expected whole gzip data"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz: expected complete gzip data"):
         load(tmp_path)

@@ -179,7 +179,7 @@ def test_command(gz: bool, tmp_path: Path) -> None:
     alone = fastbp.MLP((64, 20, 10), dtype="float64", seed=0, input_shift=scaled.mean(axis=0), input_scale=1 / 255)
     order = distributed.single_process_order(alone, [150, 151], 32)
     settings = dict.fromkeys(("max_grad_norm", "time_budget"))
-    plan = fastbp.training.arguments.plan(alone.model, epochs=8, batch_size=32, learning_rate=0.1, l2=1e-4,
+    plan = fastbp.training.arguments.make_plan(alone.model, epochs=8, batch_size=32, learning_rate=0.1, l2=1e-4,
                                           optimizer="sgd", shuffle=True, dropout=0.0, **settings)  # fmt: skip
     plan.order = order
     alone.train(scaled, y[:301], plan)

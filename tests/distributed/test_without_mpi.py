@@ -16,7 +16,8 @@ import pytest
 import fastbp
 from fastbp import distributed
 from fastbp.distributed import shards
-from fastbp.distributed.ranks import WHOLE, Exchange, Ranks
+from fastbp.distributed.allreduce import ALLGATHER_BYTES, Allreduce
+from fastbp.distributed.ranks import Ranks
 from support import distributed_cases
 from support.comparisons import assert_same_bits
 
@@ -24,7 +25,7 @@ from support.comparisons import assert_same_bits
 
 
 class Threads:
-    """A communicator whose ranks are threads, with what `Ranks` and `Exchange` use of mpi4py's."""
+    """A communicator whose ranks are threads, with what `Ranks` and `Allreduce` use of mpi4py's."""
 
     def __init__(self, size: int):
         self._size, self._barrier, self._places = size, threading.Barrier(size, timeout=60), [None] * size
@@ -70,7 +71,7 @@ class Threads:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("length", [1, 5, 1000, 2 * WHOLE // 4 + 3])
+@pytest.mark.parametrize("length", [1, 5, 1000, 2 * ALLGATHER_BYTES // 4 + 3])
 def test_sums_are_taken_in_the_order_of_ranks(length: int, dtype: Any, size: int) -> None:
     """Whatever way the parts travel: numbers of very different sizes, whose sum shows the order."""
     parts = np.random.default_rng(0).normal(size=(size, length)) * 10.0 ** np.arange(size)[::-1, None]
@@ -80,7 +81,7 @@ def test_sums_are_taken_in_the_order_of_ranks(length: int, dtype: Any, size: int
         expected += part
 
     def rank(comm: Threads) -> Any:
-        exchange = Exchange(Ranks(comm), length, np.dtype(dtype))
+        exchange = Allreduce(Ranks(comm), length, np.dtype(dtype))
         for _ in range(2):
             exchange.message[...] = parts[comm.Get_rank()]
             exchange.add_up()
@@ -215,7 +216,7 @@ def test_without_mpi4py() -> None:
             "fastbp.distributed.fit(fastbp.MLP((2, 2)), [[1.0, 2.0]], [0])")  # fmt: skip
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
-    assert re.search(r"ModuleNotFoundError: fastbp.distributed: expected mpi4py .*pip install 'fastbp\[mpi\]'",
+    assert re.search(r"ModuleNotFoundError: fastbp.distributed: got .*, expected mpi4py .*pip install 'fastbp\[mpi\]'",
                      process.stderr)  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP
-from fastbp.inputs import blocks
+from fastbp.inputs import read_ahead
 from support.comparisons import assert_same_bits
 from support.processes import run_python
 from support.streams import BATCH, LIMIT, Sliced, chunks_of, data, fitted, network, unchanged
@@ -115,8 +115,8 @@ def test_one_block_is_read_ahead_and_no_second() -> None:
             made.append(i)
             yield i
 
-    stop = blocks.Stop()
-    reader = blocks.Reader(items(), stop)
+    stop = read_ahead.Stop()
+    reader = read_ahead.Reader(items(), stop)
     reader.start()
     for i in reader:
         deadline = time.monotonic() + 30

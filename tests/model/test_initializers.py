@@ -148,8 +148,8 @@ def nan_at(at: int, value: float) -> list[Any]:
 WRONG: dict[str, tuple[Any, str]] = {
     "unknown": ("xavier", r"initializer: got 'xavier', expected 'he' or"),
     "upper case": ("He", r"initializer: got 'He'"), "empty": ("", r"initializer: got ''"),
-    "number": (3, r"initializer: got nothing of them"), "bool": (True, r"initializer: got nothing of them"),
-    "0 dimensions": (np.array(1.0), r"initializer: got nothing of them"),
+    "number": (3, r"initializer: got 3, expected he or"), "bool": (True, r"initializer: got True"),
+    "0 dimensions": (np.array(1.0), r"initializer: got array\(1\.\)"),
     "none of them": ([], r"initializer: got 0 arrays, expected .* 6 arrays"),
     "weights alone": (arrays()[::2], r"initializer: got 3 arrays, expected .* 6 arrays"),
     "one too many": ([*arrays(), np.zeros(3)], r"initializer: got 7 arrays"),

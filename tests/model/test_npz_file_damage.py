@@ -257,7 +257,7 @@ def test_errors_name_the_argument_and_leave_the_file(
 def test_metadata_that_holds_itself(saved: Path) -> None:
     metadata: dict[str, Any] = {}
     metadata["me"] = metadata
-    with pytest.raises(TypeError, match="metadata: got something that JSON cannot hold"):
+    with pytest.raises(TypeError, match="metadata: got a value that JSON cannot hold"):
         write(saved, {}, metadata)
 
 

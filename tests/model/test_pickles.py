@@ -181,7 +181,7 @@ def test_a_shallow_copy_is_the_same_network() -> None:
     assert type(twin) is MLP
     assert twin is not net
     assert twin.parameters is net.parameters and twin.rng is net.rng and twin.model.lock is net.model.lock
-    assert twin._memory is net._memory
+    assert twin._optimizer_state is net._optimizer_state
     twin.class_names = tuple("abc")
     assert net.class_names is None
 

@@ -157,8 +157,8 @@ def test_the_others_end_well_where_one_fails() -> None:
 @pytest.mark.parametrize(
     "wrong, error, words",
     [
-        ({"epochs": [1, 2, 3, 0]}, ValueError, "epochs: got 0"), ({"epochs": [1, 2]}, ValueError, "epochs: got 2, exp"),
-        ({"rows": [[1], [2]]}, ValueError, "rows: got 2, exp"), ({"early_stopping": 0}, ValueError, "early_stopping"),
+        ({"epochs": [1, 2, 3, 0]}, ValueError, "epochs: got 0"), ({"epochs": [1, 2]}, ValueError, "epochs: got 2 val"),
+        ({"rows": [[1], [2]]}, ValueError, "rows: got 2 values"), ({"early_stopping": 0}, ValueError, "early_stopping"),
         ({"rows": [None, None, None, [N]]}, ValueError, "rows: got 90"), ({"l2": [0, 0, 0, -1]}, ValueError, "l2"),
         ({"y": np.full(N, CLASSES)}, ValueError, "y: got 3"), ({"X": np.zeros((N, 2))}, ValueError, "X: got shape"),
         ({"callbacks": [1]}, ValueError, "callbacks"), ({"networks": []}, ValueError, "networks: got none"),
@@ -321,7 +321,7 @@ def test_files_of_the_other_kind(tmp_path: Path) -> None:
     Ensemble(nets).save(many)
     with pytest.raises(CheckpointError, match="an ensemble, which fastbp.Ensemble.load reads"):
         fastbp.load(many)
-    with pytest.raises(CheckpointError, match="one network, or none, which fastbp.load reads"):
+    with pytest.raises(CheckpointError, match="no list of networks; fastbp.load reads"):
         Ensemble.load(one)
     with pytest.raises(FileNotFoundError):
         Ensemble.load(tmp_path / "none.npz")

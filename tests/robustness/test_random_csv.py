@@ -18,7 +18,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from fastbp.datasets.csv_form import MISSING
+from fastbp.datasets.csv_options import MISSING
 from fastbp.datasets.readers import read
 from support.lanes import LONG
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import fastbp
 from fastbp import distributed
-from fastbp.distributed.ranks import Exchange
+from fastbp.distributed.allreduce import Allreduce
 from fastbp.learning_rates import Adaptive, Constant, Cosine
 from fastbp.training.plan import Plan
 
@@ -76,7 +76,7 @@ CASES = {
     "regression": Case((33, 50), {"optimizer": "adam"}, {"loss": "mean_squared_error"}, held_out=True),
     "binary": Case((33, 50), {"optimizer": "adam"}, {"loss": "binary_cross_entropy"}, held_out=True),
     "early stopping": Case((70, 50), {"early_stopping": 2, "learning_rate": 1.5}, held_out=True, epochs=40),
-    # 67,850 parameters: messages beyond `ranks.WHOLE`, and updates cut into several strands
+    # 67,850 parameters: messages beyond `allreduce.ALLGATHER_BYTES`, and updates cut into several strands
     "wide": Case((30, 30), {**BASE, "optimizer": "adam", "max_grad_norm": 1.0}, sizes=(5, 200, 330, 4), epochs=2),
 }  # fmt: skip
 
@@ -110,7 +110,10 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     given = case.arguments()
     order = distributed.single_process_order(net, case.shards, given["batch_size"], shuffle=given.get("shuffle", True),
                                              dropout=given.get("dropout", 0.0))  # fmt: skip
-    other, stop = held_out(None, case), fastbp.training.arguments.early_stopping(net, given.get("early_stopping"), 1e-4)
+    other, stop = (
+        held_out(None, case),
+        fastbp.training.arguments.make_early_stopping(net, given.get("early_stopping"), 1e-4),
+    )
 
     def after_epoch(history: Any) -> bool:
         if other is not None:
@@ -121,7 +124,7 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     settings = {"l2": 0.0, "optimizer": "sgd", "shuffle": True, "dropout": 0.0, "max_grad_norm": None,
                 "time_budget": None, **given}  # fmt: skip
     settings.pop("early_stopping", None)
-    plan: Plan = fastbp.training.arguments.plan(net.model, **settings)
+    plan: Plan = fastbp.training.arguments.make_plan(net.model, **settings)
     plan.order = order
     history = net.train(X, y, plan, sample_weight=weights, after_epoch=after_epoch)
     stop.restore_best()
@@ -288,14 +291,14 @@ EVENTS: dict[str, Callable[[Any], None]] = {
 def kept(comm: Any, path: str, killed_after: int | None) -> tuple[fastbp.MLP, Any]:
     """A run with checkpoints after each step; rank 1 is killed in the middle of a message."""
     if killed_after is not None and comm.rank == 1:
-        add_up, calls = Exchange.add_up, itertools.count(1)
+        add_up, calls = Allreduce.add_up, itertools.count(1)
 
-        def killed(exchange: Exchange) -> None:
+        def killed(exchange: Allreduce) -> None:
             if next(calls) == killed_after:
                 os.kill(os.getpid(), signal.SIGKILL)
             add_up(exchange)
 
-        Exchange.add_up = killed  # type: ignore[method-assign]
+        Allreduce.add_up = killed  # type: ignore[method-assign]
     return by_ranks(KEPT, comm, checkpoint=path, checkpoint_seconds=0)
 
 

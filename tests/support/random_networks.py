@@ -140,7 +140,7 @@ def compare_answers(net: MLP, X: Any, plain: Any, logits: Any, got: Any, unit: f
 
 
 def compare_gradient(net: MLP, options: dict[str, Any], a: dict[str, Any], plain: Any, got: Any, unit: float) -> None:
-    if isinstance(got, fastbp.network.SampleGradients):
+    if isinstance(got, fastbp.SampleGradients):
         return compare_sample_gradients(net, a, got)
     more: dict[str, Any] = {"sample_weight": a.get("sample_weight"), **constants(net), **scaling(options)}
     if a.get("dropout"):
@@ -228,8 +228,10 @@ def fit(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
                 raise AssertionError("a refused call changed the parameters") from None
             if net.rng.bit_generator.state != before.rng.bit_generator.state:
                 raise AssertionError("a refused call changed the generator") from None
-            if (net._memory.steps, net._memory._kind) != (before._memory.steps, before._memory._kind) or (
-                    not np.array_equal(bits_of(net._memory._buffer), bits_of(before._memory._buffer))):  # fmt: skip
+            now, then = net._optimizer_state, before._optimizer_state
+            if (now.steps, now.kind) != (then.steps, then.kind) or (
+                not np.array_equal(bits_of(now.values), bits_of(then.values))
+            ):
                 raise AssertionError("a refused call changed what the optimizer remembers") from None
             raise
 

@@ -28,7 +28,7 @@ import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
 from fastbp.program import execution
-from fastbp.training import checkpoints, loop
+from fastbp.training import checkpoint_file, loop
 
 FEATURES, COUNT = 6, 203
 EPOCHS = 15  # of a run that is killed again and again
@@ -187,7 +187,7 @@ def killed(kind: str, kills: int, chance: random.Random) -> dict[str, Any]:
                 later()
             os.kill(pid, signal.SIGKILL)
         result = answer_of(pid, read)
-        state = checkpoints.load(path)
+        state = checkpoint_file.load(path)
         if state is not None and result is None:
             positions.add((state["position"]["epoch"], state["position"]["rows"]))
     return {"kind": kind, "ends": ends, "positions": sorted(positions), "left": len(os.listdir(folder)) - 1,

@@ -19,7 +19,7 @@ from fastbp.learning_rates import LearningRate
 from fastbp.model import npz_file
 from fastbp.program import execution
 from fastbp.training import checkpoints, loop
-from fastbp.training.checkpoints import from_json, load, save, to_json
+from fastbp.training.checkpoint_file import from_json, load, save, to_json
 from support import resume_cases
 from support.checkpointed_fits import ALWAYS, X, Y, fit_of, killed_after, never_killed, position, state_of, tampered
 from support.resume_cases import COUNT, FEATURES, ended, outcome, prepared
@@ -169,7 +169,7 @@ def test_no_run_to_go_on_from(damage: str, written: Path, path: Path) -> None:
 
 
 def test_a_network_is_not_read_from_a_run(written: Path) -> None:
-    with pytest.raises(CheckpointError, match="not a network"):
+    with pytest.raises(CheckpointError, match="got the checkpoint of a training, expected a network"):
         fastbp.load(written)
 
 
@@ -269,7 +269,7 @@ def test_what_cannot_be_kept_is_refused_before_training(kept: Any, path: Path) -
     net, fit = fit_of({}, {"learning_rate": Remembering(kept)}, path)
     before = state_of(net)
     with pytest.raises(
-        TypeError, match=r"^learning_rate: cannot be kept in a checkpoint, for Remembering\.memory: got"
+        TypeError, match=r"^learning_rate: cannot be kept in a checkpoint because of Remembering\.memory: got"
     ):
         fit()
     assert state_of(net) == before

@@ -13,7 +13,7 @@ import pytest
 import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
-from fastbp.model.one_at_a_time import OneThreadAtATime
+from fastbp.model.fit_lock import FitLock
 from fastbp.training import loop
 from fastbp.training.early_stopping import EarlyStopping
 from support.fitting_cases import network, rows, same, trained, undone
@@ -130,7 +130,7 @@ def test_what_ends_by_an_error_keeps_its_last_parameters(monkeypatch: pytest.Mon
 
 def test_the_best_comes_back_before_another_thread_may_train(monkeypatch: pytest.MonkeyPatch) -> None:
     depth = []
-    call, restore = OneThreadAtATime.call, EarlyStopping.restore_best
+    call, restore = FitLock.call, EarlyStopping.restore_best
 
     def counted(self: Any, train: Callable[[], Any]) -> Any:
         depth.append("in")
@@ -145,7 +145,7 @@ def test_the_best_comes_back_before_another_thread_may_train(monkeypatch: pytest
         kept.append(self.best)
 
     kept: list[Any] = []
-    monkeypatch.setattr(OneThreadAtATime, "call", counted)
+    monkeypatch.setattr(FitLock, "call", counted)
     monkeypatch.setattr(EarlyStopping, "restore_best", restored)
     network().fit(*rows(), epochs=2, early_stopping=2)
     assert kept[0] is not None

@@ -108,7 +108,7 @@ def test_as_many_as_the_clock_allows(calls: list[int], monkeypatch: pytest.Monke
     trained(calls)
     assert set(calls) == {1}
     monkeypatch.setattr(loop, "CONTROL_SECONDS", 1e9)
-    monkeypatch.setattr(loop, "MOST_AT_ONCE", 2 * N)
+    monkeypatch.setattr(loop, "FETCHED_ROWS", 2 * N)
     trained(calls)
     assert calls == [2, 2, 1]
 

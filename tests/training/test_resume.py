@@ -15,7 +15,7 @@ import pytest
 from fastbp import MLP, DivergenceError
 from fastbp.inputs import in_memory
 from fastbp.learning_rates import Adaptive, LearningRate
-from fastbp.training import checkpoints, loop
+from fastbp.training import checkpoints, fingerprint, loop
 from fastbp.training.checkpoints import load
 from support import resume_cases
 from support.checkpointed_fits import ALWAYS, fit_of, killed_after, never_killed, position, state_of, tampered
@@ -70,7 +70,10 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
         X, y = data(*classes)
         return np.asfortranarray(X), y
 
-    stages, sample = loop.Training._stages, len(np.unique(np.linspace(0, COUNT - 1, checkpoints.SAMPLE).astype(int)))
+    stages, sample = (
+        in_memory.InMemory.stages,
+        len(np.unique(np.linspace(0, COUNT - 1, fingerprint.SAMPLE).astype(int))),
+    )
     for kept in (True, False):
         assert killed_after(4, monkeypatch, lambda: outcome("adam", checkpoint=path, **ALWAYS))  # 150 rows are done
         gathered: list[int] = []
@@ -84,7 +87,9 @@ def test_rows_that_are_done_are_not_read_again(path: Path, monkeypatch: pytest.M
             patched.setattr(in_memory.Rows, "chosen", counted)
             patched.setattr(resume_cases, "data", by_columns)
             if not kept:
-                patched.setattr(loop.Training, "_stages", lambda self, order, done: stages(self, order))
+                patched.setattr(
+                    in_memory.InMemory, "stages", lambda self, order, batch, done: stages(self, order, batch)
+                )
             assert outcome("adam", checkpoint=path) == never_killed("adam")
         first = [50, 3] if kept else [50, 50, 50, 50, 3]
         assert [count for count in gathered if count] == [sample, *first, *3 * [50, 50, 50, 50, 3]]

@@ -1,14 +1,15 @@
-"""A property computed once, without a lock that another object's would wait for."""
+"""The cached property has no lock: no instance waits for another one."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from typing import Any
 
 import pytest
 
-from fastbp.kept import kept
+from fastbp.cached_property import cached_property
 from fastbp.program import passes, split
 from fastbp.spec import parameters
 
@@ -17,7 +18,7 @@ class Slow:
     def __init__(self, wait: threading.Event | None = None):
         self.wait, self.reached, self.computed = wait, threading.Event(), 0
 
-    @kept
+    @cached_property
     def value(self) -> int:
         """What it is."""
         self.computed += 1
@@ -54,5 +55,5 @@ def test_no_object_waits_for_another_one() -> None:
 @pytest.mark.parametrize("module", [parameters, passes, split])
 def test_what_computes_has_no_property_with_a_lock(module: Any) -> None:
     for _, kind in inspect.getmembers(module, inspect.isclass):
-        names = [name for name, value in vars(kind).items() if type(value).__name__ == "cached_property"]
-        assert names == [], f"{kind.__name__}: functools.cached_property locks before Python 3.12, expected kept"
+        names = [name for name, value in vars(kind).items() if isinstance(value, functools.cached_property)]
+        assert names == [], f"{kind.__name__}: functools.cached_property locks before Python 3.12, expected fastbp's"

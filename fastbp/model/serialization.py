@@ -1,4 +1,4 @@
-"""What of a network goes into a file or a pickle, and how a network is made of that again."""
+"""A model as arrays and metadata, for files and pickles, and a model from these."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..spec.parameters import Layout
 from .model import NAMES, NUMBERS, SCALING, Model
 
 
-def contents(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return arrays and metadata, of which `model_of` makes a model again."""
+def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arrays and the metadata from which `from_arrays` makes an equal model."""
     arrays = {"parameters": model.parameters}
     arrays |= {name: value for name in SCALING if (value := getattr(model, name)) is not None}
     state = model.rng.bit_generator.state if isinstance(model.rng.bit_generator, np.random.PCG64) else None
@@ -21,11 +21,11 @@ def contents(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, {**model.describe(), **names, "random_state": state}
 
 
-def model_of(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Model:
-    """Return the model that these describe; KeyError, TypeError or ValueError where they describe none."""
+def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Model:
+    """Return the model that arrays and metadata describe; raise KeyError, TypeError or ValueError if they do not."""
     parameters = arrays["parameters"]
     sizes = validation.layer_sizes(metadata["sizes"])
-    validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is taken for them
+    validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is allocated for them
     scaling = {name: arrays.get(name) for name in SCALING}
     numbers = {name: metadata.get(name, default) for name, default in NUMBERS.items()}
     model = Model(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], **scaling, **numbers)

@@ -1,0 +1,287 @@
+"""A network as it is: its attributes, outputs, predictions, scores, loss and gradients.
+
+`BaseNetwork` is the base class of `fastbp.MLP`, which adds construction, training and files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .inputs.in_memory import rows_of
+from .model import evaluation
+from .model.evaluation import Gradient, SampleGradients
+from .model.model import Model
+from .model.scores import score
+
+Array = NDArray[Any]
+
+
+class BaseNetwork:
+    """Attributes and evaluation of a model."""
+
+    _model: Model
+
+    # ---- attributes ----
+
+    @property
+    def model(self) -> Model:
+        """The network's parts, as the rest of fastbp takes them."""
+        return self._model
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of input features, units of each hidden layer, and number of outputs."""
+        return self._model.sizes
+
+    @property
+    def activation(self) -> str | tuple[str, ...]:
+        """Activation of all hidden layers, or a tuple with one for each."""
+        return self._model.activation
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the parameters and of all arithmetic."""
+        return self._model.dtype
+
+    @property
+    def input_shift(self) -> Array | None:
+        """What is subtracted from inputs, one number per feature; None if nothing is."""
+        return self._model.input_shift
+
+    @property
+    def input_scale(self) -> Array | None:
+        """What shifted inputs are multiplied by, one number per feature; None if they are not scaled."""
+        return self._model.input_scale
+
+    @property
+    def weights(self) -> list[Array]:
+        """Weight matrices (fan_in, fan_out), views into `parameters`."""
+        return self._model.weights
+
+    @property
+    def biases(self) -> list[Array]:
+        """Bias vectors (fan_out,), views into `parameters`."""
+        return self._model.biases
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, or of other outputs; None if they have none."""
+        return self._model.class_names
+
+    @class_names.setter
+    def class_names(self, value: Iterable[Any] | None) -> None:
+        self._model.class_names = value
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the input columns; None if they have none."""
+        return self._model.feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Iterable[str] | None) -> None:
+        self._model.feature_names = value
+
+    @property
+    def target_name(self) -> str | None:
+        """Name of the target; None if it has none."""
+        return self._model.target_name
+
+    @target_name.setter
+    def target_name(self, value: str | None) -> None:
+        self._model.target_name = value
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Generator that draws row orders and dropout; another one may be assigned."""
+        return self._model.rng
+
+    @rng.setter
+    def rng(self, value: np.random.Generator) -> None:
+        if not isinstance(value, np.random.Generator):
+            raise TypeError(f"rng: got {value!r}, expected a numpy.random.Generator")
+        self._model.rng = value
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters in one flat buffer; values may be assigned."""
+        return self._model.parameters
+
+    @parameters.setter
+    def parameters(self, values: ArrayLike) -> None:
+        self._model.set_parameters(values)
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss."""
+        return self._model.loss.name
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, or of other outputs."""
+        return self.sizes[-1]
+
+    # ---- forward ----
+
+    def logits(self, X: ArrayLike) -> Array:
+        """Compute the outputs of the last layer, before softmax, logistic function or exponential.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+            Of any real dtype and layout.
+
+        Returns
+        -------
+        array (n, outputs)
+            Of the network's dtype. A row gives the same bits whatever other rows are in the call.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The shape or dtype is wrong, there are no rows, or X holds NaN or infinity.
+        """
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=False)
+
+    def outputs(self, X: ArrayLike) -> Array:
+        """Compute the outputs that the logits stand for; parameters and errors are those of `logits`.
+
+        Returns
+        -------
+        array (n, outputs)
+            The softmax of the logits for "softmax_cross_entropy", their logistic function for "binary_cross_entropy",
+            their exponential for "poisson_deviance", the logits themselves for other losses.
+        """
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """Compute probabilities, (n, outputs): the `outputs` of a classifier.
+
+        Raises
+        ------
+        ValueError
+            The network does not classify; or as for `logits`.
+        """
+        if not self._model.loss.classifies:
+            name = self._model.loss.name
+            raise ValueError(f"predict_proba: got a network whose loss is {name}, expected one of classes")
+        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict each row; parameters and errors are those of `logits`.
+
+        Returns
+        -------
+        array
+            For "softmax_cross_entropy" the index of the largest logit, the lowest on ties, (n,) int64.
+            For "binary_cross_entropy" 1 where the probability is above one half, otherwise 0, (n, outputs) int64.
+            For other losses `outputs`, (n, outputs). With one output the last two are (n,).
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> X, y = fastbp.datasets.quadrants(4000, seed=0)
+        >>> net = fastbp.MLP((2, 50, 4), seed=0)
+        >>> history = net.fit(X, y, epochs=20, batch_size=32, learning_rate=0.5)
+        >>> net.predict([[0.5, 0.5], [-0.5, 0.5]])
+        array([0, 1])
+        """
+        if self._model.loss.targets == "classes":
+            labels: Array = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
+            return labels
+        found: Array = (self.logits(X) > 0).astype(np.int64) if self._model.loss.classifies else self.outputs(X)
+        return found[:, 0] if found.shape[1] == 1 else found
+
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Compute how well predictions agree with y: accuracy of a classifier, otherwise R^2.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+        y : array_like (n,) or (n, outputs)
+            As for `gradient`. Rows of probabilities count as their largest one; targets of binary outputs count as 1
+            above one half.
+
+        Returns
+        -------
+        float
+            The share of rows that are right in all outputs; or the coefficient of determination
+            ``R^2 = 1 - sum (y - prediction)^2 / sum (y - mean)^2``, the mean over outputs. Where all y are the same it
+            is 1 if the predictions are right, otherwise 0.
+        """
+        rows = rows_of(self._model, "X", X)
+        targets = self._model.targets("y", y, rows.count)
+        return score(self._model.loss, self.predict(rows.source), targets)
+
+    def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
+        """Compute the mean loss over rows plus ``l2/2 sum |W|^2``; parameters and errors are those of `gradient`."""
+        return evaluation.loss(self._model, rows_of(self._model, "X", X), y, l2, sample_weight)
+
+    # ---- backward ----
+
+    def gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        l2: float = 0.0,
+        *,
+        sample_weight: ArrayLike | None = None,
+        dropout: float = 0.0,
+        dropout_key: int = 0,
+    ) -> Gradient:
+        """Compute the loss and its gradient with respect to weights, biases and inputs, by back-propagation.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+        y : array_like (n,) or (n, outputs)
+            Class indices or rows of probabilities; for other losses the targets, (n,) if there is one output.
+        l2 : float, default 0
+            Strength of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
+        sample_weight : array_like (n,), optional
+            Weights of at least 0. The loss is then ``sum w loss / sum w``, and 0 if all weights are 0.
+        dropout : float, default 0
+            Share of the hidden outputs that are set to 0; the others are divided by ``1 - dropout``.
+        dropout_key : int, default 0
+            Which outputs are set to 0 follows from this number modulo 2^64, row, layer and unit: for checks of the
+            gradient.
+
+        Returns
+        -------
+        Gradient
+            `loss`, `weights`, `biases` and `inputs`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            X is not as for `logits`; labels are out of range, fractional or NaN; rows of probabilities do not sum to 1;
+            `l2` is negative.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 3, 2), seed=0, dtype="float64")
+        >>> g = net.gradient([[0.5, -1.0], [2.0, 0.25]], [0, 1], l2=0.01)
+        >>> [dW.shape for dW in g.weights], g.inputs.shape
+        ([(2, 3), (3, 2)], (2, 2))
+        """
+        rows = rows_of(self._model, "X", X)
+        return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key)
+
+    def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
+        """Compute the gradient of each row's own loss: that of `gradient` for the row alone, for all rows at once.
+
+        This takes n times the memory of the parameters. Parameters and errors are those of `gradient`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 3, 2), seed=0, dtype="float64")
+        >>> g = net.sample_gradients([[0.5, -1.0], [2.0, 0.25]], [0, 1])
+        >>> [dW.shape for dW in g.weights], g.losses.shape
+        ([(2, 2, 3), (2, 3, 2)], (2,))
+        """
+        return evaluation.sample_gradients(self._model, rows_of(self._model, "X", X), y)
