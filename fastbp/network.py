@@ -6,7 +6,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import frames
 from .inputs import blocks
 from .inputs.in_memory import rows_of
+from .kernels.coefficients import CONSTANTS
 from .learning_rates import LearningRate
 from .model import contents, evaluation, npz_file, pickles
 from .model.evaluation import Gradient, SampleGradients
@@ -50,10 +51,9 @@ class MLP:
         "he", "glorot" (normal), "he_uniform" or "glorot_uniform" for all weights, biases 0; or the arrays themselves:
         ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ for layers of the ReLU kind ("relu", "leaky_relu", "gelu",
         "silu"), else Glorot normal [2]_.
-    leaky_slope : float, default 0.01
-        Of "leaky_relu" below 0.
-    huber_delta : float, default 1
-        Where "huber" goes from a parabola to straight lines.
+    **constants : float, or array_like (outputs,) where it says so
+        What activations and losses depend on, and the attributes of the same names: leaky_slope, 0.01 by default, and
+        huber_delta, 1 by default.
 
     Attributes
     ----------
@@ -110,8 +110,8 @@ class MLP:
                  loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
-                 leaky_slope: float = 0.01, huber_delta: float = 1.0):  # fmt: skip
-        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, leaky_slope, huber_delta)
+                 **constants: float | Sequence[float]):  # fmt: skip
+        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, constants)
         self._model.draw(seed, initializer)
         self._memory = OptimizerState()  # of partial_fit
 
@@ -154,12 +154,13 @@ class MLP:
         self.__dict__.update(state["more"])
 
     def __repr__(self) -> str:
-        values = {
+        values: dict[str, Any] = {
             "activation": self.activation, "loss": self.loss_name, "dtype": self.dtype.name,
-            "leaky_slope": self.leaky_slope, "huber_delta": self.huber_delta,
         }  # fmt: skip
-        defaults = inspect.signature(MLP).parameters
-        arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name].default]
+        defaults = {name: parameter.default for name, parameter in inspect.signature(MLP).parameters.items()}
+        defaults |= {name: constant.default for name, constant in CONSTANTS.items()}
+        values |= self.constants
+        arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
         scaling = {"input_shift": self.input_shift, "input_scale": self.input_scale}
         arguments += [f"{name}={_brief(vector)}" for name, vector in scaling.items() if vector is not None]
         return f"MLP({', '.join([repr(self.sizes), *arguments])})"
@@ -179,12 +180,16 @@ class MLP:
         return self._model.dtype
 
     @property
-    def leaky_slope(self) -> float:
-        return self._model.leaky_slope
+    def constants(self) -> dict[str, float | tuple[float, ...]]:
+        """The numbers that activations and losses depend on, by their names, which are attributes too; a copy."""
+        return dict(self._model.constants)
 
-    @property
-    def huber_delta(self) -> float:
-        return self._model.huber_delta
+    if not TYPE_CHECKING:  # or every attribute would seem to be there
+
+        def __getattr__(self, name: str) -> float | tuple[float, ...]:
+            if name in CONSTANTS:
+                return self._model.constants[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def input_shift(self) -> Array | None:

@@ -26,13 +26,13 @@ from numba import from_dtype
 import fastbp
 from fastbp import MLP, functional, network
 from fastbp.inputs import in_memory
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.simd import TARGET
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.program import execution
-from fastbp.program.split import Tuning, forced
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
 
 try:

@@ -14,11 +14,11 @@ from fuzz_case import Call, Case, near
 
 import fastbp
 from fastbp import MLP, reference
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.model.initializers import INITIALIZERS
 from fastbp.optimizers import OPTIMIZERS, Adam, Nesterov
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
 
 SOFTMAX = "softmax_cross_entropy"
 KINKS = ("relu", "leaky_relu")

@@ -14,8 +14,8 @@ from gradient_bounds import bounds_of
 from network_cases import network, targets_of
 
 from fastbp import MLP, gradcheck, reference
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 
 DTYPES = ("float64", "float32")
 TWICE = 2.0  # the reference rounds too

@@ -17,7 +17,7 @@ from conftest import assert_same_bits, forms
 import fastbp
 from fastbp import MLP, DivergenceError
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 
 DTYPES = [np.float32, np.float64]
 nan, inf = math.nan, math.inf

@@ -15,8 +15,8 @@ import pytest
 
 import fastbp
 from fastbp import MLP, CheckpointError
+from fastbp.kernels.losses import LOSSES
 from fastbp.model import npz_file
-from fastbp.spec.losses import LOSSES
 
 SIZES = (6, 9, 5)
 

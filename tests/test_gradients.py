@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from network_cases import targets_of
 
 from fastbp import MLP, reference
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.numeric_gradients import check, comparison, differences, roughness
 from fastbp.numeric_gradients.check import gradcheck, numeric_gradient
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
 
 STEP = math.cbrt(np.finfo(np.float64).eps)
 

@@ -7,10 +7,10 @@ import threading
 from typing import Any
 
 import pytest
+from fastbp.spec import parameters
 
 from fastbp.kept import kept
 from fastbp.program import passes, split
-from fastbp.spec import parameters
 
 
 class Slow:

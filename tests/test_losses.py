@@ -15,7 +15,7 @@ import fastbp
 from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 
 DTYPES = [np.float32, np.float64]
 

@@ -16,7 +16,8 @@ import fastbp
 from fastbp import MLP, gradcheck, reference
 from fastbp.numeric_gradients.check import numeric_gradient
 from fastbp.program import passes
-from fastbp.program.split import Machine, Tuning, forced
+from fastbp.program.cost_model import CostModel
+from fastbp.program.tuning import Tuning, forced
 
 DTYPES = ("float32", "float64")
 SIZES = ((2, 50, 4), (13, 57, 129, 7), (64, 100, 10), (5, 3), (9, 20, 37))  # of 37 classes: more than a vector holds
@@ -454,7 +455,7 @@ def test_kinks_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gradients_at_the_real_stretch_agree_with_the_reference(threads: int, dtype: str) -> None:
-    kc = Machine(np.dtype(dtype), 1).longest_stretch
+    kc = CostModel(np.dtype(dtype), 1).longest_stretch
     assert kc >= 64
     net = network((6, 9, 5), dtype, input_scale=0.5)
     for n in (1, kc - 1, kc, kc + 1, 3 * kc + 5):

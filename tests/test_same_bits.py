@@ -12,12 +12,12 @@ from network_cases import network, targets_of
 
 import fastbp
 from fastbp import MLP, reference
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.dropout import UNITS
+from fastbp.kernels.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS, optimizer_of
 from fastbp.program import passes
-from fastbp.program.split import Tuning, forced
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.program.tuning import Tuning, forced
 from fastbp.verify.bits import BLOCKINGS, SPLITS
 
 DTYPES = ("float32", "float64")

@@ -10,7 +10,9 @@ from conftest import planted, python
 
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program.execution import Program, Strand, aligned, rates_of, run
+from fastbp.program.memory import aligned
+from fastbp.program.run import run
+from fastbp.program.table import Program, Strand
 
 FLOAT32 = np.dtype(np.float32)
 NUMBERS = 16  # a cache line of results each, as real strands have

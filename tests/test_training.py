@@ -19,7 +19,7 @@ import fastbp
 from fastbp import MLP, reference
 from fastbp.kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from fastbp.program import passes
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 
 DTYPES = ("float32", "float64")
 

@@ -8,8 +8,9 @@ import numpy as np
 
 import fastbp
 from fastbp.kernels import operations as op
-from fastbp.program.execution import run
-from fastbp.program.split import Product, chain, cheapest, side_by_side
+from fastbp.program.products import Product
+from fastbp.program.run import run
+from fastbp.program.split import chain, cheapest, side_by_side
 
 from . import BRIEF
 from .duel import ROUNDS, Side, duel

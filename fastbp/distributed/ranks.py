@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import hardware, threads
-from ..program.execution import aligned, round_up
+from ..program.memory import aligned, round_up
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import hardware, validation
 from ..kept import kept
 from ..model.model import Model
-from ..program.execution import STAGED_BYTES
+from ..program.memory import STAGED_BYTES
 from .in_memory import Rows, Stage, rows_of
 from .sources import Chunks, Slices, Unmapped, shared_mapping
 

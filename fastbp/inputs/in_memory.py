@@ -17,7 +17,8 @@ from ..kept import kept
 from ..kernels.gather import gather_rows
 from ..model.model import Model
 from ..names import match_exactly
-from ..program.execution import aligned, loading, most_rows
+from ..program.memory import aligned, most_rows
+from ..program.run import loading
 from ..validation import matrix_of_rows, real_array
 
 Array = NDArray[Any]

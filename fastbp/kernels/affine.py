@@ -6,16 +6,17 @@ All arrays C-contiguous and of one dtype, float32 or float64; results go into th
 
 from __future__ import annotations
 
-from .activations import RELU, activate, activate_backward
+from . import operations as op
+from .activations import RELU
+from .elementwise import activate, activate_backward
+from .elementwise import sgd_update as sgd_flat
 from .gemm import PANEL_ROWS, SLACK, block
 from .jit import inlined, kernel
-from .losses import cross_entropy_of_labels
-from .microkernel import ADD_BIAS
-from .microkernel import RELU as FUSED_RELU
-from .optimizers import sgd_update as sgd_flat
 from .simd import advance, lanes, number, pointer
+from .softmax import cross_entropy_of_labels
 from .tile import HALF_ROW, ROW, VECTOR, tile_add_block, tile_load, tile_store, tile_zero
 
+RELU_KIND = RELU.kind  # it has no constants: where coefficients are asked for, any pointer will do
 FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
 
 
@@ -58,7 +59,7 @@ def _gemm(a_transposed, b_transposed, access, epilogue, rows, columns, depth, a,
 def affine_forward(X, W, b, H, workspace):
     """``H = X W + b``: X (n, fan_in), W (fan_in, fan_out), b (fan_out,), H (n, fan_out)."""
     (n, fan_in), fan_out = X.shape, W.shape[1]
-    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
+    _gemm(0, 0, n <= FEW_ROWS, op.ADD_BIAS, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
           pointer(b), workspace)  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def affine_forward(X, W, b, H, workspace):
 def affine_relu_forward(X, W, b, H, workspace):
     """``H = relu(X W + b)``, the ReLU while the sums are in registers."""
     (n, fan_in), fan_out = X.shape, W.shape[1]
-    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS | FUSED_RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out,
+    _gemm(0, 0, n <= FEW_ROWS, op.ADD_BIAS | op.RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out,
           pointer(H), pointer(b), workspace)  # fmt: skip
 
 
@@ -83,13 +84,13 @@ def affine_backward(dH, X, W, dX, dW, db, workspace):
 @kernel
 def relu_forward(x, y):
     """``y = 0 where x <= 0, else x``, over all entries; x and y may be one array."""
-    activate(RELU, x.size, pointer(x), pointer(y), number(pointer(x), 0.0))
+    activate(RELU_KIND, x.size, pointer(x), pointer(y), pointer(x))
 
 
 @kernel
 def relu_backward(dy, y, dx):
     """``dx = 0 where y <= 0, else dy``, over all entries; dx may be dy."""
-    activate_backward(RELU, dy.size, pointer(dy), pointer(y), pointer(dx), number(pointer(dy), 0.0))
+    activate_backward(RELU_KIND, dy.size, pointer(dy), pointer(y), pointer(dx), pointer(dy))
 
 
 @kernel

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import operations as op
 from .jit import inlined, kernel
-from .microkernel import SGD, tile_of_panels, tile_of_row
+from .microkernel import tile_of_panels, tile_of_row
 from .packing import copy_rows, copy_strips, transpose
 from .simd import advance, lanes
 from .tile import HALF, MAIN, NARROW, ROW
@@ -147,7 +148,7 @@ def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, 
     if depth == 0:  # no k at all: one empty stretch still applies the epilogue
         kc = 1
     vl = lanes(c)
-    aside = (epilogue & SGD) != 0 and depth > kc
+    aside = (epilogue & op.SGD) != 0 and depth > kc
     for jc in range(j0, j1, nc):
         je = min(jc + nc, j1)
         whole = (je - jc) // (2 * vl) * (2 * vl)  # columns in strips of two vectors

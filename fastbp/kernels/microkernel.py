@@ -6,6 +6,7 @@ again, so neither the tile's shape nor the length of a stretch can change a bit.
 
 from __future__ import annotations
 
+from . import operations as op
 from .jit import inlined
 from .simd import advance
 from .tile import (
@@ -21,20 +22,17 @@ from .tile import (
     tile_zero,
 )
 
-# Epilogues, bits of one number; only the last stretch of k gets one.
-ADD_BIAS, RELU, RELU_MASK, SGD = 1, 2, 4, 8
-
 
 @inlined
 def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
     """Apply the epilogue and store; `y` has the layout of `c`."""
-    if epilogue & ADD_BIAS:
+    if epilogue & op.ADD_BIAS:
         tile = tile_add_row(tile, bias, columns)
-    if epilogue & RELU:
+    if epilogue & op.RELU:
         tile = tile_relu(tile)
-    if epilogue & RELU_MASK:
+    if epilogue & op.RELU_MASK:
         tile = tile_relu_mask(tile, y, ldc, rows, columns, ())
-    if epilogue & SGD:
+    if epilogue & op.SGD:
         tile = tile_sgd(tile, c, ldc, rows, columns, (learning_rate, l2))
     tile_store(tile, c, ldc, rows, columns)
 
@@ -43,7 +41,7 @@ def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
 def tile_of_panels(shape, k, a, a_step, a_row, b, b_step, resume, partial, ldp, epilogue, c, ldc, bias, y, rows,
                    columns, learning_rate, l2):  # fmt: skip
     """c[rows, columns] from a, whose rows are `a_row` and k `a_step` apart, and b[k]; sums resumed from `partial`."""
-    if epilogue & SGD:  # W lies in memory: fetched only when it is needed, it took 6 % of a step of 1024-1024-1024-10
+    if epilogue & op.SGD:  # W, fetched only when it is needed, took 6 % of a step of 1024-1024-1024-10
         tile_ahead(shape, c, ldc, rows)
     tile = tile_load(shape, partial, ldp, rows, columns) if resume else tile_zero(shape, c)
     for _ in range(k):

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
-from ..spec.parameters import Layout
+from ..program.parameters import ParameterLayout
 
 Array = NDArray[Any]
 INITIALIZERS = ("he", "glorot", "he_uniform", "glorot_uniform")
 
 
-def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]) -> None:
+def initialise(
+    layout: ParameterLayout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]
+) -> None:
     """Fill in parameters: by the initializer named, by one a layer for None, or from arrays W1, b1, W2, b2, ...
 
     Drawn in float64 and rounded; biases are 0.

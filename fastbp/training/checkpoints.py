@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from .. import validation
 from ..inputs.blocks import Stream
 from ..inputs.in_memory import Rows
+from ..kernels.coefficients import CONSTANTS
 from ..model import npz_file
 from ..model.model import Model
 from ..model.npz_file import CheckpointError
-from ..program.execution import round_up
+from ..program.memory import round_up
 from .early_stopping import EarlyStopping
 from .history import History
 from .optimizer_state import OptimizerState
@@ -369,7 +370,8 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """What differs between two fingerprints, in words."""
     found = []
     for name in dict.fromkeys((*here, *there)):
-        values = [side.get(name) for side in (there, here)]
+        default = CONSTANTS[name].default if name in CONSTANTS else None  # which is left out, or not, by version
+        values = [side.get(name, default) for side in (there, here)]
         if json.dumps(to_json(values[0])) != json.dumps(to_json(values[1])):
             hidden = all(isinstance(value, str) and value.startswith(OTHER) for value in values)
             said = ["given" if isinstance(value, str) and value.startswith(OTHER) else value for value in values]

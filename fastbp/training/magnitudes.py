@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.losses import Loss
+from ..kernels.losses import Loss
 
 Array = NDArray[Any]
 FAR = 5.0  # from order one: at the default rates SGD trains on targets whose mean magnitude is 3, and diverges at 10
