@@ -26,8 +26,9 @@ from .elementwise import (
     weigh_rows,
 )
 from .gather import fetch_rows
-from .gemm import block
+from .gemm import Blocking, Product, block
 from .jit import call_at, compiled_once, kernel, parallel_entry, serial_entry
+from .microkernel import Epilogue, Matrix
 from .simd import advance, number, pointer
 from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
 from .team import DONE, begin, count_one, look, wait_for
@@ -115,10 +116,14 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
     count, depth, lda, ldc = i1 - i0, row[op.DEPTH], row[op.LDA], row[op.LDC]
     at, entries = i0 * lda, count * lda  # of what works row by row
     if code == op.GEMM:
-        block(row[op.A_TRANSPOSED], row[op.A_IN_PLACE], row[op.B_TRANSPOSED], row[op.ACCESS], row[op.RESUME],
-              row[op.EPILOGUE], i0, i1, j0, j1, depth, a, lda, b, row[op.LDB], c, ldc, bias, y,
-              coefficients[co.LEARNING_RATE], coefficients[co.L2], row[op.KC], row[op.NC], workspace,
-              advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL]))  # fmt: skip
+        matrices = Matrix(a, lda), Matrix(b, row[op.LDB]), Matrix(c, ldc)
+        product = Product(
+            matrices[0], row[op.A_TRANSPOSED], matrices[1], row[op.B_TRANSPOSED], matrices[2], i0, i1, j0, j1, depth
+        )
+        strips, partial = advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL])
+        blocking = Blocking(row[op.ACCESS], row[op.A_IN_PLACE], row[op.KC], row[op.NC], workspace, strips, partial)
+        epilogue = Epilogue(row[op.EPILOGUE], bias, y, coefficients[co.LEARNING_RATE], coefficients[co.L2])
+        block(product, blocking, row[op.RESUME], epilogue)
     elif code == op.FETCH:
         fetch_rows(count, lda, a, advance(order, i0), advance(c, at))
     elif code == op.COLUMN_SUMS:
