@@ -23,7 +23,7 @@ from fastbp.cli import commands
 from fastbp.inputs import in_memory
 from fastbp.learning_rates import Adaptive, LearningRate
 from fastbp.model import npz_file
-from fastbp.program import execution
+from fastbp.program import memory
 from fastbp.training import checkpoints, loop
 from fastbp.training.checkpoints import from_json, load, save, to_json
 
@@ -38,7 +38,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each of them one call, whatever the clock says."""
-    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(memory, "STAGED_BYTES", resume_cases.STAGE)
     monkeypatch.setattr(loop.Training, "_calls", resume_cases.calls)
 
 
@@ -169,7 +169,7 @@ def test_kill_9_and_ctrl_c_at_random_moments(cases: int) -> None:
 def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same objects go on; what was trained behind the checkpoint is trained again."""
     net, fit = prepared("adaptive")
-    run, calls = loop.execution.run, [0]
+    run, calls = loop.run, [0]
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         run(*arguments, **options)
@@ -178,7 +178,7 @@ def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.execution, "run", interrupted)
+        patched.setattr(loop, "run", interrupted)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 fit(checkpoint=path, **ALWAYS)
@@ -234,7 +234,7 @@ def test_a_finished_run_is_returned_at_once(path: Path, monkeypatch: pytest.Monk
     assert expected == never_killed("early_stopping")
     content = path.read_bytes()
     monkeypatch.setattr(loop.Training, "_call", None)
-    monkeypatch.setattr(loop.execution, "prepare", None)
+    monkeypatch.setattr(loop, "prepare", None)
     seen: list[Any] = []
     net, fit = prepared("early_stopping")
     assert ended(net, fit(checkpoint=path, callbacks=[lambda *given: seen.append(given)])) == expected
@@ -568,7 +568,7 @@ def test_a_disk_that_fills_up_does_not_end_training(path: Path, monkeypatch: pyt
     assert (state["position"]["epoch"], state["position"]["rows"]) == (1, 200)  # the tenth
     assert [file.name for file in path.parent.iterdir()] == ["run.npz"]
     monkeypatch.undo()
-    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(memory, "STAGED_BYTES", resume_cases.STAGE)
     assert outcome("adam", checkpoint=path) == never_killed("adam")
 
 
