@@ -224,7 +224,8 @@ FAULTS = {
         "optimizers.py", "learning_rate * self.momentum", "learning_rate", "optimizers' steps"
     ),
     "clipping's norm is one without biases": fault(
-        "program/network_operations.py", "parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])", "pass",
+        "program/network_operations.py",
+        "parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])", "pass",
         "optimizers' steps",
     ),
     "clipping adds the penalty twice": fault(
