@@ -469,7 +469,7 @@ def test_an_optimizer_that_asks_for_too_little_memory_is_refused() -> None:
         states = 0
 
     class Named(SGD):
-        kernel = "adaptive"
+        form = "adaptive"
 
     for optimizer in (Small(), SmallMomentum(), Named()):
         undone(ValueError, "^optimizer: got .*expected", lambda net, it=optimizer: net.fit(*rows(), optimizer=it))
