@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .inputs.in_memory import rows_of
+from .kernels.coefficients import CONSTANTS
 from .model import evaluation
 from .model.evaluation import Gradient, SampleGradients
 from .model.model import Model
@@ -46,6 +47,18 @@ class BaseNetwork:
     def dtype(self) -> np.dtype[Any]:
         """Type of the parameters and of all arithmetic."""
         return self._model.dtype
+
+    @property
+    def constants(self) -> dict[str, float | tuple[float, ...]]:
+        """Numbers that activations and losses depend on, by their names, which are attributes as well; a copy."""
+        return dict(self._model.constants)
+
+    if not TYPE_CHECKING:  # or every attribute would seem to be there
+
+        def __getattr__(self, name: str) -> float | tuple[float, ...]:
+            if name in CONSTANTS:
+                return self._model.constants[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def input_shift(self) -> Array | None:

@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike
 
 from . import threads, validation
 from .inputs.in_memory import GATHERED, Rows
-from .program import execution
-from .program.execution import Program
+from .program.run import prepare
+from .program.table import Program
 from .training.progress import progress_bar
 
 
@@ -76,7 +76,7 @@ def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
     # pool, which a forked child must not do.
     parallel = threads.several_allowed() and threads.layer() is not None
     return [
-        (f"{dtype.name} kernels", lambda: execution.prepare(Program.of([], 1, 1), dtype)),
-        *([(f"{dtype.name} parallel", lambda: execution.prepare(Program.of([], 1, 2), dtype))] if parallel else []),
+        (f"{dtype.name} kernels", lambda: prepare(Program.of([], 1, 1), dtype)),
+        *([(f"{dtype.name} parallel", lambda: prepare(Program.of([], 1, 2), dtype))] if parallel else []),
         (f"{dtype.name} gathering", gathering),
     ]

@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import threads, validation
-from .kernels import activations
+from .kernels import coefficients as co
 from .kernels import operations as op
-from .kernels.losses import SCRATCH
-from .kernels.microkernel import ADD_BIAS, RELU
-from .kernels.optimizers import PENALTY, SGD
-from .program.execution import Program, Strand, rates_of, run
-from .program.network_operations import CROSS_ENTROPY, EXP_COST
-from .program.split import Machine, Product, RowWise, chain, cheapest, side_by_side, tuning
+from .kernels.activations import RELU
+from .kernels.softmax import SCRATCH
+from .kernels.updates import SGD
+from .program.cost_model import EXP_COST, CostModel
+from .program.network_operations import CROSS_ENTROPY
+from .program.products import Product, RowWise
+from .program.run import Operands, run
+from .program.split import chain, cheapest, side_by_side
+from .program.table import Program, Strand, operation
+from .program.tuning import tuning
 
 Array = NDArray[Any]
 LEAST_WORTH_SPLITTING = 1 << 18  # entries of an element-wise operation: below, memory is faster than waking a thread
@@ -55,7 +59,7 @@ def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None =
     >>> fastbp.affine_forward([[1.0, 2.0]], [[1.0, 0.0, 2.0], [0.0, 1.0, 3.0]], [10.0, 20.0, 30.0])
     array([[11., 22., 38.]])
     """
-    return _affine_forward(X, W, b, out, ADD_BIAS)
+    return _affine_forward(X, W, b, out, op.ADD_BIAS)
 
 
 def affine_relu_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None = None) -> Array:
@@ -69,7 +73,7 @@ def affine_relu_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | N
     >>> fastbp.affine_relu_forward([[1.0, 2.0]], [[1.0, -1.0], [0.0, -1.0]], [0.0, 1.0])
     array([[1., 0.]])
     """
-    return _affine_forward(X, W, b, out, ADD_BIAS | RELU)
+    return _affine_forward(X, W, b, out, op.ADD_BIAS | op.RELU)
 
 
 def _affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None, epilogue: int) -> Array:
@@ -84,7 +88,7 @@ def _affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike, out: Array | None,
     if target.size:
         x, w, bias = (validation.kernel_array(array, dtype) for array in (x, w, bias))
         program = _forward_program(n, fan_in, fan_out, dtype, threads.count(), epilogue, tuning())
-        run(program, inputs=x.reshape(-1), parameters=w.reshape(-1), activations=target.reshape(-1), gradient=bias)
+        run(program, Operands(x.reshape(-1), w.reshape(-1), target.reshape(-1), bias))
     if out is not None and target is not out:
         out[...] = target
     return target if out is None else out
@@ -138,7 +142,7 @@ def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, A
     if fan_out:
         dh, x, w = (validation.kernel_array(array, dtype) for array in (dh, x, w))
         program = _backward_program(n, fan_in, fan_out, dtype, threads.count(), tuning())
-        run(program, inputs=dh.reshape(-1), parameters=w.reshape(-1), activations=x.reshape(-1), gradient=flat)
+        run(program, Operands(dh.reshape(-1), w.reshape(-1), x.reshape(-1), flat))
     dX, dW, db = np.split(flat, [n * fan_in, n * fan_in + fan_in * fan_out])
     return dX.reshape(n, fan_in), dW.reshape(fan_in, fan_out), db
 
@@ -152,19 +156,12 @@ def _backward_program(n: int, fan_in: int, fan_out: int, dtype: np.dtype[Any], c
         Product(n, fan_in, fan_out, a=dh, b=w, c=dx, b_transposed=True),
         Product(fan_in, fan_out, n, a=x, b=dh, c=dw, a_transposed=True),
     ]
-    sums = {
-        "code": op.COLUMN_SUMS,
-        "depth": n,
-        "a_buffer": op.INPUTS,
-        "lda": fan_out,
-        "column_end": fan_out,
-        "c_buffer": op.GRADIENT,
-        "c": weights + fan_in * fan_out,
-    }
+    db = (op.GRADIENT, weights + fan_in * fan_out)
+    sums = operation(op.COLUMN_SUMS, depth=n, column_end=fan_out, a=dh, c=db)
     products = [product for product in products if product.rows * product.columns]
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        time, strands = side_by_side(products, machine) if products else (0.0, [[]])
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        time, strands = side_by_side(products, model) if products else (0.0, [[]])
         strands[-1].append(sums)
         return time, [strands]
 
@@ -279,20 +276,20 @@ def sgd_update(W: Array, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -
     learning_rate = validation.rate("learning_rate", learning_rate, native)
     l2 = validation.rate("l2", l2, native)
     target = validation.kernel_array(W, native)
-    _elementwise(op.UPDATE, native, a=validation.kernel_array(gradient, native), c=target,
-                 rates=rates_of(native, learning_rate=learning_rate, l2=l2))  # fmt: skip
+    coefficients = co.row(native, learning_rate=learning_rate, l2=l2)
+    _elementwise(op.UPDATE, native, a=validation.kernel_array(gradient, native), c=target, coefficients=coefficients)
     if target is not W:
         W[...] = target
 
 
 def _elementwise(
-    code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, rates: Array | None = None
+    code: int, dtype: np.dtype[Any], a: Array, c: Array, b: Array | None = None, coefficients: Array | None = None
 ) -> None:
     if c.size:
         program = _elementwise_program(code, c.size, dtype, threads.count())
         flat = a.reshape(-1)
-        run(program, inputs=flat, parameters=flat if b is None else b.reshape(-1), activations=c.reshape(-1),
-            gradient=flat, rates=rates)  # fmt: skip
+        other = flat if b is None else b.reshape(-1)
+        run(program, Operands(flat, other, c.reshape(-1), flat, coefficients=coefficients))
 
 
 @functools.lru_cache(maxsize=256)
@@ -300,10 +297,10 @@ def _elementwise_program(code: int, count: int, dtype: np.dtype[Any], number: in
     """Return a program on `count` entries, split among threads."""
     parts = 1 if count < LEAST_WORTH_SPLITTING else number
     step = -(-count // parts)
-    fields = {"code": code, "kind": SGD if code == op.UPDATE else activations.RELU, "lda": 1, "ldc": 1, "column_end": 1,
-              "penalised": PENALTY,
-              "a_buffer": op.INPUTS, "b_buffer": op.PARAMETERS, "c_buffer": op.ACTIVATIONS}  # fmt: skip
-    phase = [[{**fields, "row_begin": at, "row_end": min(at + step, count)}] for at in range(0, count, step)]
+    kind = SGD.kind if code == op.UPDATE else RELU.kind
+    a, b, c = (op.INPUTS, 0, 1), (op.PARAMETERS, 0), (op.ACTIVATIONS, 0, 1)
+    whole = operation(code, kind=kind, takes_part=op.PENALTY, column_end=1, a=a, b=b, c=c)
+    phase = [[{**whole, "row_begin": at, "row_end": min(at + step, count)}] for at in range(0, count, step)]
     return Program.of([phase], 1, parts)
 
 
@@ -348,27 +345,29 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
     losses, sums = np.empty(n, dtype), np.empty(2)
     form = "labels" if t.ndim == 1 else "targets"
     program = _loss_program(n, classes, dtype, threads.count(), form, tuning())
-    run(program, inputs=z.reshape(-1), parameters=losses, activations=dlogits.reshape(-1), gradient=losses,
-        targets=t.reshape(-1) if t.ndim == 2 else None, labels=t if t.ndim == 1 else None, sums=sums,
-        rates=rates_of(dtype, scale=1.0 / n))  # fmt: skip
+    operands = Operands(
+        inputs=z.reshape(-1),
+        parameters=losses,
+        activations=dlogits.reshape(-1),
+        gradient=losses,
+        targets=t.reshape(-1) if t.ndim == 2 else None,
+        labels=t if t.ndim == 1 else None,
+        sums=sums,
+        coefficients=co.row(dtype, scale=1.0 / n),
+    )
+    run(program, operands)
     return float(sums[0] / n), dlogits
 
 
 @functools.lru_cache(maxsize=256)
 def _loss_program(n: int, classes: int, dtype: np.dtype[Any], count: int, form: str, forced: Any) -> Program:
-    fields = (
-        ("code", CROSS_ENTROPY[form]),
-        ("lda", classes),
-        ("a_buffer", op.INPUTS),
-        ("b_buffer", op.TARGETS),
-        ("c_buffer", op.ACTIVATIONS),
-        ("y_buffer", op.PARAMETERS),
-    )
-    rows = RowWise(n, fields, EXP_COST * (1 + classes / Machine(dtype, 1).lanes))
-    total = {"code": op.SUM_UP, "depth": n, "a_buffer": op.PARAMETERS}
+    z, t, dz, losses = (op.INPUTS, 0, classes), (op.TARGETS, 0), (op.ACTIVATIONS, 0), (op.PARAMETERS, 0)
+    loss = operation(CROSS_ENTROPY[form], a=z, b=t, c=dz, y=losses)
+    rows = RowWise(n, loss, EXP_COST * (1 + classes / CostModel(dtype, 1).lanes))
+    total = operation(op.SUM_UP, depth=n, a=losses)
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        time, phases = chain([rows], machine)
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        time, phases = chain([rows], model)
         return time, [*phases, [[total]]]
 
     return cheapest(write, dtype, count, n + SCRATCH)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .base_network import BaseNetwork
+from .kernels.coefficients import CONSTANTS
 from .learning_rates import LearningRate
 from .model import npz_file, pickles, serialization
 from .model.model import Model
@@ -46,13 +47,12 @@ class MLP(BaseNetwork):
     input_shift, input_scale : float or array_like (features,), optional
         Inputs become ``(x - input_shift) * input_scale``. Both are saved with the model.
     initializer : str or sequence of array_like, optional
-        "he", "glorot" (both normal), "he_uniform" or "glorot_uniform" for all weights, with biases of 0; or the arrays
-        themselves: ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ for layers like the ReLU ("relu",
-        "leaky_relu", "gelu", "silu"), and Glorot normal [2]_ for others.
-    leaky_slope : float, default 0.01
-        Of "leaky_relu" below 0.
-    huber_delta : float, default 1
-        Where "huber" goes from a parabola to straight lines.
+        "he", "glorot" (normal), "he_uniform" or "glorot_uniform" for all weights, biases 0; or the arrays themselves:
+        ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ for layers of the ReLU kind ("relu", "leaky_relu", "gelu",
+        "silu"), else Glorot normal [2]_.
+    **constants : float, or array_like (outputs,) where it says so
+        What activations and losses depend on, and the attributes of the same names: leaky_slope, 0.01 by default, and
+        huber_delta, 1 by default.
 
     Attributes
     ----------
@@ -109,8 +109,8 @@ class MLP(BaseNetwork):
                  loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
-                 leaky_slope: float = 0.01, huber_delta: float = 1.0):  # fmt: skip
-        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, leaky_slope, huber_delta)
+                 **constants: float | Sequence[float]):  # fmt: skip
+        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, constants)
         self._model.draw(seed, initializer)
         self._optimizer_state = OptimizerState()  # of partial_fit
 
@@ -154,23 +154,16 @@ class MLP(BaseNetwork):
         self.__dict__.update(state["more"])
 
     def __repr__(self) -> str:
-        values = {
+        values: dict[str, Any] = {
             "activation": self.activation, "loss": self.loss_name, "dtype": self.dtype.name,
-            "leaky_slope": self.leaky_slope, "huber_delta": self.huber_delta,
         }  # fmt: skip
-        defaults = inspect.signature(MLP).parameters
-        arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name].default]
+        defaults = {name: parameter.default for name, parameter in inspect.signature(MLP).parameters.items()}
+        defaults |= {name: constant.default for name, constant in CONSTANTS.items()}
+        values |= self.constants
+        arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
         scaling = {"input_shift": self.input_shift, "input_scale": self.input_scale}
         arguments += [f"{name}={_brief(vector)}" for name, vector in scaling.items() if vector is not None]
         return f"MLP({', '.join([repr(self.sizes), *arguments])})"
-
-    @property
-    def leaky_slope(self) -> float:
-        return self._model.leaky_slope
-
-    @property
-    def huber_delta(self) -> float:
-        return self._model.huber_delta
 
     # ---- training ----
 

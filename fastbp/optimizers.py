@@ -1,14 +1,14 @@
-"""Optimizers: hyper-parameters, and the numbers that the three update kernels take from them, step by step.
+"""Optimizers: hyper-parameters, and the coefficients that the compiled pass takes from them, step by step.
 
-With the gradient g, L2 part included, the compiled pass knows these updates; the rest are columns of `RATES`:
+With the gradient g, L2 part included, and m and v, which start at 0, the pass knows these forms of update:
 
 - sgd: ``w -= learning_rate g``
 - momentum: ``m = old_first m + new_first g``, then ``w -= first_share m + gradient_share g``
 - adaptive: ``m = old_first m + new_first g`` and ``v = old_second v + new_second g²``, then
   ``w = keep w - first_share m / (sqrt(v) + epsilon)``
 
-m and v start at 0. `keep` is for weights; biases do not decay. Conventions are PyTorch's, so that training there and
-here differs by rounding alone; `tests/reference/test_against_torch.py` compares.
+`keep` is for weights and 1 unless an optimizer gives it; biases do not decay. Conventions are PyTorch's, so that
+training there and here differs by rounding alone; the tests compare.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import validation
-from .kernels import operations as op
+from .kernels.updates import UPDATES
 
 # epsilon times Adam's sqrt(1 - beta_2^t), 1e-8 at the least, stays a normal number of float32 (1.2e-38): a parameter
 # whose gradient is always 0 would else become 0 / 0.
 LEAST_EPSILON = 1e-29
+
+
+Coefficients = dict[str, float | NDArray[np.float64]]
 
 
 class Optimizer(ABC):
@@ -33,16 +36,18 @@ class Optimizer(ABC):
 
     Attributes
     ----------
-    kernel : {"sgd", "momentum", "adaptive"}
-        Which update of the compiled pass it is a case of.
-    states : int
-        Vectors of the parameters' length that training keeps for it.
+    form : str
+        Which form of update it is a case of: a name of `kernels.updates.UPDATES`.
     default_learning_rate : float
     """
 
-    kernel: ClassVar[str]
-    states: ClassVar[int]
+    form: ClassVar[str]
     default_learning_rate: ClassVar[float]
+
+    @property
+    def states(self) -> int:
+        """Vectors of the parameters' length that training keeps for it."""
+        return UPDATES[self.form].states
 
     @property
     def steady(self) -> bool:
@@ -50,16 +55,18 @@ class Optimizer(ABC):
         return True
 
     @abstractmethod
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        """Write the columns of the optimizer's kernel, and no other.
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        """Return the coefficients of the optimizer's form by their names, and `keep` where weights decay.
 
         Parameters
         ----------
-        rates : ndarray of float64, (n, len(RATES))
-            One row a step, to write into.
         steps : ndarray of int64, (n,)
             The numbers of the steps, 1 for the first since the state was 0.
         learning_rate : ndarray of float64, (n,)
+
+        Returns
+        -------
+        coefficients : dict of str to float or ndarray (n,)
         """
 
 
@@ -77,12 +84,11 @@ class SGD(Optimizer):
     H. Robbins, S. Monro: A stochastic approximation method. Annals of Mathematical Statistics 22 (1951).
     """
 
-    kernel: ClassVar[str] = "sgd"
-    states: ClassVar[int] = 0
+    form: ClassVar[str] = "sgd"
     default_learning_rate: ClassVar[float] = 0.1
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        rates[:, op.LEARNING_RATE] = learning_rate
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {"learning_rate": learning_rate}
 
 
 @dataclass(frozen=True)
@@ -109,18 +115,19 @@ class Momentum(Optimizer):
 
     momentum: float = 0.9
 
-    kernel: ClassVar[str] = "momentum"
-    states: ClassVar[int] = 1
+    form: ClassVar[str] = "momentum"
     default_learning_rate: ClassVar[float] = 0.1
 
     def __post_init__(self) -> None:
         validation.number_field(self, "momentum", most=1.0, below=True)
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        rates[:, op.OLD_FIRST] = self.momentum
-        rates[:, op.NEW_FIRST] = 1.0
-        rates[:, op.FIRST_SHARE] = learning_rate
-        rates[:, op.GRADIENT_SHARE] = 0.0
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {
+            "old_first": self.momentum,
+            "new_first": 1.0,
+            "first_share": learning_rate,
+            "gradient_share": 0.0,
+        }
 
 
 @dataclass(frozen=True)
@@ -145,11 +152,13 @@ class Nesterov(Momentum):
     ICML (2013).
     """
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        rates[:, op.OLD_FIRST] = self.momentum
-        rates[:, op.NEW_FIRST] = 1.0
-        rates[:, op.FIRST_SHARE] = learning_rate * self.momentum
-        rates[:, op.GRADIENT_SHARE] = learning_rate
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {
+            "old_first": self.momentum,
+            "new_first": 1.0,
+            "first_share": learning_rate * self.momentum,
+            "gradient_share": learning_rate,
+        }
 
 
 @dataclass(frozen=True)
@@ -181,8 +190,7 @@ class Adam(Optimizer):
     beta_2: float = 0.999
     epsilon: float = 1e-8
 
-    kernel: ClassVar[str] = "adaptive"
-    states: ClassVar[int] = 2
+    form: ClassVar[str] = "adaptive"
     default_learning_rate: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
@@ -194,16 +202,17 @@ class Adam(Optimizer):
     def steady(self) -> bool:
         return False
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
         # sqrt(v / c) + epsilon = (sqrt(v) + epsilon sqrt(c)) / sqrt(c)
         root = np.sqrt(1.0 - np.power(self.beta_2, steps))
-        rates[:, op.OLD_FIRST] = self.beta_1
-        rates[:, op.NEW_FIRST] = 1.0 - self.beta_1
-        rates[:, op.FIRST_SHARE] = learning_rate * root / (1.0 - np.power(self.beta_1, steps))
-        rates[:, op.OLD_SECOND] = self.beta_2
-        rates[:, op.NEW_SECOND] = 1.0 - self.beta_2
-        rates[:, op.EPSILON] = self.epsilon * root
-        rates[:, op.KEEP] = 1.0
+        return {
+            "old_first": self.beta_1,
+            "new_first": 1.0 - self.beta_1,
+            "first_share": learning_rate * root / (1.0 - np.power(self.beta_1, steps)),
+            "old_second": self.beta_2,
+            "new_second": 1.0 - self.beta_2,
+            "epsilon": self.epsilon * root,
+        }
 
 
 @dataclass(frozen=True)
@@ -233,9 +242,9 @@ class AdamW(Adam):
         super().__post_init__()
         validation.number_field(self, "weight_decay")
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        super().fill(rates, steps, learning_rate)
-        rates[:, op.KEEP] = 1.0 - learning_rate * self.weight_decay
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        decay = 1.0 - learning_rate * self.weight_decay
+        return {**super().coefficients(steps, learning_rate), "keep": decay}
 
 
 @dataclass(frozen=True)
@@ -264,16 +273,15 @@ class RMSprop(Optimizer):
     smoothing: float = 0.99
     epsilon: float = 1e-8
 
-    kernel: ClassVar[str] = "adaptive"
-    states: ClassVar[int] = 2
+    form: ClassVar[str] = "adaptive"
     default_learning_rate: ClassVar[float] = 0.001
 
     def __post_init__(self) -> None:
         validation.number_field(self, "smoothing", most=1.0, below=True)
         validation.number_field(self, "epsilon", LEAST_EPSILON)
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        _fill_by_root(rates, learning_rate, self.smoothing, 1.0 - self.smoothing, self.epsilon)
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return _by_root(learning_rate, self.smoothing, 1.0 - self.smoothing, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -300,31 +308,28 @@ class AdaGrad(Optimizer):
 
     epsilon: float = 1e-10
 
-    kernel: ClassVar[str] = "adaptive"
-    states: ClassVar[int] = 2
+    form: ClassVar[str] = "adaptive"
     default_learning_rate: ClassVar[float] = 0.01
 
     def __post_init__(self) -> None:
         validation.number_field(self, "epsilon", LEAST_EPSILON)
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        _fill_by_root(rates, learning_rate, 1.0, 1.0, self.epsilon)
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return _by_root(learning_rate, 1.0, 1.0, self.epsilon)
 
 
-def _fill_by_root(
-    rates: NDArray[np.float64], learning_rate: NDArray[np.float64], old: float, new: float, epsilon: float
-) -> None:
-    """The columns of ``v = old v + new g²``, ``w -= learning_rate g / (sqrt(v) + epsilon)``: m is g itself."""
-    rates[:, op.OLD_FIRST] = 0.0
-    rates[:, op.NEW_FIRST] = 1.0
-    rates[:, op.FIRST_SHARE] = learning_rate
-    rates[:, op.OLD_SECOND] = old
-    rates[:, op.NEW_SECOND] = new
-    rates[:, op.EPSILON] = epsilon
-    rates[:, op.KEEP] = 1.0
+def _by_root(learning_rate: NDArray[np.float64], old: float, new: float, epsilon: float) -> Coefficients:
+    """Return those of ``v = old v + new g²``, ``w -= learning_rate g / (sqrt(v) + epsilon)``: m is g itself."""
+    return {
+        "old_first": 0.0,
+        "new_first": 1.0,
+        "first_share": learning_rate,
+        "old_second": old,
+        "new_second": new,
+        "epsilon": epsilon,
+    }
 
 
-STATES = {"sgd": 0, "momentum": 1, "adaptive": 2}  # that the kernels need
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,
@@ -359,9 +364,18 @@ def optimizer_of(value: Any) -> Optimizer:
     (Momentum(momentum=0.9), Momentum(momentum=0.5))
     """
     if isinstance(value, Optimizer):
-        if value.states < STATES.get(value.kernel, 9):  # compiled code writes into them, without asking
-            raise ValueError(f"optimizer: got {value!r} with {value.states} states for the kernel {value.kernel!r}, "
-                             f"expected {STATES}")  # fmt: skip
+        if value.form not in UPDATES:
+            forms = ", ".join(UPDATES)
+            raise ValueError(f"optimizer: got {value!r} of the form {value.form!r}, expected one of {forms}")
+        form = UPDATES[value.form]
+        if value.states < form.states:  # compiled code writes into them, without asking
+            raise ValueError(
+                f"optimizer: got {value!r} with {value.states} states, expected {form.states} as for {form.name!r}"
+            )
+        given = value.coefficients(np.ones(1, np.int64), np.ones(1)).keys() - {"keep"}
+        if given != set(form.coefficients):
+            raise ValueError(f"optimizer: got {value!r} with the coefficients {', '.join(sorted(given))}; expected "
+                             f"{', '.join(sorted(form.coefficients))}, which its form {form.name!r} takes")  # fmt: skip
         return value
     if isinstance(value, type) and issubclass(value, Optimizer):
         raise ValueError(f"optimizer: got the class {value.__name__}, expected an object of it, {value.__name__}()")

@@ -38,8 +38,8 @@ except ModuleNotFoundError as missing:
 from . import validation
 from .graph import Variable, derivative, ordered, summary
 from .inputs.in_memory import rows_of
+from .kernels.losses import LOSSES
 from .network import MLP
-from .spec.losses import LOSSES
 from .training.history import History
 
 Array = NDArray[Any]

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from fastbp.cached_property import cached_property
-from fastbp.program import passes, split
-from fastbp.spec import parameters
+from fastbp.program import parameters, passes, split
 
 
 class Slow:

@@ -24,10 +24,10 @@ TRAIN = """
     import json, sys
     import numpy as np
     import fastbp
-    from fastbp.program import split
+    from fastbp.program import cost_model
     from fastbp.kernels import gather, steps
 
-    split.POOL_START = 0  # else work as short as this would be done before a pool had started
+    cost_model.POOL_START = 0  # else work as short as this would be done before a pool had started
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 300)
     for kind in sys.argv[1:] or ["uint8", "float32", "float64", "float16", "int64", ">f4"]:

@@ -11,7 +11,8 @@ import pytest
 import fastbp
 from fastbp import MLP, gradcheck, reference
 from fastbp.numeric_gradients.check import numeric_gradient
-from fastbp.program.split import Machine, Tuning, forced
+from fastbp.program.cost_model import CostModel
+from fastbp.program.tuning import Tuning, forced
 from support.networks import DTYPES, WIDE, close, network, parts, probabilities, rows
 
 # ---- gradients ----
@@ -90,7 +91,7 @@ def test_kinks_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gradients_at_the_real_stretch_agree_with_the_reference(threads: int, dtype: str) -> None:
-    kc = Machine(np.dtype(dtype), 1).longest_stretch
+    kc = CostModel(np.dtype(dtype), 1).longest_stretch
     assert kc >= 64
     net = network((6, 9, 5), dtype, input_scale=0.5)
     for n in (1, kc - 1, kc, kc + 1, 3 * kc + 5):

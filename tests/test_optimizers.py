@@ -1,4 +1,4 @@
-"""Optimizers: the columns that they fill, carried out as the kernels would, against the textbooks' steps."""
+"""Optimizers: their coefficients, carried out by the compiled pass, against the textbooks' steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from fastbp import reference
+from fastbp.kernels import coefficients as co
 from fastbp.kernels import operations as op
+from fastbp.kernels.updates import UPDATES
 from fastbp.optimizers import (
     LEAST_EPSILON,
     OPTIMIZERS,
@@ -23,55 +25,55 @@ from fastbp.optimizers import (
     RMSprop,
     optimizer_of,
 )
+from fastbp.program.run import Operands, run
+from fastbp.program.table import Program, operation
 from support.comparisons import assert_within
 
 STEPS = 50
 EPS = float(np.finfo(np.float64).eps)
 NAMES = {kind: name for name, kind in OPTIMIZERS.items()}
-COLUMNS = {
-    "sgd": {op.LEARNING_RATE},
-    "momentum": {op.OLD_FIRST, op.NEW_FIRST, op.FIRST_SHARE, op.GRADIENT_SHARE},
-    "adaptive": {op.OLD_FIRST, op.NEW_FIRST, op.FIRST_SHARE, op.OLD_SECOND, op.NEW_SECOND, op.EPSILON, op.KEEP},
-}
 EVERY = [kind() for kind in OPTIMIZERS.values()]
 OTHERS = [Momentum(0.5), Momentum(0), Nesterov(0.99), Adam(0, 0, 1e-3), Adam(0.5, 0.9), AdamW(weight_decay=0.5),
           AdamW(0.8, 0.99, 1e-4, 0), RMSprop(0.5, 0.1), RMSprop(0), AdaGrad(1.0)]  # fmt: skip
 
 
-def filled(optimizer: Optimizer, steps: Any, learning_rate: Any) -> Any:
-    rates = np.full((len(steps), len(op.RATES)), np.nan)
-    optimizer.fill(rates, np.asarray(steps, np.int64), np.broadcast_to(np.float64(learning_rate), len(steps)))
-    return rates
+def coefficients(optimizer: Optimizer, steps: Any, learning_rate: Any) -> Any:
+    """One row a step, of which all that the optimizer does not give is 0."""
+    rates = np.broadcast_to(np.float64(learning_rate), len(steps))
+    given = optimizer.coefficients(np.asarray(steps, np.int64), rates)
+    return co.table(len(steps), {"keep": 1.0, **given})
 
 
-def updated(kernel: str, rates: Any, w: Any, g: Any, m: Any, v: Any) -> tuple[Any, Any, Any]:
-    """What the compiled pass does with one row of the rates, for weights."""
-    if kernel == "sgd":
-        return w - rates[op.LEARNING_RATE] * g, m, v
-    m = rates[op.OLD_FIRST] * m + rates[op.NEW_FIRST] * g
-    if kernel == "momentum":
-        return w - (rates[op.FIRST_SHARE] * m + rates[op.GRADIENT_SHARE] * g), m, v
-    v = rates[op.OLD_SECOND] * v + rates[op.NEW_SECOND] * g**2
-    return rates[op.KEEP] * w - rates[op.FIRST_SHARE] * m / (np.sqrt(v) + rates[op.EPSILON]), m, v
+def updated(optimizer: Optimizer, row: Any, w: Any, g: Any, state: Any) -> tuple[Any, Any]:
+    """What the compiled pass makes of weights (n,) and their state (states, n) by one row of coefficients."""
+    n = len(w)
+    parameters, buffer = np.array(w), np.concatenate([g, *state])
+    update = operation(
+        op.UPDATE, kind=UPDATES[optimizer.form].kind, takes_part=op.DECAY, row_end=1, column_end=n,
+        a=(op.GRADIENT, 0), b=(op.GRADIENT, n, n), c=(op.PARAMETERS, 0, n),
+    )  # fmt: skip
+    program = Program.of([[[update]]], 1, 1)
+    run(program, Operands(parameters, parameters, parameters, buffer, coefficients=np.array(row)))
+    return parameters, buffer[n:].reshape(-1, n)
 
 
 @pytest.mark.parametrize("optimizer", [*EVERY, *OTHERS], ids=str)
-def test_filled_columns_carry_out_the_textbook(optimizer: Optimizer) -> None:
+def test_the_compiled_pass_carries_out_the_textbook(optimizer: Optimizer) -> None:
     rng = np.random.default_rng(3)
     w = rng.standard_normal(40)
     gradients = rng.standard_normal((STEPS, 40)) * rng.uniform(1e-6, 10, 40)
     gradients[:, 0] = 0.0  # as a unit has whose inputs are always 0
     learning_rate = rng.uniform(0.01, 0.2, STEPS)
     options = dataclasses.asdict(optimizer)
-    rates = filled(optimizer, np.arange(1, STEPS + 1), learning_rate)
-    ours, m, v = w, np.zeros(40), np.zeros(40)
+    rows = coefficients(optimizer, np.arange(1, STEPS + 1), learning_rate)
+    ours, memory = w, np.zeros((optimizer.states, 40))
     theirs, state = w, ()
     moved = np.abs(w)
     # 20 roundings a step; 1 - beta_2^t and its root carry half an ulp of 1 each way, relative to 1 - beta_2 in step 1.
     per_step = 20 + 2 / (1 - options.get("beta_2", 0.0))
     for step in range(STEPS):
         g = gradients[step]
-        ours, m, v = updated(optimizer.kernel, rates[step], ours, g, m, v)
+        ours, memory = updated(optimizer, rows[step], ours, g, memory)
         before = theirs
         theirs, state = reference.optimizer_step(
             NAMES[type(optimizer)], theirs, g, state, step + 1, learning_rate[step], **options
@@ -82,38 +84,36 @@ def test_filled_columns_carry_out_the_textbook(optimizer: Optimizer) -> None:
 
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
-def test_no_other_column_is_written(optimizer: Optimizer) -> None:
-    rates = filled(optimizer, [1, 2, 3], 0.1)
-    written = ~np.isnan(rates)
-    assert (written == written[0]).all()
-    assert set(np.flatnonzero(written[0])) == COLUMNS[optimizer.kernel]
+def test_the_coefficients_of_its_form_are_given(optimizer: Optimizer) -> None:
+    given = optimizer.coefficients(np.arange(1, 4), np.full(3, 0.1))
+    assert given.keys() - {"keep"} == set(UPDATES[optimizer.form].coefficients)
 
 
 @pytest.mark.parametrize("optimizer", [*EVERY, *OTHERS], ids=str)
 def test_rows_depend_on_their_own_step_alone(optimizer: Optimizer) -> None:
     learning_rate = np.random.default_rng(0).uniform(0.1, 1, 60)
-    whole = filled(optimizer, np.arange(1, 61), learning_rate)
-    np.testing.assert_array_equal(filled(optimizer, np.arange(18, 31), learning_rate[17:30]), whole[17:30])
-    assert filled(optimizer, [], 0.1).shape == (0, 15)
+    whole = coefficients(optimizer, np.arange(1, 61), learning_rate)
+    np.testing.assert_array_equal(coefficients(optimizer, np.arange(18, 31), learning_rate[17:30]), whole[17:30])
+    assert coefficients(optimizer, [], 0.1).shape == (0, len(co.COEFFICIENTS))
 
 
 @pytest.mark.parametrize("optimizer", EVERY, ids=str)
-def test_steady_ones_fill_the_same_numbers_in_every_step(optimizer: Optimizer) -> None:
-    rates = filled(optimizer, np.arange(1, 61), 0.1)
-    same = np.array_equal(rates, np.broadcast_to(rates[0], rates.shape), equal_nan=True)
+def test_steady_ones_give_the_same_numbers_in_every_step(optimizer: Optimizer) -> None:
+    rows = coefficients(optimizer, np.arange(1, 61), 0.1)
+    same = np.array_equal(rows, np.broadcast_to(rows[0], rows.shape))
     assert same == optimizer.steady == (not isinstance(optimizer, Adam))
 
 
 def test_bias_correction_ends() -> None:
-    rates = filled(Adam(), [10**6, 10**12, np.iinfo(np.int64).max], 0.25)
-    np.testing.assert_array_equal(rates[:, op.FIRST_SHARE], 0.25)
-    np.testing.assert_array_equal(rates[:, op.EPSILON], 1e-8)
+    rows = coefficients(Adam(), [10**6, 10**12, np.iinfo(np.int64).max], 0.25)
+    np.testing.assert_array_equal(rows[:, co.INDEX["first_share"]], 0.25)
+    np.testing.assert_array_equal(rows[:, co.INDEX["epsilon"]], 1e-8)
 
 
 def test_the_first_step_of_adam_is_the_learning_rate() -> None:
     """m̂ = g and v̂ = g²: whatever the gradient, w goes by learning_rate g / (|g| + epsilon)."""
-    (rates,) = filled(Adam(epsilon=0.5), [1], 0.25)
-    w, _, _ = updated("adaptive", rates, 0.0, np.array([-1.5, 0.0, 0.5]), 0.0, 0.0)
+    (row,) = coefficients(Adam(epsilon=0.5), [1], 0.25)
+    w, _ = updated(Adam(), row, np.zeros(3), np.array([-1.5, 0.0, 0.5]), np.zeros((2, 3)))
     assert_within(w, [0.25 * 1.5 / 2, 0, -0.25 / 2], 2000 * EPS)
 
 
@@ -125,15 +125,14 @@ def test_epsilon_never_vanishes_in_float32() -> None:
         AdaGrad(LEAST_EPSILON),
     ]
     for optimizer in optimizers:
-        (rates,) = filled(optimizer, [1], 0.1)
-        assert np.float32(rates[op.EPSILON]) >= np.finfo(np.float32).tiny
+        (row,) = coefficients(optimizer, [1], 0.1)
+        assert np.float32(row[co.INDEX["epsilon"]]) >= np.finfo(np.float32).tiny
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_what_the_classes_say(name: str) -> None:
     optimizer = optimizer_of(name)
     assert type(optimizer) is OPTIMIZERS[name]
-    assert optimizer.states == {"sgd": 0, "momentum": 1, "adaptive": 2}[optimizer.kernel]
     expected = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.01}.get(name, 0.001)
     assert optimizer.default_learning_rate == expected
     assert optimizer_of(optimizer) is optimizer

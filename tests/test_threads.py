@@ -32,10 +32,10 @@ PRELUDE = """
     import numba
     from numba.np.ufunc import parallel
     import fastbp
-    from fastbp.program import passes, split
-    from fastbp.program.split import Tuning
+    from fastbp.program import cost_model, passes
+    from fastbp.program.tuning import Tuning
 
-    split.POOL_START = 0  # else work as short as this would be done before a pool had started
+    cost_model.POOL_START = 0  # else work as short as this would be done before a pool had started
 
     SIZES, BATCH = (120, 200, 90, 10), 128
 

@@ -8,8 +8,9 @@ import numpy as np
 
 import fastbp
 from fastbp.kernels import operations as op
-from fastbp.program.execution import run
-from fastbp.program.split import Product, chain, cheapest, side_by_side
+from fastbp.program.products import Product
+from fastbp.program.run import Operands, run
+from fastbp.program.split import chain, cheapest, side_by_side
 
 from . import BRIEF
 from .duel import ROUNDS, Side, duel
@@ -59,7 +60,7 @@ class Form(NumpyForm):
 
         self.program = cheapest(write, np.dtype(dtype), fastbp.threads.count(), 1)
         inputs, parameters, activations = (array.reshape(-1) for array in self.arrays)
-        self.buffers = {"inputs": inputs, "parameters": parameters, "activations": activations, "gradient": inputs}
+        self.operands = Operands(inputs, parameters, activations, gradient=inputs)
         expected = [array.copy() for array in self.arrays]
         self.form(*expected)
         self()
@@ -67,7 +68,7 @@ class Form(NumpyForm):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=4 * product.depth * np.finfo(dtype).eps)
 
     def __call__(self) -> None:
-        run(self.program, **self.buffers)
+        run(self.program, self.operands)
 
 
 def shares_of_limit(shape: tuple[int, int, int], dtype: str, threads: int,

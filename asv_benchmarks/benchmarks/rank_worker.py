@@ -13,7 +13,7 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
 
     from fastbp import MLP, distributed, threads
     from fastbp.distributed import loop
-    from fastbp.program import execution
+    from fastbp.program.memory import round_up
 
     comm = MPI.COMM_WORLD
     spent: dict[str, list[float]] = {"gradient": [], "exchange": [], "update": [], "step": []}
@@ -51,7 +51,7 @@ def main(sizes: list[int], rows: int, steps: int, dtype: str) -> None:
     everyone = comm.gather(found)
     if comm.rank == 0:
         mean = {name: statistics.mean(each[name] for each in everyone) for name in found}
-        mean["bytes"] = execution.round_up(net.parameters.size + loop.TAIL, dtype) * np.dtype(dtype).itemsize
+        mean["bytes"] = round_up(net.parameters.size + loop.TAIL, dtype) * np.dtype(dtype).itemsize
         mean["parameters"] = net.parameters.size
         print("ranks:", json.dumps(mean), flush=True)
 

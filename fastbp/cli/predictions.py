@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..kernels.losses import LOSSES
 from ..network import MLP
-from ..spec.losses import LOSSES
 
 Array = NDArray[Any]
 

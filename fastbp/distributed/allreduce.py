@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program.execution import aligned, round_up
+from ..program.memory import aligned, round_up
 from .ranks import Ranks
 
 # Vectors of up to this many bytes are sent to every rank in one exchange. Longer ones take two, each of which moves

@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.in_memory import Rows, all_finite
-from ..kernels import operations as op
+from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP, STREAM
 from ..model.model import Model
-from ..program import execution, passes
-from ..program.execution import aligned
-from ..program.network_operations import Activations
-from ..program.split import threads_for, tuning
+from ..program import passes
+from ..program.batch_layout import BatchLayout
+from ..program.cost_model import threads_for
+from ..program.memory import aligned, round_up
+from ..program.run import Operands, prepare, run
+from ..program.table import Program
+from ..program.tuning import tuning
 from ..training.history import History
 from ..training.magnitudes import Magnitudes
 from ..training.optimizer_state import OptimizerState
@@ -102,10 +105,10 @@ class ParallelTraining:
     def _allocate(self, most: int) -> None:
         model, plan, dtype = self.model, self.plan, self.model.dtype
         self._form = plan.form(self.targets, self.weights is not None)
-        size = Activations(model.network, most, dtype, self._form.threshold > 0).of_training
-        self._activations = aligned(max(size, Activations(model.network, 1, dtype).of_training), dtype)
+        size = BatchLayout(model.network, most, dtype, self._form.threshold > 0).without_inputs
+        self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
         self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
-        self._begin = execution.round_up(model.parameters.size, dtype)
+        self._begin = round_up(model.parameters.size, dtype)
         self._allreduce = Allreduce(self.ranks, self._begin + TAIL, dtype)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
         self._sums = np.zeros(2)
@@ -142,7 +145,7 @@ class ParallelTraining:
             return
         start = time.perf_counter()
         for code in (self._gradient_program(self._most), self._update_program()):
-            execution.prepare(code, self.model.dtype)
+            prepare(code, self.model.dtype)
         self.rows.prepare()
         history.compile_seconds = time.perf_counter() - start
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
@@ -227,9 +230,15 @@ class ParallelTraining:
         else:
             np.multiply(total[:size], self.model.dtype.type(1 / whole), out=self.gradient[:size])
         self.memory.steps += 1
-        execution.run(self._update_program(), inputs=self.model.parameters, parameters=self.model.parameters,
-                    activations=self._activations, gradient=self.gradient, sums=self._sums,
-                    rates=self._rates)  # fmt: skip
+        operands = Operands(
+            inputs=self.model.parameters,
+            parameters=self.model.parameters,
+            activations=self._activations,
+            gradient=self.gradient,
+            sums=self._sums,
+            coefficients=self._coefficients,
+        )
+        run(self._update_program(), operands)
         return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
 
     def _own_part(self, order: NDArray[np.int64], rows: int) -> None:
@@ -237,7 +246,7 @@ class ParallelTraining:
         step, model = self.position.step, self.model
         begin, end = self.places[step], self.places[step + 1]
         message = self._allreduce.message
-        self._rates = self._numbers(rows)
+        self._coefficients = self._coefficients_of(rows)
         message[self._begin :] = 0.0
         if begin == end:
             message[...] = 0.0
@@ -246,30 +255,40 @@ class ParallelTraining:
         chosen: Any = slice(begin, end) if straight else order[begin:end]
         inputs = self.rows.between(int(begin), int(end), checked=False) if straight else self.rows.chosen(chosen)
         targets = self.targets[chosen]
-        part = {"labels": targets} if targets.ndim == 1 else {"targets": targets.reshape(-1)}
-        if self.weights is not None:
-            part["weights"] = self.weights[chosen]
-            message[self._begin + WEIGHT] = part["weights"].sum(dtype=np.float64)
+        weights = None if self.weights is None else self.weights[chosen]
+        if weights is not None:
+            message[self._begin + WEIGHT] = weights.sum(dtype=np.float64)
         key = (self.key + self.position.steps * STEP_STEP + int(self._behind[step]) * STREAM) % 2**64
-        execution.run(self._gradient_program(int(end - begin)), inputs=inputs, parameters=model.parameters,
-                    activations=self._activations, gradient=message, sums=self._sums, rates=self._rates, key=key,
-                    **part)  # fmt: skip
+        operands = Operands(
+            inputs=inputs,
+            parameters=model.parameters,
+            activations=self._activations,
+            gradient=message,
+            targets=None if targets.ndim == 1 else targets.reshape(-1),
+            weights=weights,
+            labels=targets if targets.ndim == 1 else None,
+            sums=self._sums,
+            coefficients=self._coefficients,
+            key=key,
+        )
+        run(self._gradient_program(int(end - begin)), operands)
         with np.errstate(over="ignore"):  # to infinity, which ends the training on all ranks
             message[self._begin + LOSS] = self._sums[0]
 
-    def _gradient_program(self, rows: int) -> execution.Program:
+    def _gradient_program(self, rows: int) -> Program:
         model = self.model
         return passes.step_gradient(model.network, rows, model.dtype, self._threads, self._form, tuning())
 
-    def _update_program(self) -> execution.Program:
+    def _update_program(self) -> Program:
         return passes.step_update(self.model.network, self.model.dtype, self._threads, self._form, tuning())
 
-    def _numbers(self, rows: int) -> Array:
+    def _coefficients_of(self, rows: int) -> Array:
         """Return this step's coefficients. Weighted gradients are sums: other ranks' weights are not known yet."""
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
-        rates = self.plan.numbers(self.model.constants, at, update, self.plan.epochs * self.steps, self.model.dtype)
-        rates[:, op.L2], rates[:, op.SCALE] = self.plan.l2, 1.0 if self.weights is not None else 1.0 / rows
-        return rates.reshape(-1)
+        total, fixed = self.plan.epochs * self.steps, self.model.fixed_coefficients
+        coefficients = self.plan.coefficients(fixed, at, update, total, self.model.dtype)
+        coefficients[:, co.L2], coefficients[:, co.SCALE] = self.plan.l2, 1.0 / (rows if self.weights is None else 1)
+        return coefficients.reshape(-1)
 
     # ---- failures ----
 

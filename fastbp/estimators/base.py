@@ -25,12 +25,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from .. import threads
-from ..kernels import operations as op
 from ..learning_rates import LearningRate
 from ..model import pickles
 from ..names import repeated
 from ..network import MLP
-from ..optimizers import SGD, Optimizer
+from ..optimizers import SGD, Coefficients, Optimizer
 from ..training.optimizer_state import OptimizerState
 
 Array = NDArray[Any]
@@ -49,15 +48,16 @@ class Velocity(Optimizer):
     momentum: float
     nesterov: bool
 
-    kernel: ClassVar[str] = "momentum"
-    states: ClassVar[int] = 1
+    form: ClassVar[str] = "momentum"
     default_learning_rate: ClassVar[float] = 0.001
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
-        rates[:, op.OLD_FIRST] = self.momentum
-        rates[:, op.NEW_FIRST] = -learning_rate
-        rates[:, op.FIRST_SHARE] = -self.momentum if self.nesterov else -1.0
-        rates[:, op.GRADIENT_SHARE] = learning_rate if self.nesterov else 0.0
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {
+            "old_first": self.momentum,
+            "new_first": -learning_rate,
+            "first_share": -self.momentum if self.nesterov else -1.0,
+            "gradient_share": learning_rate if self.nesterov else 0.0,
+        }
 
 
 @dataclass(frozen=True)
@@ -68,21 +68,23 @@ class Adam(Optimizer):
     beta_2: float
     epsilon: float
 
-    kernel: ClassVar[str] = "adaptive"
-    states: ClassVar[int] = 2
+    form: ClassVar[str] = "adaptive"
     default_learning_rate: ClassVar[float] = 0.001
 
     @property
     def steady(self) -> bool:
         return False
 
-    def fill(self, rates: NDArray[np.float64], steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> None:
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
         correction = np.sqrt(1.0 - np.power(self.beta_2, steps)) / (1.0 - np.power(self.beta_1, steps))
-        rates[:, op.OLD_FIRST], rates[:, op.NEW_FIRST] = self.beta_1, 1.0 - self.beta_1
-        rates[:, op.OLD_SECOND], rates[:, op.NEW_SECOND] = self.beta_2, 1.0 - self.beta_2
-        rates[:, op.FIRST_SHARE] = learning_rate * correction
-        rates[:, op.EPSILON] = max(self.epsilon, LEAST_EPSILON)
-        rates[:, op.KEEP] = 1.0
+        return {
+            "old_first": self.beta_1,
+            "new_first": 1.0 - self.beta_1,
+            "old_second": self.beta_2,
+            "new_second": 1.0 - self.beta_2,
+            "first_share": learning_rate * correction,
+            "epsilon": max(self.epsilon, LEAST_EPSILON),
+        }
 
 
 UPDATES: dict[str, type[Optimizer]] = {"sgd": SGD, "velocity": Velocity, "adam": Adam}  # by their names in pickles

@@ -17,7 +17,7 @@ except ImportError as error:
 from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..spec.activations import ACTIVATIONS
+from ..kernels.activations import ACTIVATIONS
 from .base import DTYPES, Array
 from .fitting import Fitting
 

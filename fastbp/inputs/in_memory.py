@@ -19,7 +19,8 @@ from ..cached_property import cached_property
 from ..kernels.gather import gather_rows
 from ..model.model import Model
 from ..names import match_exactly
-from ..program.execution import aligned, loading, most_rows
+from ..program.memory import aligned, most_rows
+from ..program.run import loading
 
 Array = NDArray[Any]
 Order = NDArray[np.int64]

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import frames, hardware, validation
 from ..model.model import Model
-from ..program.execution import STAGED_BYTES
+from ..program.memory import STAGED_BYTES
 from .blocks import ReadOptions, Stream, fits_in_memory
 from .in_memory import InMemory, rows_of
 from .sources import ChunkSource, CopiedSlices, SliceSource, shared_mapping

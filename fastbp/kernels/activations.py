@@ -1,48 +1,160 @@
-"""Activations and their derivatives over flat vectors, in a loop of their own: only ReLU is fused into tiles.
+"""Activations: their formulas, and one row for each in a table from which all else follows.
 
-`activate_backward` gets what the derivative is cheapest from: the output y, or the sum x before it for GELU and SiLU.
+The kernel's switch, the coefficients of a step, the public names and the tables of the documents are made from
+`ACTIVATIONS`. To add one, write its value and its derivative here, add its row, and add its row to
+`fastbp.reference`, which the tests and ``fastbp verify`` compare with.
 """
 
 from __future__ import annotations
 
-from . import formulas
-from .jit import inlined
-from .simd import advance, lanes, load, number, one_of, store
+import math
+from typing import Any, NamedTuple
 
-IDENTITY, LOGISTIC, TANH, RELU, LEAKY_RELU, GELU, SILU, EXP = range(8)
+from . import operations as op
+from .constants import Constant
+from .formulas import exp, exp_of_minus_magnitude, logistic, normal_tail, tanh
+from .simd import Lanes, fma, formula, select
 
-_activation = one_of({
-    RELU: lambda x, slope: formulas.relu.write(x),
-    LOGISTIC: lambda x, slope: formulas.logistic.write(x),
-    TANH: lambda x, slope: formulas.tanh.write(x),
-    LEAKY_RELU: lambda x, slope: formulas.leaky_relu.write(x, slope),
-    GELU: lambda x, slope: formulas.gelu.write(x),
-    SILU: lambda x, slope: formulas.silu.write(x),
-    EXP: lambda x, slope: formulas.exp.write(x),
-})  # fmt: skip
-_derivative = one_of({
-    RELU: lambda dy, y, slope: formulas.relu_mask.write(dy, y),
-    LOGISTIC: lambda dy, y, slope: formulas.logistic_backward.write(dy, y),
-    TANH: lambda dy, y, slope: formulas.tanh_backward.write(dy, y),
-    LEAKY_RELU: lambda dy, y, slope: formulas.leaky_relu_backward.write(dy, y, slope),
-    GELU: lambda dy, x, slope: formulas.gelu_backward.write(dy, x),
-    SILU: lambda dy, x, slope: formulas.silu_backward.write(dy, x),
-})  # fmt: skip
+# ---- values ----
 
 
-@inlined
-def activate(kind, count, x, y, slope):
-    """``y = f(x)``; in place too."""
-    zero = number(x, 0.0)
-    for i in range(0, count, lanes(x)):
-        store(_activation(kind, load(advance(x, i), count - i, zero), slope), advance(y, i), count - i)
+@formula
+def relu(x: Lanes) -> Lanes:
+    """``0 where x <= 0, else x``: NaN goes through."""
+    return select(x <= 0.0, 0.0, x)
 
 
-@inlined
-def activate_backward(kind, count, dy, kept, dx, slope):
-    """``dx = dy f'``; `kept` is y, or x for GELU and SiLU; dx may be dy."""
-    zero = number(dy, 0.0)
-    for i in range(0, count, lanes(dy)):
-        left = count - i
-        here = load(advance(dy, i), left, zero)
-        store(_derivative(kind, here, load(advance(kept, i), left, zero), slope), advance(dx, i), left)
+@formula
+def leaky_relu(x: Lanes, slope: Lanes) -> Lanes:
+    """``slope x where x <= 0, else x``."""
+    return select(x <= 0.0, slope * x, x)
+
+
+@formula
+def gelu(x: Lanes) -> Lanes:
+    """``x Phi(x)``, exact and not by tanh, as precise as Phi; 0 at -infinity."""
+    z, e, tail = normal_tail(x)
+    return fma(-(z * tail), e, relu.write(x))  # x Phi(x) = max(x, 0) - |x| Phi(-|x|)
+
+
+@formula
+def silu(x: Lanes) -> Lanes:
+    """``x logistic(x)`` within 4 ulp, and where the logistic is denormal within |x| times its step; 0 at -infinity."""
+    z, e = exp_of_minus_magnitude(x)
+    return fma(-z, e / (e + 1.0), relu.write(x))  # as above
+
+
+# ---- derivatives, times that of the output ----
+
+
+@formula
+def relu_mask(dy: Lanes, y: Lanes) -> Lanes:
+    """``0 where y <= 0, else dy``: the derivative at 0 is 0, and NaN goes through both ways."""
+    return select(y <= 0.0, 0.0, dy)
+
+
+@formula
+def leaky_relu_backward(dy: Lanes, y: Lanes, slope: Lanes) -> Lanes:
+    """``slope dy where y <= 0, else dy``, for a slope that is not negative."""
+    return select(y <= 0.0, slope * dy, dy)
+
+
+@formula
+def logistic_backward(dy: Lanes, y: Lanes) -> Lanes:
+    """``dy y (1 - y)``, of the output."""
+    return dy * (y * (1.0 - y))
+
+
+@formula
+def tanh_backward(dy: Lanes, y: Lanes) -> Lanes:
+    """``dy (1 - y^2)``, of the output."""
+    return dy * fma(-y, y, 1.0)
+
+
+def _times_reflected(dy: Lanes, x: Lanes, w: Lanes) -> Lanes:
+    """dy times a derivative f for which f(x) = 1 - f(-x): ``1 + w`` right of 0, ``-w`` left of it."""
+    return dy * select(x > 0.0, w + 1.0, -w)
+
+
+@formula
+def gelu_backward(dy: Lanes, x: Lanes) -> Lanes:
+    """``dy (Phi(x) + x phi(x))``, of the input; 0 at -infinity, dy at infinity."""
+    z, e, tail = normal_tail(x)
+    return _times_reflected(dy, x, e * fma(z, 1.0 / math.sqrt(2.0 * math.pi), -tail))
+
+
+@formula
+def silu_backward(dy: Lanes, x: Lanes) -> Lanes:
+    """``dy s (1 + x (1 - s))`` with s = logistic(x), of the input; 0 at -infinity, dy at infinity."""
+    z, e = exp_of_minus_magnitude(x)
+    larger_share = 1.0 / (e + 1.0)
+    return _times_reflected(dy, x, e * larger_share * fma(z, larger_share, -1.0))
+
+
+# ---- the table ----
+
+
+class Activation(NamedTuple):
+    """One activation of hidden layers, or function of the outputs.
+
+    Attributes
+    ----------
+    name : str
+    formula : str
+        As the documents show it.
+    value : formula of x and the constants
+        None for the identity.
+    derivative : formula of dy, of the output or the input, and the constants
+        What the derivative times dy is; None for a function that only makes outputs of logits.
+    keeps_input : bool
+        Whether the derivative is computed from the input, which is then kept beside the output.
+    initializer : {"glorot", "he", "lecun"}
+        How weights in front of it start.
+    cost : int
+        Vector multiply-adds for one vector, forward or backward.
+    constants : tuple of Constant
+    epilogues : tuple of int
+        For what the register tile applies itself: the bits of its forward and backward epilogue.
+    """
+
+    name: str
+    formula: str
+    value: Any = None
+    derivative: Any = None
+    keeps_input: bool = False
+    initializer: str = "glorot"
+    cost: int = 0
+    constants: tuple[Constant, ...] = ()
+    epilogues: tuple[int, int] = (0, 0)
+
+    @property
+    def kind(self) -> int:
+        """Its number in the kernels."""
+        return KINDS[self.name]
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether it takes a loop of its own, for it is neither the identity nor applied by the register tile."""
+        return self.value is not None and not any(self.epilogues)
+
+
+IDENTITY = Activation("identity", "x")
+LOGISTIC = Activation("logistic", "1 / (1 + exp(−x))", logistic, logistic_backward, cost=40)
+RELU = Activation("relu", "max(x, 0)", relu, relu_mask, initializer="he", cost=4, epilogues=(op.RELU, op.RELU_MASK))
+EXP = Activation("exp", "exp(x)", exp, cost=40)  # outputs only
+_ROWS = (
+    IDENTITY,
+    LOGISTIC,
+    Activation("tanh", "tanh(x)", tanh, tanh_backward, cost=40),
+    RELU,
+    Activation(
+        "leaky_relu", "x where x > 0, else leaky_slope x", leaky_relu, leaky_relu_backward, initializer="he", cost=4,
+        constants=(Constant("leaky_slope", 0.01),),
+    ),
+    Activation("gelu", "x Φ(x)", gelu, gelu_backward, keeps_input=True, initializer="he", cost=80),
+    Activation("silu", "x logistic(x)", silu, silu_backward, keeps_input=True, initializer="he", cost=50),
+    EXP,
+)  # fmt: skip
+KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}
+FUNCTIONS = {row.kind: row for row in _ROWS}
+ACTIVATIONS = {row.name: row for row in _ROWS if row is not EXP}

@@ -6,16 +6,18 @@ All arrays C-contiguous and of one dtype, float32 or float64; results go into th
 
 from __future__ import annotations
 
-from .activations import RELU, activate, activate_backward
-from .gemm import PANEL_ROWS, SLACK, block
+from . import operations as op
+from .activations import RELU
+from .elementwise import activate, activate_backward
+from .elementwise import sgd_update as sgd_flat
+from .gemm import PANEL_ROWS, SLACK, Blocking, Product, block
 from .jit import inlined, kernel
-from .losses import cross_entropy_of_labels
-from .microkernel import ADD_BIAS
-from .microkernel import RELU as FUSED_RELU
-from .optimizers import sgd_update as sgd_flat
+from .microkernel import Epilogue, Matrix
 from .simd import advance, lanes, number, pointer
+from .softmax import cross_entropy_of_labels
 from .tile import HALF_ROW, ROW, VECTOR, tile_add_block, tile_load, tile_store, tile_zero
 
+RELU_KIND = RELU.kind  # it has no constants: where coefficients are asked for, any pointer will do
 FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
 
 
@@ -42,54 +44,61 @@ def sums_of_strip(shape, resume, rows, columns, x, ldx, out):
 
 
 @kernel
-def _gemm(a_transposed, b_transposed, access, epilogue, rows, columns, depth, a, lda, b, ldb, c, bias,
-          workspace):  # fmt: skip
-    """A whole product with the stretch and the columns at a time that the workspace's shape allows."""
+def _multiply(a, a_transposed, b, b_transposed, c, shape, by_rows, epilogue, workspace):
+    """A whole product of shape (rows, columns, depth), in stretches and columns that the workspace's shape allows."""
+    rows, columns, depth = shape
     kc = workspace.shape[0] - SLACK
     nc = workspace.shape[1] - PANEL_ROWS - SLACK
     start = pointer(workspace)
     strips = advance(start, workspace.shape[0] * PANEL_ROWS)
-    zero = number(start, 0.0)
-    block(a_transposed, 0, b_transposed, access, 0, epilogue, 0, rows, 0, columns, depth, a, lda, b, ldb, c, columns,
-          bias, c, zero, zero, kc, nc, start, strips, start)  # fmt: skip
+    product = Product(a, a_transposed, b, b_transposed, c, 0, rows, 0, columns, depth)
+    block(product, Blocking(by_rows, 0, kc, nc, start, strips, start), 0, epilogue)
+
+
+@kernel
+def _forward(code, X, W, b, H, workspace):
+    (n, fan_in), fan_out = X.shape, W.shape[1]
+    x, w, h = Matrix(pointer(X), fan_in), Matrix(pointer(W), fan_out), Matrix(pointer(H), fan_out)
+    zero = number(h.start, 0.0)
+    epilogue = Epilogue(code, pointer(b), h.start, zero, zero)
+    _multiply(x, 0, w, 0, h, (n, fan_out, fan_in), n <= FEW_ROWS, epilogue, workspace)
 
 
 @kernel
 def affine_forward(X, W, b, H, workspace):
     """``H = X W + b``: X (n, fan_in), W (fan_in, fan_out), b (fan_out,), H (n, fan_out)."""
-    (n, fan_in), fan_out = X.shape, W.shape[1]
-    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out, pointer(H),
-          pointer(b), workspace)  # fmt: skip
+    _forward(op.ADD_BIAS, X, W, b, H, workspace)
 
 
 @kernel
 def affine_relu_forward(X, W, b, H, workspace):
     """``H = relu(X W + b)``, the ReLU while the sums are in registers."""
-    (n, fan_in), fan_out = X.shape, W.shape[1]
-    _gemm(0, 0, n <= FEW_ROWS, ADD_BIAS | FUSED_RELU, n, fan_out, fan_in, pointer(X), fan_in, pointer(W), fan_out,
-          pointer(H), pointer(b), workspace)  # fmt: skip
+    _forward(op.ADD_BIAS | op.RELU, X, W, b, H, workspace)
 
 
 @kernel
 def affine_backward(dH, X, W, dX, dW, db, workspace):
     """``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``; shapes as the arrays they belong to."""
     (n, fan_in), fan_out = X.shape, W.shape[1]
-    rows, weights = pointer(dH), pointer(W)
-    _gemm(0, 1, False, 0, n, fan_in, fan_out, rows, fan_out, weights, fan_out, pointer(dX), weights, workspace)
-    _gemm(1, 0, False, 0, fan_in, fan_out, n, pointer(X), fan_in, rows, fan_out, pointer(dW), weights, workspace)
-    column_sums(False, n, fan_out, rows, fan_out, pointer(db))
+    x, w, dh = Matrix(pointer(X), fan_in), Matrix(pointer(W), fan_out), Matrix(pointer(dH), fan_out)
+    dx, dw = Matrix(pointer(dX), fan_in), Matrix(pointer(dW), fan_out)
+    zero = number(dx.start, 0.0)
+    epilogue = Epilogue(0, w.start, w.start, zero, zero)
+    _multiply(dh, 0, w, 1, dx, (n, fan_in, fan_out), False, epilogue, workspace)
+    _multiply(x, 1, dh, 0, dw, (fan_in, fan_out, n), False, epilogue, workspace)
+    column_sums(False, n, fan_out, dh.start, fan_out, pointer(db))
 
 
 @kernel
 def relu_forward(x, y):
     """``y = 0 where x <= 0, else x``, over all entries; x and y may be one array."""
-    activate(RELU, x.size, pointer(x), pointer(y), number(pointer(x), 0.0))
+    activate(RELU_KIND, x.size, pointer(x), pointer(y), pointer(x))
 
 
 @kernel
 def relu_backward(dy, y, dx):
     """``dx = 0 where y <= 0, else dy``, over all entries; dx may be dy."""
-    activate_backward(RELU, dy.size, pointer(dy), pointer(y), pointer(dx), number(pointer(dy), 0.0))
+    activate_backward(RELU_KIND, dy.size, pointer(dy), pointer(y), pointer(dx), pointer(dy))
 
 
 @kernel

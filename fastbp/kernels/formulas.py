@@ -1,6 +1,7 @@
-"""Every scalar formula of the library, each written once, over a vector value, for tiles and loops alike.
+"""Arithmetic and elementary functions over vectors, each written once, for tiles and loops alike.
 
-A formula gets `simd.Lanes` and returns them; `@formula` makes it callable in kernels on vectors and on scalars.
+A formula receives `simd.Lanes` and returns them; `@formula` makes it callable in kernels on vectors and on scalars.
+The formulas of activations, losses and updates stand beside their tables.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .simd import Lanes, absolute, copysign, fma, formula, select, sqrt
+from .simd import Lanes, absolute, copysign, fma, formula, select
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the upper one has so few bits that a whole number times it is exact.
@@ -194,19 +195,7 @@ def log1p_of_small(e: Lanes) -> Lanes:
     return e + _log_above(e, LOG1P_TERMS[e.dtype.bitwidth], 0.0)
 
 
-# ---- activations ----
-
-
-@formula
-def relu(x: Lanes) -> Lanes:
-    """``0 where x <= 0, else x``: NaN goes through."""
-    return select(x <= 0.0, 0.0, x)
-
-
-@formula
-def leaky_relu(x: Lanes, slope: Lanes) -> Lanes:
-    """``slope x where x <= 0, else x``."""
-    return select(x <= 0.0, slope * x, x)
+# ---- sigmoids and the normal distribution ----
 
 
 def exp_of_minus_magnitude(x: Lanes) -> tuple[Lanes, Lanes]:
@@ -232,7 +221,7 @@ def tanh(x: Lanes) -> Lanes:
     return copysign(select(far, 1.0 - share, share), x)
 
 
-def _normal_tail(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+def normal_tail(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """z = |x|, bounded where all this has become 0; exp(-z^2/2); and Phi(-z) as a multiple of that."""
     size = x.dtype.bitwidth
     z = _magnitude(x, NORMAL_LARGEST[size])
@@ -249,113 +238,6 @@ def normal_cdf(x: Lanes) -> Lanes:
     Within 4 ulp right of -1, left of it within 7 for float32 and 9 for float64, where the polynomials' roundings add
     up; a target without fma adds x^2/2 ulp by the rounded square.
     """
-    _, e, tail = _normal_tail(x)
+    _, e, tail = normal_tail(x)
     tail = e * tail
     return select(x > 0.0, 1.0 - tail, tail)
-
-
-@formula
-def gelu(x: Lanes) -> Lanes:
-    """``x Phi(x)``, exact and not by tanh, as precise as Phi; 0 at -infinity."""
-    z, e, tail = _normal_tail(x)
-    return fma(-(z * tail), e, relu.write(x))  # x Phi(x) = max(x, 0) - |x| Phi(-|x|)
-
-
-@formula
-def silu(x: Lanes) -> Lanes:
-    """``x logistic(x)`` within 4 ulp, and where the logistic is denormal within |x| times its step; 0 at -infinity."""
-    z, e = exp_of_minus_magnitude(x)
-    return fma(-z, e / (e + 1.0), relu.write(x))  # as above
-
-
-# ---- their derivatives, times that of the output ----
-
-
-@formula
-def relu_mask(dy: Lanes, y: Lanes) -> Lanes:
-    """``0 where y <= 0, else dy``: the derivative at 0 is 0, and NaN goes through both ways."""
-    return select(y <= 0.0, 0.0, dy)
-
-
-@formula
-def leaky_relu_backward(dy: Lanes, y: Lanes, slope: Lanes) -> Lanes:
-    """``slope dy where y <= 0, else dy``, for a slope that is not negative."""
-    return select(y <= 0.0, slope * dy, dy)
-
-
-@formula
-def logistic_backward(dy: Lanes, y: Lanes) -> Lanes:
-    """``dy y (1 - y)``, of the output."""
-    return dy * (y * (1.0 - y))
-
-
-@formula
-def tanh_backward(dy: Lanes, y: Lanes) -> Lanes:
-    """``dy (1 - y^2)``, of the output."""
-    return dy * fma(-y, y, 1.0)
-
-
-def _times_reflected(dy: Lanes, x: Lanes, w: Lanes) -> Lanes:
-    """dy times a derivative f for which f(x) = 1 - f(-x): ``1 + w`` right of 0, ``-w`` left of it."""
-    return dy * select(x > 0.0, w + 1.0, -w)
-
-
-@formula
-def gelu_backward(dy: Lanes, x: Lanes) -> Lanes:
-    """``dy (Phi(x) + x phi(x))``, of the input; 0 at -infinity, dy at infinity."""
-    z, e, tail = _normal_tail(x)
-    return _times_reflected(dy, x, e * fma(z, 1.0 / math.sqrt(2.0 * math.pi), -tail))
-
-
-@formula
-def silu_backward(dy: Lanes, x: Lanes) -> Lanes:
-    """``dy s (1 + x (1 - s))`` with s = logistic(x), of the input; 0 at -infinity, dy at infinity."""
-    z, e = exp_of_minus_magnitude(x)
-    larger_share = 1.0 / (e + 1.0)
-    return _times_reflected(dy, x, e * larger_share * fma(z, larger_share, -1.0))
-
-
-# ---- updates ----
-
-
-@formula
-def l2_gradient(dw: Lanes, w: Lanes, l2: Lanes) -> Lanes:
-    """``dw + l2 w``, the gradient of the objective with the penalty ``l2/2 |w|^2``."""
-    return fma(l2, w, dw)
-
-
-@formula
-def sgd(w: Lanes, dw: Lanes, learning_rate: Lanes, l2: Lanes) -> Lanes:
-    """``w - learning_rate (dw + l2 w)``, two roundings."""
-    return fma(-learning_rate, fma(l2, w, dw), w)
-
-
-@formula
-def momentum_state(m: Lanes, g: Lanes, old: Lanes, new: Lanes) -> Lanes:
-    """``old m + new g``, the gradients' running sum or mean."""
-    return fma(old, m, new * g)
-
-
-@formula
-def second_state(v: Lanes, g: Lanes, old: Lanes, new: Lanes) -> Lanes:
-    """``old v + new g^2``."""
-    return fma(new * g, g, old * v)
-
-
-@formula
-def momentum(w: Lanes, m: Lanes, g: Lanes, first_share: Lanes, gradient_share: Lanes) -> Lanes:
-    """``w - (first_share m + gradient_share g)``; with a gradient_share that is not 0 Nesterov's."""
-    return w - fma(first_share, m, gradient_share * g)
-
-
-@formula
-def adaptive(w: Lanes, m: Lanes, v: Lanes, first_share: Lanes, epsilon: Lanes, keep: Lanes) -> Lanes:
-    """``keep w - first_share m / (sqrt(v) + epsilon)``, the division first."""
-    return fma(-first_share, m / (sqrt(v) + epsilon), keep * w)
-
-
-@formula
-def clip_factor(norm_squared: Lanes, max_norm: Lanes) -> Lanes:
-    """``min(1, max_norm / sqrt(norm_squared))`` for a max_norm above 0; 1 where the norm is 0, NaN goes through."""
-    factor = max_norm / sqrt(norm_squared)
-    return select(factor > 1.0, 1.0, factor)

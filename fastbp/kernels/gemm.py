@@ -10,13 +10,14 @@ for each; 2nd: strips of columns; 1st: k, in the micro-kernel.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import operations as op
 from .jit import inlined, kernel
-from .microkernel import SGD, tile_of_panels, tile_of_row
+from .microkernel import Epilogue, Left, Matrix, Tile, tile_of_panels, tile_of_row
 from .packing import copy_rows, copy_strips, transpose
 from .simd import advance, lanes
 from .tile import HALF, MAIN, NARROW, ROW
@@ -58,46 +59,84 @@ def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
         copy_strips(strips, strip, advance(b, k0 * ldb + j0), ldb, depth, j1 - j0)
 
 
+class Product(NamedTuple):
+    """A product C = op(A) op(B), how its operands lie, and the ranges [i0, i1), [j0, j1) of C that are computed."""
+
+    a: Any
+    a_transposed: Any
+    b: Any
+    b_transposed: Any
+    c: Any
+    i0: Any
+    i1: Any
+    j0: Any
+    j1: Any
+    depth: Any
+
+
+class Blocking(NamedTuple):
+    """How a product is carried out: B's access, A read in place, stretches of k, columns at a time, workspace."""
+
+    access: Any
+    a_in_place: Any
+    kc: Any
+    nc: Any
+    panel: Any
+    strips: Any
+    partial: Any
+
+
+class Stretch(NamedTuple):
+    """A stretch of k: where it begins, how long it is, and whether sums before it are resumed."""
+
+    begin: Any
+    depth: Any
+    resume: Any
+
+
+class Strips(NamedTuple):
+    """Strips of B: the first of two vectors, how far apart strips lie, and the packed last one of fewer columns."""
+
+    wide: Any
+    stride: Any
+    rest: Any
+
+
 @inlined
-def block_of_rows(a_transposed, i0, i1, j0, j1, k0, depth, resume, a, lda, b, ldb, epilogue, c, ldc, bias, y,
-                  learning_rate, l2):  # fmt: skip
+def block_of_rows(product, stretch, j0, j1, epilogue):
     """Row by row, with nothing packed: for one row 26 us where packing would make it 86 (784 x 512)."""
-    width = 8 * lanes(c)
-    for i in range(i0, i1):
-        left, left_step = advance(a, i * lda + k0), 1
-        if a_transposed:
-            left, left_step = advance(a, k0 * lda + i), lda
+    a, b, width = product.a, product.b, 8 * lanes(product.c.start)
+    for i in range(product.i0, product.i1):
+        left = Left(advance(a.start, i * a.ld + stretch.begin), 1, 1)
+        if product.a_transposed:
+            left = Left(advance(a.start, stretch.begin * a.ld + i), a.ld, 1)
         for j in range(j0, j1, width):
-            at = i * ldc + j
-            tile_of_row(ROW, depth, left, left_step, advance(b, k0 * ldb + j), ldb, resume, advance(c, at),
-                        epilogue, advance(c, at), advance(bias, j), advance(y, at), min(width, j1 - j),
-                        learning_rate, l2)  # fmt: skip
+            right = Matrix(advance(b.start, stretch.begin * b.ld + j), b.ld)
+            tile = Tile(i, j, 1, min(width, j1 - j))
+            tile_of_row(ROW, stretch.depth, left, right, stretch.resume, tile, product.c, epilogue)
 
 
 @inlined
-def rows_of_a(a_transposed, a_in_place, i, rows, height, k0, depth, a, lda, panel):
-    """How a tile reads its rows of A: (pointer, distance of two k, distance of two rows); packed where it must be."""
-    left, left_step, left_row = panel, height, 1
-    if rows == height and a_transposed:  # a row of a transposed A already holds the tile's values side by side
-        left, left_step = advance(a, k0 * lda + i), lda
-    elif rows == height and a_in_place:
-        left, left_step, left_row = advance(a, i * lda + k0), 1, lda
-    elif a_transposed:
-        copy_rows(panel, height, advance(a, k0 * lda + i), lda, depth, rows)
+def rows_of_a(product, blocking, stretch, i, rows, height):
+    """How a tile reads its rows of A, packed where it must be."""
+    a, k0 = product.a, stretch.begin
+    left = Left(blocking.panel, height, 1)
+    if rows == height and product.a_transposed:  # a row of a transposed A already holds a tile's values side by side
+        left = Left(advance(a.start, k0 * a.ld + i), a.ld, 1)
+    elif rows == height and blocking.a_in_place:
+        left = Left(advance(a.start, i * a.ld + k0), 1, a.ld)
+    elif product.a_transposed:
+        copy_rows(blocking.panel, height, advance(a.start, k0 * a.ld + i), a.ld, stretch.depth, rows)
     else:
-        transpose(panel, height, advance(a, i * lda + k0), lda, rows, depth)
-    return left, left_step, left_row
+        transpose(blocking.panel, height, advance(a.start, i * a.ld + k0), a.ld, rows, stretch.depth)
+    return left
 
 
 @inlined
-def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume, a, lda, wide, wide_step, strip, rest,
-                    epilogue, partial, ldp, c, ldc, bias, y, learning_rate, l2, panel):  # fmt: skip
-    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B.
-
-    The strips of two vectors begin at `wide`, `strip` elements apart, their rows `wide_step` apart; `rest` is the
-    packed last one of fewer columns, if there is one. `partial` lies under (i0, j0).
-    """
-    vl = lanes(c)
+def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epilogue):
+    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B. `partial` lies under (i0, j0)."""
+    i0, i1, depth = product.i0, product.i1, stretch.depth
+    vl = lanes(c.start)
     left_over = (j1 - j0) % (2 * vl)
     narrow = j1 - left_over if 0 < left_over <= vl else j1  # from here on, columns that one vector holds
     halves = half_tiles(i1 - i0) if j0 < narrow else 0
@@ -108,73 +147,63 @@ def block_of_panels(a_transposed, a_in_place, i0, i1, j0, j1, k0, depth, resume,
             height = HALF_ROWS
             halves -= 1
         rows = min(height, i1 - i)
-        left, left_step, left_row = rows_of_a(a_transposed, a_in_place, i, rows, height, k0, depth, a, lda, panel)
-        right, right_step = wide, wide_step
+        left = rows_of_a(product, blocking, stretch, i, rows, height)
+        right = strips.wide
         for j in range(j0, narrow, 2 * vl):
-            columns = min(2 * vl, j1 - j)
-            if columns < 2 * vl:
-                right, right_step = rest, 2 * vl
-            under = advance(partial, (i - i0) * ldp + (j - j0))
-            at = i * ldc + j
+            tile = Tile(i, j, rows, min(2 * vl, j1 - j))
+            if tile.columns < 2 * vl:
+                right = Matrix(strips.rest, 2 * vl)
+            under = Matrix(advance(partial.start, (i - i0) * partial.ld + (j - j0)), partial.ld)
             if height == HALF_ROWS:
-                tile_of_panels(HALF, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
-                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
-                               learning_rate, l2)  # fmt: skip
+                tile_of_panels(HALF, depth, left, right, stretch.resume, under, tile, c, epilogue)
             else:
-                tile_of_panels(MAIN, depth, left, left_step, left_row, right, right_step, resume, under, ldp, epilogue,
-                               advance(c, at), ldc, advance(bias, j), advance(y, at), rows, columns,
-                               learning_rate, l2)  # fmt: skip
-            right = advance(right, strip)
+                tile_of_panels(MAIN, depth, left, right, stretch.resume, under, tile, c, epilogue)
+            right = Matrix(advance(right.start, strips.stride), right.ld)
         i += height
+    right = Matrix(strips.rest, vl)
     for i in range(i0, i1 if narrow < j1 else i0, NARROW_ROWS):
-        rows, j = min(NARROW_ROWS, i1 - i), narrow
-        left, left_step, left_row = rows_of_a(a_transposed, a_in_place, i, rows, NARROW_ROWS, k0, depth, a, lda, panel)
-        under = advance(partial, (i - i0) * ldp + (j - j0))
-        at = i * ldc + j
-        tile_of_panels(NARROW, depth, left, left_step, left_row, rest, vl, resume, under, ldp, epilogue,
-                       advance(c, at), ldc, advance(bias, j), advance(y, at), rows, j1 - j,
-                       learning_rate, l2)  # fmt: skip
+        tile = Tile(i, narrow, min(NARROW_ROWS, i1 - i), j1 - narrow)
+        left = rows_of_a(product, blocking, stretch, i, tile.rows, NARROW_ROWS)
+        under = Matrix(advance(partial.start, (i - i0) * partial.ld + (narrow - j0)), partial.ld)
+        tile_of_panels(NARROW, depth, left, right, stretch.resume, under, tile, c, epilogue)
 
 
 @inlined
-def block(a_transposed, a_in_place, b_transposed, access, resume, epilogue, i0, i1, j0, j1, depth, a, lda, b, ldb,
-          c, ldc, bias, y, learning_rate, l2, kc, nc, panel, strips, partial):  # fmt: skip
+def block(product, blocking, resume, epilogue):
     """C[i0:i1, j0:j1] = op(A) op(B) with an epilogue; `resume`: onto the sums that C holds already.
 
-    `panel`, `strips` and `partial` are one thread's workspace; `partial`, (i1 - i0, nc), holds the sums between two
-    stretches of k where C itself must not: the fused update reads the old C in its last stretch.
+    The workspace is one thread's; `blocking.partial`, (i1 - i0, nc), holds the sums between two stretches of k where C
+    itself must not: the fused update reads the old C in its last stretch.
     """
+    b, c, i0, kc, nc, depth = product.b, product.c, product.i0, blocking.kc, blocking.nc, product.depth
     if depth == 0:  # no k at all: one empty stretch still applies the epilogue
         kc = 1
-    vl = lanes(c)
-    aside = (epilogue & SGD) != 0 and depth > kc
-    for jc in range(j0, j1, nc):
-        je = min(jc + nc, j1)
+    vl = lanes(c.start)
+    aside = (epilogue.code & op.SGD) != 0 and depth > kc
+    nothing = Epilogue(0, epilogue.bias, epilogue.y, epilogue.learning_rate, epilogue.l2)
+    for jc in range(product.j0, product.j1, nc):
+        je = min(jc + nc, product.j1)
         whole = (je - jc) // (2 * vl) * (2 * vl)  # columns in strips of two vectors
         for k0 in range(0, max(depth, 1), kc):
-            stretch = min(kc, depth - k0)
-            last = k0 + stretch >= depth
-            now = epilogue if last else 0
-            again = resume != 0 or k0 > 0
-            if access == BY_ROWS:
-                block_of_rows(a_transposed, i0, i1, jc, je, k0, stretch, again, a, lda, b, ldb, now, c, ldc, bias, y,
-                              learning_rate, l2)  # fmt: skip
+            stretch = Stretch(k0, min(kc, depth - k0), resume != 0 or k0 > 0)
+            last = k0 + stretch.depth >= depth
+            now = epilogue if last else nothing
+            if blocking.access == BY_ROWS:
+                block_of_rows(product, stretch, jc, je, now)
                 continue
-            strip = (stretch + vl - 1) // vl * vl * 2 * vl
-            wide, wide_step, rest, packed = strips, 2 * vl, advance(strips, whole // (2 * vl) * strip), jc
-            if access == IN_PLACE:
-                wide, wide_step, rest, packed = advance(b, k0 * ldb + jc), ldb, strips, jc + whole
-            pack_strips(b_transposed, b, ldb, k0, stretch, packed, je, strips, strip)
-            if access == IN_PLACE:
-                strip = 2 * vl
-            target, ldt = c, ldc
-            sums, lds = advance(c, i0 * ldc + jc), ldc
+            strip = (stretch.depth + vl - 1) // vl * vl * 2 * vl
+            packed, in_place = jc, blocking.access == IN_PLACE
+            wide, rest = Matrix(blocking.strips, 2 * vl), advance(blocking.strips, whole // (2 * vl) * strip)
+            if in_place:
+                wide, rest, packed = Matrix(advance(b.start, k0 * b.ld + jc), b.ld), blocking.strips, jc + whole
+            pack_strips(product.b_transposed, b.start, b.ld, k0, stretch.depth, packed, je, blocking.strips, strip)
+            strips = Strips(wide, 2 * vl if in_place else strip, rest)
+            target, sums = c, Matrix(advance(c.start, i0 * c.ld + jc), c.ld)
             if aside:
-                sums, lds = partial, nc
+                sums = Matrix(blocking.partial, nc)
                 if not last:
-                    target, ldt = advance(partial, -(i0 * nc + jc)), nc
-            block_of_panels(a_transposed, a_in_place, i0, i1, jc, je, k0, stretch, again, a, lda, wide, wide_step,
-                            strip, rest, now, sums, lds, target, ldt, bias, y, learning_rate, l2, panel)  # fmt: skip
+                    target = Matrix(advance(blocking.partial, -(i0 * nc + jc)), nc)
+            block_of_panels(product, blocking, stretch, jc, je, strips, sums, target, now)
 
 
 def panel_size(kc: int) -> int:

@@ -1,247 +1,165 @@
-"""Losses: value and gradient of the logits together, row by row; softmax with its cross-entropy first.
+"""Losses: their formulas, and one row for each in a table from which all else follows.
 
-Logits are shifted by their row maximum and the loss is ``log sum exp(z - top) - (z_t - top)``, never the logarithm of
-a probability. Up to one vector of classes, a vector of rows is transposed and computed side by side, the sum running
-over ascending classes: no step then crosses lanes, which took 45 ns a row of 4 classes and takes 7. More classes go
-row by row, the sum lane by lane and then over the lanes in a tree. Either order depends on the number of classes and
-the vector width alone.
+An elementwise loss compares one logit z (in regression: the output) with its target t. A loss and its derivative in one
+loop share their exponential: both write the same instructions, which LLVM merges. Softmax with cross-entropy works on
+whole rows, in `kernels.softmax`.
+
+To add a loss, write its value and its derivative here, add its row, and add its row to `fastbp.reference`, which the
+tests and ``fastbp verify`` compare with.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any, NamedTuple
 
-from . import loss_formulas as formulas
-from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract
-from .jit import inlined, kernel
-from .packing import transpose_square
-from .simd import add_lanes, advance, filled, lanes, load, max_lanes, number, one_of, store
-
-LONGEST_VECTOR = 16  # numbers in the longest vector of any target
-SQUARE = LONGEST_VECTOR**2
-SCRATCH = 3 * SQUARE  # elements of workspace that these kernels need beside one for each row
-BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR, HUBER, HALF_POISSON_DEVIANCE = range(5)
+from .activations import EXP, IDENTITY, LOGISTIC, Activation
+from .constants import Constant
+from .formulas import exp, exp_of_minus_magnitude, log, log1p_of_small
+from .simd import Lanes, absolute, fma, formula, select
 
 
-@inlined
-def softmax_rows(rows, classes, logits, out, workspace):
-    """``out[i] = softmax(logits[i])``; in place too."""
-    vl = lanes(logits)
-    if classes <= vl:
-        for i in range(0, rows, vl):
-            here = min(vl, rows - i)
-            top, total = exp_square(here, classes, advance(logits, i * classes), workspace)
-            shares_of_square(classes, workspace, total)
-            write_square(here, classes, workspace, advance(out, i * classes))
-    else:
-        zero, one = number(logits, 0.0), number(logits, 1.0)
-        for i in range(rows):
-            row = advance(out, i * classes)
-            _, total = exp_row(advance(logits, i * classes), classes, row)
-            factor = one / total
-            for j in range(0, classes, vl):
-                here = advance(row, j)
-                store(multiply(load(here, classes - j, zero), factor), here, classes - j)
+def _share_against(z: Lanes, t: Lanes) -> Lanes:
+    """The target's share of the class that z speaks against; 1 - t is exact from 1/2 on, where it can be small."""
+    return select(z > 0.0, 1.0 - t, t)
 
 
-@inlined
-def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losses, workspace):
-    """Class indices: row losses, and ``dlogits = (softmax - one_hot) scale``."""
-    sums = advance(workspace, SCRATCH)
-    vl = lanes(logits)
-    zero, one = number(logits, 0.0), number(logits, 1.0)
-    if classes <= vl:
-        for i in range(0, rows, vl):
-            here = min(vl, rows - i)
-            z, found = advance(logits, i * classes), advance(losses, i)
-            top, total = exp_square(here, classes, z, workspace)
-            shares_of_square(classes, workspace, total)
-            for r in range(here):
-                label = labels[i + r]
-                found[r] = z[r * classes + label]
-                workspace[label * vl + r] -= one
-            store(subtract(load(found, here, zero), top), found, here)
-            store(total, advance(sums, i), here)
-            scale_square(classes, workspace, scale)
-            write_square(here, classes, workspace, advance(dlogits, i * classes))
-    else:
-        for i in range(rows):
-            z, dz = advance(logits, i * classes), advance(dlogits, i * classes)
-            target = z[labels[i]]
-            top, total = exp_row(z, classes, dz)
-            factor = one / total
-            own = (dz[labels[i]] * factor - one) * scale
-            for j in range(0, classes, vl):
-                here = advance(dz, j)
-                store(multiply(multiply(load(here, classes - j, zero), factor), scale), here, classes - j)
-            dz[labels[i]] = own
-            sums[i] = total
-            losses[i] = target - top
-    losses_of_sums(rows, sums, losses)
+@formula
+def binary_cross_entropy(z: Lanes, t: Lanes) -> Lanes:
+    """``max(z, 0) - t z + log(1 + exp(-|z|))`` within 4 ulp, t in [0, 1]; infinity or NaN where z is infinite.
+
+    As ``|z| (1 - t or t) + log(1 + exp(-|z|))``: neither term is negative, so nothing cancels.
+    """
+    _, e = exp_of_minus_magnitude(z)
+    return fma(absolute(z), _share_against(z, t), log1p_of_small.write(e))
 
 
-@inlined
-def cross_entropy_of_probabilities(rows, classes, logits, targets, scale, dlogits, losses, workspace):
-    """Rows of probabilities, the same otherwise: with one-hot rows the same bits as with labels."""
-    sums = advance(workspace, SCRATCH)
-    vl = lanes(logits)
-    zero, one = number(logits, 0.0), number(logits, 1.0)
-    if classes <= vl:
-        wanted = advance(workspace, 2 * SQUARE)
-        for i in range(0, rows, vl):
-            here = min(vl, rows - i)
-            z = advance(logits, i * classes)
-            top, total = exp_square(here, classes, z, workspace)
-            shares_of_square(classes, workspace, total)
-            shifted = advance(workspace, SQUARE)
-            transpose_square(shifted, vl, z, classes, here, classes)
-            transpose_square(wanted, vl, advance(targets, i * classes), classes, here, classes)
-            agreement = filled(z, zero)
-            for j in range(classes):
-                share, t = advance(workspace, j * vl), load(advance(wanted, j * vl), vl, zero)
-                agreement = cross_term(t, subtract(load(advance(shifted, j * vl), vl, zero), top), agreement)
-                store(subtract(load(share, vl, zero), t), share, vl)
-            store(agreement, advance(losses, i), here)
-            store(total, advance(sums, i), here)
-            scale_square(classes, workspace, scale)
-            write_square(here, classes, workspace, advance(dlogits, i * classes))
-    else:
-        for i in range(rows):
-            z, dz, t = advance(logits, i * classes), advance(dlogits, i * classes), advance(targets, i * classes)
-            top, total = exp_row(z, classes, dz)
-            factor = one / total
-            agreement = filled(z, zero)
-            for j in range(0, classes, vl):
-                left = classes - j
-                at, wanted_row = advance(dz, j), load(advance(t, j), left, zero)
-                agreement = cross_term(wanted_row, subtract(load(advance(z, j), left, top), top), agreement)
-                share_row = multiply(load(at, left, zero), factor)
-                store(multiply(subtract(share_row, wanted_row), scale), at, left)
-            sums[i] = total
-            losses[i] = add_lanes(agreement)
-    losses_of_sums(rows, sums, losses)
+@formula
+def binary_cross_entropy_gradient(z: Lanes, t: Lanes) -> Lanes:
+    """``logistic(z) - t``; within 4 ulp where t is 0 or 1, however small the difference: logistic(-|z|) is not."""
+    _, e = exp_of_minus_magnitude(z)
+    difference = _share_against(z, t) - e / (e + 1.0)
+    return select(z > 0.0, difference, -difference)
 
 
-@kernel
-def losses_of_sums(rows, sums, losses):
-    """``losses = log(sums) - losses``, where `losses` holds the shifted target logits before."""
-    vl = lanes(sums)
-    zero, one = number(sums, 0.0), number(sums, 1.0)
-    for i in range(0, rows, vl):
-        left = rows - i
-        loss = subtract(log(load(advance(sums, i), left, one)), load(advance(losses, i), left, zero))
-        store(loss, advance(losses, i), left)
+@formula
+def squared_error(z: Lanes, t: Lanes) -> Lanes:
+    """``(z - t)^2 / 2``."""
+    difference = z - t
+    return difference * (difference * 0.5)
 
 
-# ---- a vector of rows side by side: square[class, row] ----
+@formula
+def squared_error_gradient(z: Lanes, t: Lanes) -> Lanes:
+    return z - t
 
 
-@kernel
-def exp_square(rows, classes, z, square):
-    """``square[j, r] = exp(z[r, j] - top[r])``; returns the vectors of maxima and of sums."""
-    vl = lanes(z)
-    zero = number(z, 0.0)
-    transpose_square(square, vl, z, classes, rows, classes)
-    top = load(square, vl, zero)
-    for j in range(1, classes):
-        top = larger(load(advance(square, j * vl), vl, zero), top)
-    total = filled(z, zero)
-    for j in range(classes):
-        here = advance(square, j * vl)
-        term = exp(subtract(load(here, vl, zero), top))
-        total = add(total, term)
-        store(term, here, vl)
-    return top, total
+@formula
+def absolute_error(z: Lanes, t: Lanes) -> Lanes:
+    return absolute(z - t)
 
 
-@kernel
-def shares_of_square(classes, square, total):
-    """``square[j] /= total``, by way of the reciprocal."""
-    vl = lanes(square)
-    factor = divide(filled(square, number(square, 1.0)), total)
-    for j in range(classes):
-        here = advance(square, j * vl)
-        store(multiply(load(here, vl, number(square, 0.0)), factor), here, vl)
+@formula
+def absolute_error_gradient(z: Lanes, t: Lanes) -> Lanes:
+    """The sign of ``z - t``: 0 at 0, and NaN goes through."""
+    difference = z - t
+    return select(difference > 0.0, 1.0, select(difference < 0.0, -1.0, difference))
 
 
-@kernel
-def scale_square(classes, square, scale):
-    vl = lanes(square)
-    for j in range(classes):
-        here = advance(square, j * vl)
-        store(multiply(load(here, vl, number(square, 0.0)), scale), here, vl)
+@formula
+def huber(z: Lanes, t: Lanes, delta: Lanes) -> Lanes:
+    """With d = |z - t|: ``d^2 / 2`` up to delta, ``delta (d - delta/2)`` beyond."""
+    size = absolute(z - t)
+    return select(size <= delta, size * (size * 0.5), delta * (size - delta * 0.5))
 
 
-@kernel
-def write_square(rows, classes, square, out):
-    """``out[r, j] = square[j, r]``, by way of the second square of the workspace."""
-    vl = lanes(square)
-    turned = advance(square, SQUARE)
-    transpose_square(turned, vl, square, vl, classes, vl)
-    for r in range(rows):
-        store(load(advance(turned, r * vl), classes, number(square, 0.0)), advance(out, r * classes), classes)
+@formula
+def huber_gradient(z: Lanes, t: Lanes, delta: Lanes) -> Lanes:
+    """``z - t``, no further from 0 than delta."""
+    difference = z - t
+    return select(difference > delta, delta, select(difference < -delta, -delta, difference))
 
 
-# ---- one row, more classes than a vector holds ----
+@formula
+def half_poisson_deviance(z: Lanes, t: Lanes) -> Lanes:
+    """``t log(t / mu) - t + mu`` with mu = exp(z), the first term 0 where t is 0; t >= 0."""
+    excess = exp.write(z) - t  # exact where it is small
+    return select(t > 0.0, fma(t, log.write(t) - z, excess), excess)
 
 
-@kernel
-def exp_row(z, classes, out):
-    """``out = exp(z - top)`` with top the row's maximum; returns top and the sum."""
-    vl = lanes(z)
-    lowest = number(z, -math.inf)
-    tops = filled(z, lowest)
-    for j in range(0, classes, vl):
-        tops = larger(load(advance(z, j), classes - j, lowest), tops)
-    top = max_lanes(tops)
-    sums = filled(z, number(z, 0.0))
-    for j in range(0, classes, vl):
-        terms = exp(subtract(load(advance(z, j), classes - j, lowest), top))
-        sums = add(sums, terms)
-        store(terms, advance(out, j), classes - j)
-    return top, add_lanes(sums)
+@formula
+def half_poisson_deviance_gradient(z: Lanes, t: Lanes) -> Lanes:
+    """``exp(z) - t``."""
+    mean: Lanes = exp.write(z)
+    return mean - t
 
 
-# ---- one logit and one target at a time ----
+# ---- the table ----
 
 
-_value = one_of({
-    BINARY_CROSS_ENTROPY: lambda z, t, delta: formulas.binary_cross_entropy.write(z, t),
-    SQUARED_ERROR: lambda z, t, delta: formulas.squared_error.write(z, t),
-    ABSOLUTE_ERROR: lambda z, t, delta: formulas.absolute_error.write(z, t),
-    HUBER: lambda z, t, delta: formulas.huber.write(z, t, delta),
-    HALF_POISSON_DEVIANCE: lambda z, t, delta: formulas.half_poisson_deviance.write(z, t),
-})  # fmt: skip
-_gradient = one_of({
-    BINARY_CROSS_ENTROPY: lambda z, t, delta: formulas.binary_cross_entropy_gradient.write(z, t),
-    SQUARED_ERROR: lambda z, t, delta: formulas.squared_error_gradient.write(z, t),
-    ABSOLUTE_ERROR: lambda z, t, delta: formulas.absolute_error_gradient.write(z, t),
-    HUBER: lambda z, t, delta: formulas.huber_gradient.write(z, t, delta),
-    HALF_POISSON_DEVIANCE: lambda z, t, delta: formulas.half_poisson_deviance_gradient.write(z, t),
-})  # fmt: skip
+class Loss(NamedTuple):
+    """A loss of logits and targets.
+
+    Attributes
+    ----------
+    name : str
+    formula : str
+        Of one row, as the documents show it.
+    targets : {"classes", "shares", "numbers", "counts"}
+        What y holds: class indices or rows of probabilities; numbers from 0 to 1; any; none below 0.
+    output : Activation or None
+        The function that makes outputs of logits; None: softmax.
+    value, gradient : formulas of z, t and the constants
+        The loss of one logit and its derivative; None: softmax with cross-entropy.
+    factor : float
+        What the value is multiplied with.
+    mean : bool
+        Whether a row's loss is the mean over its outputs, not their sum.
+    constants : tuple of Constant
+    """
+
+    name: str
+    formula: str
+    targets: str
+    output: Activation | None
+    value: Any = None
+    gradient: Any = None
+    factor: float = 1.0
+    mean: bool = True
+    constants: tuple[Constant, ...] = ()
+
+    @property
+    def kind(self) -> int | None:
+        """Its number in the kernels, which losses of the same formulas share; None: softmax with cross-entropy."""
+        return KINDS.get(self.value)
+
+    @property
+    def classifies(self) -> bool:
+        return self.targets in ("classes", "shares")
+
+    @property
+    def words(self) -> str:
+        return "mean cross-entropy" if self.value is None else self.name.replace("_", " ")
+
+    def share_of(self, outputs: int) -> float:
+        """Return what one output's loss counts in a row's."""
+        return self.factor / outputs if self.mean else self.factor
 
 
-@inlined
-def elementwise_loss(kind, rows, outputs, z, t, share, scale, delta, dz, losses, values):
-    """``losses[i] = share sum_j loss(z[i, j], t[i, j])`` and ``dz = share scale loss'``; `values` (rows, outputs) is
-    workspace. The sum runs over ascending j in float64."""
-    zero, count, factor = number(z, 0.0), rows * outputs, share * scale
-    for i in range(0, count, lanes(z)):
-        left = count - i
-        logit, target = load(advance(z, i), left, zero), load(advance(t, i), left, zero)
-        store(_value(kind, logit, target, delta), advance(values, i), left)
-        store(multiply(_gradient(kind, logit, target, delta), factor), advance(dz, i), left)
-    for i in range(rows):
-        total = 0.0
-        for j in range(outputs):
-            total += values[i * outputs + j]
-        losses[i] = share * number(z, total)
-
-
-@inlined
-def weigh_rows(rows, columns, weights, dz, losses):
-    """Rows of the gradient and their losses, times the rows' weights."""
-    for i in range(rows):
-        losses[i] *= weights[i]
-        for j in range(columns):
-            dz[i * columns + j] *= weights[i]
+BINARY = (binary_cross_entropy, binary_cross_entropy_gradient)
+SQUARED = (squared_error, squared_error_gradient)
+POISSON = (half_poisson_deviance, half_poisson_deviance_gradient)
+_ROWS = (
+    Loss("softmax_cross_entropy", "−Σ t log softmax(z)", "classes", None),
+    Loss("binary_cross_entropy", "mean of log(1 + exp(z)) − t z", "shares", LOGISTIC, *BINARY),
+    Loss("binary_cross_entropy_sum", "Σ log(1 + exp(z)) − t z", "shares", LOGISTIC, *BINARY, mean=False),
+    Loss("mean_squared_error", "mean of (z − t)²", "numbers", IDENTITY, *SQUARED, factor=2.0),
+    Loss("half_squared_error", "mean of (z − t)² / 2", "numbers", IDENTITY, *SQUARED),
+    Loss("mean_absolute_error", "mean of |z − t|", "numbers", IDENTITY, absolute_error, absolute_error_gradient),
+    Loss("huber", "mean of (z − t)² / 2 where |z − t| ≤ huber_delta, else huber_delta (|z − t| − huber_delta / 2)",
+         "numbers", IDENTITY, huber, huber_gradient, constants=(Constant("huber_delta", 1.0, above_least=True),)),
+    Loss("poisson_deviance", "mean of 2 (t log(t / exp(z)) − t + exp(z))", "counts", EXP, *POISSON, factor=2.0),
+    Loss("half_poisson_deviance_sum", "Σ t log(t / exp(z)) − t + exp(z)", "counts", EXP, *POISSON, mean=False),
+)  # fmt: skip
+LOSSES = {row.name: row for row in _ROWS}
+ELEMENTWISE = {row.value: row for row in _ROWS if row.value is not None}  # one row for each pair of formulas
+KINDS = {value: kind for kind, value in enumerate(ELEMENTWISE)}

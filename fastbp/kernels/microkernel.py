@@ -6,6 +6,9 @@ again, so neither the tile's shape nor the length of a stretch can change a bit.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+from . import operations as op
 from .jit import inlined
 from .simd import advance
 from .tile import (
@@ -21,45 +24,80 @@ from .tile import (
     tile_zero,
 )
 
-# Epilogues, bits of one number; only the last stretch of k gets one.
-ADD_BIAS, RELU, RELU_MASK, SGD = 1, 2, 4, 8
+
+class Matrix(NamedTuple):
+    """Where a matrix begins, and how many elements its rows lie apart."""
+
+    start: Any
+    ld: Any
+
+
+class Left(NamedTuple):
+    """The tile's rows of A: where they begin, how far apart two k and two rows lie."""
+
+    start: Any
+    step: Any
+    row: Any
+
+
+class Tile(NamedTuple):
+    """Where a tile lies in C, and how many of its rows and columns C has."""
+
+    i: Any
+    j: Any
+    rows: Any
+    columns: Any
+
+
+class Epilogue(NamedTuple):
+    """What is done to the sums: bits of `operations`, and what these need; `y` has the layout of C."""
+
+    code: Any
+    bias: Any
+    y: Any
+    learning_rate: Any
+    l2: Any
 
 
 @inlined
-def finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2):
-    """Apply the epilogue and store; `y` has the layout of `c`."""
-    if epilogue & ADD_BIAS:
-        tile = tile_add_row(tile, bias, columns)
-    if epilogue & RELU:
-        tile = tile_relu(tile)
-    if epilogue & RELU_MASK:
-        tile = tile_relu_mask(tile, y, ldc, rows, columns, ())
-    if epilogue & SGD:
-        tile = tile_sgd(tile, c, ldc, rows, columns, (learning_rate, l2))
-    tile_store(tile, c, ldc, rows, columns)
+def finish(sums, tile, c, epilogue):
+    """Apply the epilogue to a tile's sums and store them."""
+    at = tile.i * c.ld + tile.j
+    under, rows, columns = advance(c.start, at), tile.rows, tile.columns
+    if epilogue.code & op.ADD_BIAS:
+        sums = tile_add_row(sums, advance(epilogue.bias, tile.j), columns)
+    if epilogue.code & op.RELU:
+        sums = tile_relu(sums)
+    if epilogue.code & op.RELU_MASK:
+        sums = tile_relu_mask(sums, advance(epilogue.y, at), c.ld, rows, columns, ())
+    if epilogue.code & op.SGD:
+        sums = tile_sgd(sums, under, c.ld, rows, columns, (epilogue.learning_rate, epilogue.l2))
+    tile_store(sums, under, c.ld, rows, columns)
 
 
 @inlined
-def tile_of_panels(shape, k, a, a_step, a_row, b, b_step, resume, partial, ldp, epilogue, c, ldc, bias, y, rows,
-                   columns, learning_rate, l2):  # fmt: skip
-    """c[rows, columns] from a, whose rows are `a_row` and k `a_step` apart, and b[k]; sums resumed from `partial`."""
-    if epilogue & SGD:  # W lies in memory: fetched only when it is needed, it took 6 % of a step of 1024-1024-1024-10
-        tile_ahead(shape, c, ldc, rows)
-    tile = tile_load(shape, partial, ldp, rows, columns) if resume else tile_zero(shape, c)
-    for _ in range(k):
-        tile = rank1(tile, a, a_row, b)
-        a = advance(a, a_step)
-        b = advance(b, b_step)
-    finish(tile, epilogue, c, ldc, bias, y, rows, columns, learning_rate, l2)
+def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue):
+    """A tile of C from rows of A and a strip of B; sums resumed from `partial`, which lies as the tile does."""
+    rows, columns = tile.rows, tile.columns
+    if epilogue.code & op.SGD:  # W, fetched only when it is needed, took 6 % of a step of 1024-1024-1024-10
+        tile_ahead(shape, advance(c.start, tile.i * c.ld + tile.j), c.ld, rows)
+    sums = tile_load(shape, partial.start, partial.ld, rows, columns) if resume else tile_zero(shape, c.start)
+    a, b = left.start, right.start
+    for _ in range(depth):
+        sums = rank1(sums, a, left.row, b)
+        a = advance(a, left.step)
+        b = advance(b, right.ld)
+    finish(sums, tile, c, epilogue)
 
 
 @inlined
-def tile_of_row(shape, k, a, a_step, b, ldb, resume, partial, epilogue, c, bias, y, columns,
-                learning_rate, l2):  # fmt: skip
-    """c[columns] from the row a[k], `a_step` apart, and the matrix b[k, columns], read where they lie."""
-    tile = tile_load(shape, partial, 0, 1, columns) if resume else tile_zero(shape, c)
-    for _ in range(k):
-        tile = rank1_masked(tile, a, b, columns)
-        a = advance(a, a_step)
-        b = advance(b, ldb)
-    finish(tile, epilogue, c, 0, bias, y, 1, columns, learning_rate, l2)
+def tile_of_row(shape, depth, left, b, resume, tile, c, epilogue):
+    """A tile of one row of C from a row of A and the matrix B, read where they lie."""
+    under, columns = advance(c.start, tile.i * c.ld + tile.j), tile.columns
+    sums = tile_load(shape, under, 0, 1, columns) if resume else tile_zero(shape, c.start)
+    a, row = left.start, b.start
+    for _ in range(depth):
+        sums = rank1_masked(sums, a, row, columns)
+        a = advance(a, left.step)
+        row = advance(row, b.ld)
+    finish(sums, tile, c, epilogue)

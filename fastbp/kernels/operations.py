@@ -20,7 +20,7 @@ from __future__ import annotations
     ACTIVATE,  # rows of A -> C: `kind` of `kernels.activations`
     ACTIVATE_BACKWARD,  # rows of A (dy) and B (y, or x where the derivative needs it) -> C
     DROP,  # rows of A -> C, entries zeroed or enlarged: by the hash of key, `layer`, row and column, and `threshold`
-    UPDATE,  # the block of C (parameters) by A (gradient), its state in B and Y: `kind` of `kernels.optimizers`
+    UPDATE,  # block of C (parameters) by A (gradient), state in B, vectors `ldb` apart: `kind` of `kernels.updates`
     ADD_L2_GRADIENT,  # entries of C (gradient) += l2 A (parameters)
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
@@ -32,28 +32,24 @@ FIELDS = (
     "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
-    "kc", "nc", "strips", "partial", "layer", "threshold", "clipped", "penalised",
+    "kc", "nc", "strips", "partial", "layer", "threshold", "clipped", "takes_part",
 )  # fmt: skip
 (
     CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
-    KC, NC, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, PENALISED,
+    KC, NC, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART,
 ) = range(len(FIELDS))  # fmt: skip
 
 # The buffers that operands lie in. INPUTS and TARGETS move on with every step.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS = range(5)
 
 # The course of a call: so many rounds of steps, each for the rows of a batch, and of a last step for fewer rows; what
-# inputs and targets move on by with a row, and the numbers of a step, below, with a step.
-ROUNDS, STEPS, BATCH, LAST, INPUT_ROW, TARGET_ROW, RATE_STEP = range(7)
+# inputs and targets move on by with a row, and `kernels.coefficients` with a step.
+ROUNDS, STEPS, BATCH, LAST, INPUT_ROW, TARGET_ROW, COEFFICIENT_STEP = range(7)
 
-# The numbers of a step, in the compute dtype: one row a step, or one for all steps.
-RATES = (
-    "learning_rate", "l2", "scale", "share", "old_first", "new_first", "first_share", "gradient_share",
-    "old_second", "new_second", "epsilon", "keep", "max_norm", "slope", "delta",
-)  # fmt: skip
-(
-    LEARNING_RATE, L2, SCALE, SHARE, OLD_FIRST, NEW_FIRST, FIRST_SHARE, GRADIENT_SHARE,
-    OLD_SECOND, NEW_SECOND, EPSILON, KEEP, MAX_NORM, SLOPE, DELTA,
-) = range(len(RATES))  # fmt: skip
+# Epilogues of a product, bits of one number; only the last stretch of k gets one.
+ADD_BIAS, RELU, RELU_MASK, SGD = 1, 2, 4, 8
+
+# What a block of weights takes part in when it is updated, bits of one number; biases: 0.
+PENALTY, DECAY = 1, 2

@@ -49,6 +49,7 @@ class Target(NamedTuple):
 
 
 TARGET = Target.of_compiler()
+LONGEST_VECTOR = 16  # numbers in the longest vector of any target
 
 
 # ---- vectors while their code is written ----
@@ -237,43 +238,6 @@ def formula(write: Callable[..., Lanes]) -> Any:
     call.write = write
     call.__doc__ = write.__doc__
     return call
-
-
-def one_of(formulas: dict[int, Callable[..., Lanes]]) -> Any:
-    """A call whose first argument says which of these formulas it is, all of the same arguments; of another number the
-    first of them.
-
-    One loop then serves them all: with a loop for each, the first fit of a process compiled for 11.4 s, not 8.5.
-    """
-
-    def define(typingctx: Any, which: Any, first: Any, *others: Any) -> Any:
-        dtype = first.dtype
-        kinds = [kind if isinstance(kind, VectorType) else dtype for kind in (first, *others)]
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vectors = [lanes_of(builder, dtype, kind, arg) for kind, arg in zip(kinds, args[1:], strict=True)]
-            blocks = [builder.append_basic_block(f"formula{number}") for number in formulas]
-            after = builder.append_basic_block("after")
-            switch = builder.switch(args[0], blocks[0])
-            results = []
-            for (number, write), block in zip(formulas.items(), blocks, strict=True):
-                switch.add_case(ir.Constant(args[0].type, number), block)
-                builder.position_at_end(block)
-                results.append((write(*vectors).value, builder.block))
-                builder.branch(after)
-            builder.position_at_end(after)
-            found = builder.phi(vector_ir(dtype))
-            for value, block in results:
-                found.add_incoming(value, block)
-            return found
-
-        return first(types.int64, *kinds), codegen
-
-    names = ["typingctx", "which", *inspect.signature(next(iter(formulas.values()))).parameters]
-    define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    )
-    return intrinsic(define)
 
 
 def reduction(combine: Callable[[Lanes, Lanes], Lanes]) -> Any:

@@ -17,7 +17,7 @@ from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, typeof_impl
 
-from . import formulas
+from . import activations, formulas, updates
 from .simd import I64, TARGET, Lanes, first_lanes, fma, load_vector, prefetch, splat, store_vector, vector_ir
 
 
@@ -255,8 +255,8 @@ def _map_with_block(write: Callable[..., Lanes]) -> Any:
     return call
 
 
-tile_relu = _map_tile(formulas.relu.write)
+tile_relu = _map_tile(activations.relu.write)
 tile_add_row = _map_with_row(formulas.add.write)
 tile_add_block = _map_with_block(formulas.add.write)
-tile_relu_mask = _map_with_block(formulas.relu_mask.write)
-tile_sgd = _map_with_block(lambda dw, w, learning_rate, l2: formulas.sgd.write(w, dw, learning_rate, l2))
+tile_relu_mask = _map_with_block(activations.relu_mask.write)
+tile_sgd = _map_with_block(lambda dw, w, learning_rate, l2: updates.sgd.write(w, dw, learning_rate, l2))

@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import validation
+from ..kernels import coefficients as co
 from ..kernels.dropout import STREAM, UNITS
 from ..program import passes
-from ..program.execution import rates_of, run, scratch
-from ..program.network_operations import Activations, StepForm
-from ..program.split import threads_for, tuning
+from ..program.batch_layout import BatchLayout
+from ..program.cost_model import threads_for
+from ..program.memory import scratch
+from ..program.network import StepForm
+from ..program.run import Operands, run
+from ..program.tuning import tuning
 from .model import Model
 from .row_weights import balanced
 
@@ -82,14 +86,15 @@ def outputs(model: Model, rows: Rows, answered: bool) -> Array:
     """Return what `MLP.outputs` returns, (n, outputs), if `answered`; else the logits."""
     count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
     parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
+    coefficients = model.coefficients
     flat = out.reshape(-1)
     number = threads_for(2.0 * count * parameters.size)
     for begin in range(0, count, most):  # no closure, and names looked up once: for one row, all the time is Python's
         end = min(count, begin + most)
         program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
         activations = scratch(program.activations, dtype)
-        run(program, inputs=rows.between(begin, end, checked=False), parameters=parameters,
-            activations=activations, gradient=flat[begin * classes : end * classes], rates=model.rates)  # fmt: skip
+        part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
+        run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
         if not math.isfinite(sum(activations[program.probes].tolist())):
             rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
     return out
@@ -106,7 +111,7 @@ def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: Array
     def call(begin: int, end: int, **operands: Any) -> None:
         form, chosen = _targets_of(targets, begin, end)
         program = passes.losses(model.network, end - begin, model.dtype, number, form, tuning())
-        run(program, gradient=losses[begin:end], rates=model.rates, **operands, **chosen)
+        run(program, Operands(gradient=losses[begin:end], coefficients=model.coefficients, **operands, **chosen))
 
     _over_blocks(model, rows, call)
     if weights is not None:
@@ -134,25 +139,30 @@ def gradient(
     losses = np.empty(rows.count, model.dtype)
     inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
     number = threads_for(6.0 * rows.count * model.parameters.size)
-    rates = rates_of(model.dtype, **model.constants, scale=1.0 / total)
+    coefficients = co.row(model.dtype, **model.fixed_coefficients, scale=1.0 / total)
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         kind, chosen = _targets_of(targets, begin, end)
         form = StepForm(kind, weights is not None, threshold=threshold)
         program = passes.gradient(model.network, end - begin, model.dtype, number, form, begin > 0, tuning())
-        run(program, activations=activations, gradient=flat, rates=rates, key=(key + begin * STREAM) % 2**64,
-            weights=None if weights is None else weights[begin:end], **operands, **chosen)  # fmt: skip
-        at = Activations(model.network, end - begin, model.dtype, threshold > 0)
+        part = None if weights is None else weights[begin:end]
+        of_rows = (key + begin * STREAM) % 2**64
+        run(program, Operands(activations=activations, gradient=flat, weights=part, coefficients=coefficients,
+                              key=of_rows, **operands, **chosen))  # fmt: skip
+        at = BatchLayout(model.network, end - begin, model.dtype, threshold > 0)
         losses[begin:end] = activations[at.losses : at.losses + end - begin]
-        part = inputs[begin:end]
-        part[...] = activations[at.gradient(-1) : at.gradient(-1) + part.size].reshape(part.shape)
+        into = inputs[begin:end]
+        into[...] = activations[at.gradient(-1) : at.gradient(-1) + into.size].reshape(into.shape)
 
     _over_blocks(model, rows, call, threshold > 0)
     if model.input_scale is not None:
         inputs *= model.input_scale
     if l2:
-        run(passes.add_l2(model.network), inputs=model.parameters, parameters=model.parameters, activations=flat,
-            gradient=flat, rates=rates_of(model.dtype, l2=l2))  # fmt: skip
+        coefficients = co.row(model.dtype, l2=l2)
+        run(
+            passes.add_l2(model.network),
+            Operands(model.parameters, model.parameters, flat, flat, coefficients=coefficients),
+        )
     layout = model.network.layout
     value = _objective(model, losses, total, l2)
     return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
@@ -165,15 +175,16 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
     weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]
     biases = [np.empty((n, fan_out), model.dtype) for _, fan_out in fans]
     losses, inputs = np.empty(n, model.dtype), np.empty((n, model.sizes[0]), model.dtype)
-    rates, number = rates_of(model.dtype, **model.constants, scale=1.0), threads_for(6.0 * n * model.parameters.size)
+    coefficients = co.row(model.dtype, **model.fixed_coefficients, scale=1.0)
+    number = threads_for(6.0 * n * model.parameters.size)
     flat = np.empty(model.parameters.size, model.dtype)
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         form, chosen = _targets_of(targets, begin, end)
-        program = passes.gradient(model.network, end - begin, model.dtype, number, StepForm(form), False,
-                                  tuning())  # fmt: skip
-        run(program, activations=activations, gradient=flat, rates=rates, **operands, **chosen)
-        at, count = Activations(model.network, end - begin, model.dtype), end - begin
+        step = StepForm(form)
+        program = passes.gradient(model.network, end - begin, model.dtype, number, step, False, tuning())
+        run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands, **chosen))
+        at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
 
         def matrix(start: int, width: int) -> Array:
             return activations[start : start + count * width].reshape(count, width)

@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
-from ..spec.parameters import Layout
+from ..program.parameters import ParameterLayout
 
 Array = NDArray[Any]
 INITIALIZERS = ("he", "glorot", "he_uniform", "glorot_uniform")
 
 
-def initialise(layout: Layout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]) -> None:
+def initialise(
+    layout: ParameterLayout, flat: Array, rng: np.random.Generator, initializer: Any, of_layers: list[str]
+) -> None:
     """Fill in the initial parameters.
 
     Parameters
     ----------
-    layout : Layout
+    layout : ParameterLayout
     flat : array (n_parameters,)
         Filled in place.
     rng : numpy.random.Generator

@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, names, validation
+from ..kernels import coefficients as co
+from ..kernels.activations import ACTIVATIONS, Activation
+from ..kernels.constants import Constant
+from ..kernels.losses import LOSSES, Loss
 from ..program import passes
-from ..program.execution import aligned, most_rows, rates_of
-from ..spec.activations import ACTIVATIONS
-from ..spec.losses import LOSSES
+from ..program.memory import aligned, most_rows
+from ..program.network import network_of
 from .fit_lock import FitLock
 from .initializers import initialise
 
 Array = NDArray[Any]
-NUMBERS = {"leaky_slope": 0.01, "huber_delta": 1.0}  # that activations and losses depend on, and their defaults
 SCALING = ("input_shift", "input_scale")
 NAMES = ("class_names", "feature_names", "target_name")
 
@@ -32,9 +35,13 @@ class Model:
     ----------
     loss : Loss
     network : passes.Network
-        The part that its compiled programs depend on.
-    constants, rates
-        The numbers of a step that follow from the network, by their names and as the kernels take them.
+        What its programs depend on.
+    constants : dict of str to float or tuple of float
+        What its activations and its loss depend on, by the names in `kernels.coefficients.CONSTANTS`.
+    fixed_coefficients : dict of str to float or array
+        The coefficients of a step that follow from the network, by their names.
+    coefficients : array
+        The same as the kernels take them, the others 0.
     rows_at_once : int
         The largest number of rows in one forward or backward pass.
     parameters : array (n_parameters,)
@@ -47,23 +54,26 @@ class Model:
     """
 
     def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
-                 leaky_slope: Any, huber_delta: Any):  # fmt: skip
+                 constants: Mapping[str, Any]):  # fmt: skip
         self.sizes = validation.layer_sizes(sizes)
         self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
         self.loss = LOSSES[validation.choice("loss", loss, tuple(LOSSES))]
         self.dtype = validation.float_dtype(dtype)
-        self.leaky_slope = validation.rate("leaky_slope", leaky_slope, self.dtype)
-        limits = np.finfo(self.dtype)
-        self.huber_delta = validation.number("huber_delta", huber_delta, float(limits.tiny), float(limits.max))
+        self.constants = _constants(constants, self.sizes[-1], self.dtype)
         self.input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
         self.input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
         self.class_names = self.feature_names = self.target_name = None
         hidden = len(self.sizes) - 2
         activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
-        self.network = passes.network(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss)
-        self.constants = {"share": self.loss.share_of(self.sizes[-1]), "slope": self.leaky_slope,
-                          "delta": self.huber_delta}  # fmt: skip
-        self.rates = rates_of(self.dtype, **self.constants)
+        self.network = network_of(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss)
+        self.fixed_coefficients: dict[str, Any] = {"share": self.loss.share_of(self.sizes[-1])}
+        rows: tuple[Activation | Loss, ...] = (*self.network.activations, self.loss)
+        for constant in itertools.chain(*(row.constants for row in rows)):
+            value: Any = self.constants[constant.name]
+            self.fixed_coefficients[constant.name] = (
+                np.broadcast_to(value, self.sizes[-1]) if constant.per_output else value
+            )
+        self.coefficients = co.row(self.dtype, **self.fixed_coefficients)
         self.rows_at_once = passes.rows_at_once(self.network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self.parameters: Array = aligned(self.network.layout.total, self.dtype)
         self.rng = np.random.default_rng(0)
@@ -76,7 +86,7 @@ class Model:
         self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
         hidden = self.network.activations
         first = (ACTIVATIONS[self.activation if isinstance(self.activation, str) else "identity"],)
-        of_layers = ["he" if each.he else "glorot" for each in (*hidden, (hidden or first)[-1])]
+        of_layers = [each.initializer for each in (*hidden, (hidden or first)[-1])]
         initialise(self.network.layout, self.parameters, self.rng, initializer, of_layers)
 
     def __copy__(self) -> Model:
@@ -135,7 +145,7 @@ class Model:
         return {
             "sizes": list(self.sizes), "loss": self.loss.name, "dtype": self.dtype.name,
             "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
-            **{name: getattr(self, name) for name in NUMBERS},
+            **{name: value for name, value in self.constants.items() if value != co.CONSTANTS[name].default},
         }  # fmt: skip
 
     def targets(self, name: str, y: ArrayLike, rows: int) -> Array:
@@ -148,6 +158,31 @@ class Model:
             if columns.names is not None and self.class_names is not None:
                 y = y[:, names.match_exactly(self.class_names, columns.names, name)]
         return validation.targets(name, y, rows, self.sizes[-1], self.dtype, self.loss.targets)
+
+
+def _constants(given: Mapping[str, Any], outputs: int, dtype: np.dtype[Any]) -> dict[str, float | tuple[float, ...]]:
+    """Return all constants, those that are not given by their defaults."""
+    unknown = ", ".join(map(repr, given.keys() - co.CONSTANTS.keys()))
+    if unknown:
+        raise TypeError(f"MLP: got the keyword {unknown}, expected among constants {', '.join(co.CONSTANTS)}")
+    return {
+        name: _constant(constant, given.get(name, constant.default), outputs, dtype)
+        for name, constant in co.CONSTANTS.items()
+    }
+
+
+def _constant(constant: Constant, value: Any, outputs: int, dtype: np.dtype[Any]) -> float | tuple[float, ...]:
+    limits = np.finfo(dtype)
+    if constant.per_output and np.ndim(value) == 1:
+        if len(value) != outputs:
+            raise ValueError(f"{constant.name}: got {len(value)} numbers, expected one, or one for each of the "
+                             f"{outputs} outputs")  # fmt: skip
+        return tuple(_constant(constant._replace(per_output=False), each, outputs, dtype) for each in value)  # type: ignore[misc]
+    if constant.most == np.inf and not constant.above_least:
+        return validation.rate(constant.name, value, dtype)
+    least = float(limits.tiny) if constant.above_least else constant.least
+    below = constant.below_most
+    return validation.number(constant.name, value, least, min(constant.most, float(limits.max)), below=below)
 
 
 def _generator(seed: Any) -> np.random.Generator:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.losses import Loss
+from ..kernels.losses import Loss
 
 Array = NDArray[Any]
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
-from ..spec.parameters import Layout
-from .model import NAMES, NUMBERS, SCALING, Model
+from ..kernels.coefficients import CONSTANTS
+from ..program.parameters import ParameterLayout
+from .model import NAMES, SCALING, Model
 
 
 def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -25,10 +26,10 @@ def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Mo
     """Return the model that arrays and metadata describe; raise KeyError, TypeError or ValueError if they do not."""
     parameters = arrays["parameters"]
     sizes = validation.layer_sizes(metadata["sizes"])
-    validation.shape("parameters", parameters, (Layout(sizes).total,))  # before memory is allocated for them
+    validation.shape("parameters", parameters, (ParameterLayout(sizes).total,))  # before memory is allocated for them
     scaling = {name: arrays.get(name) for name in SCALING}
-    numbers = {name: metadata.get(name, default) for name, default in NUMBERS.items()}
-    model = Model(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], **scaling, **numbers)
+    constants = {name: metadata[name] for name in CONSTANTS if name in metadata}
+    model = Model(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], **scaling, constants=constants)
     if parameters.dtype != model.dtype:
         raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {model.dtype}")
     model.parameters[...] = parameters

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels import operations as op
-from ..kernels.losses import SCRATCH
-from .execution import Program, Strand
-from .network_operations import Activations, Network, StepForm, Writer
-from .split import Machine, chain, cheapest
-
-network = functools.lru_cache(maxsize=1024)(Network)  # its programs are found by identity: hashing it takes 0.4 us
+from ..kernels.softmax import SCRATCH
+from .batch_layout import BatchLayout
+from .cost_model import CostModel
+from .network import Network, StepForm
+from .network_operations import NetworkOperations
+from .split import chain, cheapest
+from .table import Program, Strand, operation
 
 
 def _least_workspace(network: Network, rows: int) -> int:
@@ -34,16 +35,16 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
     """Logits, or outputs, to the gradient buffer; to `probes`, sums of the inputs' squares, which are finite only where
     all inputs are."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine)
-        links = writer.forward(logits_to=(op.GRADIENT, 0))
-        time, phases = chain([*links, *writer.outputs(op.GRADIENT)] if outputs else links, machine)
-        for strand, probe in zip(phases[0], writer.probes(len(phases[0])), strict=False):
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model)
+        links = operations.forward(logits_to=(op.GRADIENT, 0))
+        time, phases = chain([*links, *operations.outputs(op.GRADIENT)] if outputs else links, model)
+        for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
             strand.insert(0, probe)
         return time, phases
 
     program = cheapest(write, dtype, threads, _least_workspace(network, rows))
-    at = Activations(network, rows, dtype)
+    at = BatchLayout(network, rows, dtype)
     probes = int((program.table[:, op.CODE] == op.SUM_OF_SQUARES).sum())
     return replace(program, activations=at.total, probes=slice(at.squares, at.squares + probes))
 
@@ -52,9 +53,9 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
 def losses(network: Network, rows: int, dtype: np.dtype[Any], threads: int, targets: str, forced: Any) -> Program:
     """Row losses to the gradient buffer."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine)
-        return chain([*writer.forward(), *writer.loss(targets, losses_to=(op.GRADIENT, 0))], machine)
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model)
+        return chain([*operations.forward(), *operations.loss(targets, losses_to=(op.GRADIENT, 0))], model)
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows))
 
@@ -64,11 +65,11 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
              forced: Any) -> Program:  # fmt: skip
     """dW and db to the gradient buffer, onto what it holds if `resume`; dX and row losses to the activations."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine, form.threshold)
-        loss = writer.loss(form.targets, form.weighted)
-        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=True)], machine)
-        more, strands = writer.weight_and_bias_gradients(op.GRADIENT, 0, resume)
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model, form.threshold)
+        loss = operations.loss(form.targets, form.weighted)
+        time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=True)], model)
+        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows))
@@ -79,15 +80,15 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
                   forced: Any) -> Program:  # fmt: skip
     """One update; the sums of the losses before it and of the weights' squares to the step's sums."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine, form.threshold, form.fetched)
-        loss = writer.loss(form.targets, form.weighted)
-        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
-        squares = writer.squares() if form.penalised else []
-        for number, operation in enumerate(squares):
-            phases[0][number % len(phases[0])].append(operation)
-        more, updates = writer.updates(form)
-        updates[-1][-1].append(writer.sum_up(len(squares)))
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model, form.threshold, form.fetched)
+        loss = operations.loss(form.targets, form.weighted)
+        time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
+        squares = operations.squares() if form.penalised else []
+        for number, square in enumerate(squares):
+            phases[0][number % len(phases[0])].append(square)
+        more, updates = operations.updates(form)
+        updates[-1][-1].append(operations.sum_up(len(squares)))
         return time + more, [*phases, *updates]
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows), repeated=True)
@@ -99,12 +100,12 @@ def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     """The first half of a step that is shared by several processes: its gradient, the penalty's part left out, to the
     gradient buffer; the sum of the losses to the step's sums."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        writer = Writer(network, rows, machine, form.threshold)
-        loss = writer.loss(form.targets, form.weighted)
-        time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
-        more, strands = writer.weight_and_bias_gradients(op.GRADIENT, 0, False)
-        strands[-1].append(writer.sum_up(0))
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model, form.threshold)
+        loss = operations.loss(form.targets, form.weighted)
+        time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
+        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, False)
+        strands[-1].append(operations.sum_up(0))
         return time + more, [*phases, strands]
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows))
@@ -115,8 +116,8 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
     """The second half: parameters by the gradient in the gradient buffer; the sum of the weights' squares before it to
     the step's sums. It needs the activations of one row."""
 
-    def write(machine: Machine) -> tuple[float, list[list[Strand]]]:
-        return Writer(network, 1, machine).updates_by_gradient(form)
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        return NetworkOperations(network, 1, model).updates_by_gradient(form)
 
     return cheapest(write, dtype, threads, _least_workspace(network, 1))
 
@@ -124,19 +125,17 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
 @functools.lru_cache(maxsize=64)
 def add_l2(network: Network) -> Program:
     """The penalty's part of the gradient: ``dW += l2 W``, dW in the activations' place."""
-    layout = network.layout
     strand = [
-        {"code": op.ADD_L2_GRADIENT, "a_buffer": op.PARAMETERS, "a": start, "c_buffer": op.ACTIVATIONS, "c": start,
-         "row_end": fan_in * fan_out}
-        for start, (fan_in, fan_out) in zip(layout.weight_starts, layout.fans, strict=True)
-    ]  # fmt: skip
+        operation(op.ADD_L2_GRADIENT, row_end=fan_in * fan_out, a=(op.PARAMETERS, weights), c=(op.ACTIVATIONS, weights))
+        for (fan_in, fan_out), weights, _ in network.layout.layers
+    ]
     return Program.of([[strand]], 1, 1)
 
 
 @functools.lru_cache(maxsize=1024)
 def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout: bool = False) -> int:
     """Elements that the activations of so many rows take."""
-    return Activations(network, rows, dtype, dropout).total
+    return BatchLayout(network, rows, dtype, dropout).total
 
 
 def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:

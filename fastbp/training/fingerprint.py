@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..inputs.blocks import Stream
 from ..inputs.in_memory import InMemory, Rows
+from ..kernels.coefficients import CONSTANTS
 from ..model.npz_file import CheckpointError
 from .checkpoint_file import attributes, to_json
 
@@ -64,7 +65,8 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """Return the differences between two fingerprints, in words; "" where there are none."""
     found = []
     for name in dict.fromkeys((*here, *there)):
-        values = [side.get(name) for side in (there, here)]
+        default = CONSTANTS[name].default if name in CONSTANTS else None  # defaults are not always written
+        values = [side.get(name, default) for side in (there, here)]
         if json.dumps(to_json(values[0])) != json.dumps(to_json(values[1])):
             digests = [isinstance(value, str) and value.startswith(PREFIX) for value in values]
             if all(digests):

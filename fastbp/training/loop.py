@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from ..inputs.blocks import Stream
 from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_finite
 from ..inputs.sources import UNKNOWN
-from ..kernels import operations as op
+from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
 from ..learning_rates import Constant, Cosine, InverseScaling
 from ..model.model import Model
 from ..model.row_weights import balanced
-from ..program import execution, passes
-from ..program.execution import aligned
-from ..program.network_operations import Activations
-from ..program.split import threads_for, tuning
+from ..program import passes
+from ..program.batch_layout import BatchLayout
+from ..program.cost_model import threads_for
+from ..program.memory import aligned
+from ..program.run import Course, Operands, interrupt_held, prepare, run
+from ..program.table import Program
+from ..program.tuning import tuning
 from .checkpoints import Checkpoints
 from .history import History
 from .magnitudes import SAMPLED, Magnitudes
@@ -74,10 +77,10 @@ class Training:
         weighted = self.data.weights is not None
         self._form = plan.form(self.data.targets, weighted)
         self._fetched_form = replace(self._form, fetched=True)
-        places = Activations(self.network, self.batch, dtype, self._form.threshold > 0)
+        places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
         self._fetches = self.data.readable_in_place  # where there is an order
-        self._activations = aligned(places.total if self._fetches else places.of_training, dtype)
-        fused = plan.optimizer.kernel == "sgd" and plan.max_grad_norm is None
+        self._activations = aligned(places.total if self._fetches else places.without_inputs, dtype)
+        fused = self._form.fused
         if fused:  # it has no state, but an optimizer that follows it must start from 0
             self.optimizer_state.forget()
         self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
@@ -90,12 +93,12 @@ class Training:
         self._one_by_one = False
         self._deadline = math.inf
         self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
-        self._ahead, self._ahead_from = np.empty((0, len(op.RATES)), dtype), 0  # numbers of steps, and the first's own
+        self._ahead, self._ahead_from = np.empty((0, 0), dtype), 0  # coefficients of steps, and the first one's number
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
         """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
         history, plan, count = self.history, self.plan, self.data.count
-        with execution.interrupt_held():
+        with interrupt_held():
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
         first = self.position.epoch
@@ -131,7 +134,7 @@ class Training:
             self.checkpoints.begin(self)
         if not self.position.finished:
             start = time.perf_counter()
-            execution.prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
+            prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
             self.data.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
@@ -279,31 +282,43 @@ class Training:
         sums, features, plan = np.empty((steps, 2)), self.data.features, self.plan
         norms = totals = sizes  # what the minibatches' losses are divided by; the sums of their weights as given
         targets = stage.targets[first:]
-        part: dict[str, Any] = {"labels": targets}
-        if targets.ndim == 2:
-            part = {"targets": targets.reshape(-1), "target_row": targets.shape[1]}
+        fetched, weights = stage.order is not None, None
         if stage.weights is not None:
-            part["weights"], norms, totals = self._weighed(stage.weights[first:last], batch)
-        if stage.order is None:
-            part |= {"inputs": stage.inputs[first * features :], "input_row": features}
-        else:
-            part |= {"inputs": stage.inputs, "order": stage.order[first:]}
-        if left:
-            part |= {"tail": self._step(left, stage.order is not None), "last": left}
+            weights, norms, totals = self._weighed(stage.weights[first:last], batch)
         start = time.perf_counter()
         l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
-        rates = self._rates(steps)
-        if len(rates) < steps and np.ndim(norms):
-            rates = np.repeat(rates, steps, axis=0)
+        coefficients = self._coefficients(steps)
+        if len(coefficients) < steps and np.ndim(norms):
+            coefficients = np.repeat(coefficients, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
-            rates[:, op.SCALE], rates[:, op.L2] = 1.0 / norms, l2
+            coefficients[:, co.SCALE], coefficients[:, co.L2] = 1.0 / norms, l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
-        self.optimizer_state.steps += steps  # before the call: Ctrl-C comes as soon as it is over
-        execution.run(self._step(batch, stage.order is not None), parameters=self.parameters,
-                    activations=self._activations, gradient=self._gradient, sums=sums.reshape(-1),
-                    rates=rates.reshape(-1), rate_step=rates.shape[1] if len(rates) > 1 else 0,
-                    key=key, repeats=whole, batch=batch, rounds=stage.rounds, **part)  # fmt: skip
+        self.optimizer_state.steps += steps  # before: Ctrl-C comes as soon as the call is over
+        operands = Operands(
+            inputs=stage.inputs if fetched else stage.inputs[first * features :],
+            parameters=self.parameters,
+            activations=self._activations,
+            gradient=self._gradient,
+            targets=None if targets.ndim == 1 else targets.reshape(-1),
+            weights=weights,
+            labels=targets if targets.ndim == 1 else None,
+            order=None if stage.order is None else stage.order[first:],
+            sums=sums.reshape(-1),
+            coefficients=coefficients.reshape(-1),
+            key=key,
+        )
+        course = Course(
+            repeats=whole,
+            batch=batch,
+            tail=self._step(left, fetched) if left else None,
+            last=left,
+            rounds=stage.rounds,
+            input_row=0 if fetched else features,
+            target_row=0 if targets.ndim == 1 else targets.shape[1],
+            coefficient_step=coefficients.shape[1] if len(coefficients) > 1 else 0,
+        )
+        run(self._step(batch, fetched), operands, course)
         self._seconds_a_row = (time.perf_counter() - start) / ((last - first) * stage.rounds)
         bar.update((last - first) * stage.rounds)
         losses: list[float] = (sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
@@ -319,8 +334,8 @@ class Training:
         flat, norms, totals = zip(*parts, strict=True)
         return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
 
-    def _rates(self, steps: int) -> Array:
-        """Return the numbers of the next steps, one row for all where they are the same; the caller sets SCALE and L2.
+    def _coefficients(self, steps: int) -> Array:
+        """The coefficients of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
 
         More steps of the epoch than these are computed for the next call: few take Python as long as many, 14 us, and
         an epoch of small data is two calls.
@@ -334,11 +349,11 @@ class Training:
         return self._ahead[begin : begin + steps]
 
     def _numbers(self, count: int) -> Array:
-        """Return the numbers of `count` steps, from the next one on."""
+        """Those of `count` steps from the next one on."""
         here, total = np.arange(count), self.plan.epochs * -(-self.data.count // self.batch)
         steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
-        return self.plan.numbers(self.model.constants, steps, updates, total, self.parameters.dtype)
+        return self.plan.coefficients(self.model.fixed_coefficients, steps, updates, total, self.parameters.dtype)
 
-    def _step(self, rows: int, fetched: bool) -> execution.Program:
+    def _step(self, rows: int, fetched: bool) -> Program:
         form = self._fetched_form if fetched else self._form
         return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, tuning())

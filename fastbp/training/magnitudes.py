@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec.losses import Loss
+from ..kernels.losses import Loss
 
 Array = NDArray[Any]
 LARGE = 5.0  # mean magnitude: at the default rates SGD trains on targets of mean magnitude 3, and diverges at 10

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optimizers import Optimizer
-from ..program.execution import aligned, round_up
+from ..program.memory import aligned, round_up
 
 Array = NDArray[Any]
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from .. import validation
 from ..inputs.blocks import ReadOptions
-from ..kernels import operations as op
+from ..kernels import coefficients as co
 from ..kernels.dropout import UNITS
+from ..kernels.losses import Loss
 from ..learning_rates import LearningRate
 from ..optimizers import Optimizer
-from ..program.network_operations import StepForm
-from ..spec.losses import Loss
+from ..program.network import StepForm
 from .magnitudes import Magnitudes
 
 Array = NDArray[Any]
@@ -85,20 +85,25 @@ class Plan:
         """Return the form of a step: its operations."""
         kind, threshold = "labels" if targets.ndim == 1 else "targets", int(self.dropout * UNITS)
         clips = self.max_grad_norm is not None
-        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.kernel, clips)
+        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.form, clips)
 
-    def numbers(self, constants: dict[str, float], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
-                dtype: np.dtype[Any]) -> Array:  # fmt: skip
-        """The rows of `operations.RATES` for steps of a fit of `total`, and for the optimizer's updates, counted from
-        1, that they are; but for SCALE and L2, which follow from the minibatch."""
+    def coefficients(self, fixed: dict[str, Any], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
+                     dtype: np.dtype[Any]) -> Array:  # fmt: skip
+        """Return one row of coefficients for each step; SCALE and L2, which follow from the minibatch, are 0.
+
+        Parameters
+        ----------
+        fixed : dict of str to float or array
+            Those that follow from the network.
+        steps, updates : ndarray of int64, (n,)
+            The numbers of the steps in a fit of `total`, from 0, and those of the optimizer's updates, from 1.
+        """
         learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
         validation.shape("learning_rate", learning_rate, steps.shape)
-        same = {**constants, "keep": 1.0, "max_norm": self.max_grad_norm or 0.0}
-        rates = np.empty((len(steps), len(op.RATES)))
-        rates[...] = [same.get(name, 0.0) for name in op.RATES]
-        self.optimizer.fill(rates, updates, learning_rate)
+        numbers = {"keep": 1.0, "max_norm": self.max_grad_norm or 0.0, **fixed}
+        rows = co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
-            return rates.astype(dtype)
+            return rows.astype(dtype)
 
     def diverged(self, what: str, epoch: int, loss: Loss, magnitudes: Magnitudes) -> DivergenceError:
         """Return the error to raise, with advice: first on the data, as far as they show a cause."""

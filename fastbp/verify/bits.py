@@ -12,7 +12,7 @@ from .. import functional, threads
 from ..kernels import tile
 from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from ..optimizers import OPTIMIZERS
-from ..program.split import Tuning, forced
+from ..program.tuning import Tuning, forced
 from .cases import DROPOUT, FORMS, WIDE, Case, combinations, draw, key_of_next_fit, softmax_cases, told
 from .gradients import tensors
 from .objective import ACTIVATIONS

@@ -13,7 +13,7 @@ import numpy as np
 from .. import reference
 from ..model.evaluation import Gradient
 from ..network import MLP
-from ..program.split import Tuning
+from ..program.tuning import Tuning
 from .objective import ACTIVATIONS, LOSSES, nearest_kink
 from .tally import Array
 

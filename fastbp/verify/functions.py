@@ -15,7 +15,7 @@ from ..kernels.affine import FEW_ROWS
 from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from ..kernels.simd import TARGET
 from ..network import MLP
-from ..program.split import Tuning, forced
+from ..program.tuning import Tuning, forced
 from .cases import DELTA, FORMS, SLOPE, eps_of, probabilities, told
 from .tally import Array, Tally
 

@@ -56,7 +56,7 @@ def _schedules(rate: float) -> dict[str, tuple[LearningRate, list[float]]]:
 def _check_steps(tally: Tally, case: Case, schedule: str, dtype: np.dtype[Any]) -> None:
     """One network takes steps of its own, each compared; another all in one fit, which has the same bits."""
     drawn, whole = draw(case, dtype), draw(case, dtype).net
-    learning_rate, textbook = _schedules(0.05 if OPTIMIZERS[case.optimizer].kernel != "adaptive" else 0.01)[schedule]
+    learning_rate, textbook = _schedules(0.05 if OPTIMIZERS[case.optimizer].form != "adaptive" else 0.01)[schedule]
     rates = _of_each_step(learning_rate)
     what = f"{case}, {schedule} learning rate"
     tally.within(f"{what}: rates", rates, textbook, 8 * EPS64 * max(rates))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.kernels import formulas
+from fastbp.kernels import activations, formulas
 from fastbp.kernels.simd import TARGET
 from support.comparisons import assert_same_bits
 from support.formula_cases import (
@@ -28,14 +28,14 @@ from support.formula_cases import (
 logistic = mapped(formulas.logistic, 1)
 tanh = mapped(formulas.tanh, 1)
 normal_cdf = mapped(formulas.normal_cdf, 1)
-gelu = mapped(formulas.gelu, 1)
-silu = mapped(formulas.silu, 1)
-leaky_relu = mapped(formulas.leaky_relu, 1, scalars=1)
-logistic_backward = mapped(formulas.logistic_backward, 2)
-tanh_backward = mapped(formulas.tanh_backward, 2)
-gelu_backward = mapped(formulas.gelu_backward, 2)
-silu_backward = mapped(formulas.silu_backward, 2)
-leaky_relu_backward = mapped(formulas.leaky_relu_backward, 2, scalars=1)
+gelu = mapped(activations.gelu, 1)
+silu = mapped(activations.silu, 1)
+leaky_relu = mapped(activations.leaky_relu, 1, scalars=1)
+logistic_backward = mapped(activations.logistic_backward, 2)
+tanh_backward = mapped(activations.tanh_backward, 2)
+gelu_backward = mapped(activations.gelu_backward, 2)
+silu_backward = mapped(activations.silu_backward, 2)
+leaky_relu_backward = mapped(activations.leaky_relu_backward, 2, scalars=1)
 
 FARTHEST = {np.float32: 110.0, np.float64: 750.0}  # there exp(-|x|) is 0
 NORMAL_FARTHEST = {np.float32: 15.0, np.float64: 39.0}  # there Phi(-|x|) is 0

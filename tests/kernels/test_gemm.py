@@ -16,7 +16,8 @@ from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Machine, Tuning, forced
+from fastbp.program.cost_model import CostModel
+from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits, assert_within, product_bound
 from support.memory import guarded, surrounded
 
@@ -109,7 +110,7 @@ def test_stretches_of_a_forced_length(kc: int, access: int, dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("more", ["KC-1", "KC", "KC+1", "3*KC+5"])
 def test_stretches_of_the_real_length(more: str, dtype: Any) -> None:
-    KC = Machine(np.dtype(dtype), 1).longest_stretch
+    KC = CostModel(np.dtype(dtype), 1).longest_stretch
     K = {"KC-1": KC - 1, "KC": KC, "KC+1": KC + 1, "3*KC+5": 3 * KC + 5}[more]
     rng = np.random.default_rng(4)
     for n, width in ((3, 2 * vector(dtype) + 1), (MR + 1, vector(dtype))):

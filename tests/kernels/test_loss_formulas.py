@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.kernels import loss_formulas
+from fastbp.kernels import losses
 from support.formula_cases import DTYPES, WITH_WIDER, assert_ulps, mapped, needs_longdouble, table
 
-binary_cross_entropy = mapped(loss_formulas.binary_cross_entropy, 2)
-binary_cross_entropy_gradient = mapped(loss_formulas.binary_cross_entropy_gradient, 2)
-squared_error = mapped(loss_formulas.squared_error, 2)
-squared_error_gradient = mapped(loss_formulas.squared_error_gradient, 2)
-absolute_error = mapped(loss_formulas.absolute_error, 2)
-absolute_error_gradient = mapped(loss_formulas.absolute_error_gradient, 2)
-huber = mapped(loss_formulas.huber, 2, scalars=1)
-huber_gradient = mapped(loss_formulas.huber_gradient, 2, scalars=1)
-half_poisson_deviance = mapped(loss_formulas.half_poisson_deviance, 2)
-half_poisson_deviance_gradient = mapped(loss_formulas.half_poisson_deviance_gradient, 2)
+binary_cross_entropy = mapped(losses.binary_cross_entropy, 2)
+binary_cross_entropy_gradient = mapped(losses.binary_cross_entropy_gradient, 2)
+squared_error = mapped(losses.squared_error, 2)
+squared_error_gradient = mapped(losses.squared_error_gradient, 2)
+absolute_error = mapped(losses.absolute_error, 2)
+absolute_error_gradient = mapped(losses.absolute_error_gradient, 2)
+huber = mapped(losses.huber, 2, scalars=1)
+huber_gradient = mapped(losses.huber_gradient, 2, scalars=1)
+half_poisson_deviance = mapped(losses.half_poisson_deviance, 2)
+half_poisson_deviance_gradient = mapped(losses.half_poisson_deviance_gradient, 2)
 
 WIDE = np.longdouble
 

@@ -14,7 +14,7 @@ import fastbp
 from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits, assert_within
 from support.memory import guarded
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from fastbp import threads
+from fastbp.kernels import coefficients as co
 from fastbp.kernels import operations as op
-from fastbp.program.execution import Program, Strand, aligned, rates_of, run
+from fastbp.program.memory import aligned
+from fastbp.program.run import Course, Operands, run
+from fastbp.program.table import Program, Strand
 from support.processes import planted, python
 
 FLOAT32 = np.dtype(np.float32)
@@ -19,14 +22,16 @@ CODE = """
 import numpy as np
 from fastbp import threads
 from fastbp.kernels import operations as op
-from fastbp.program.execution import Program, rates_of, run
+from fastbp.kernels import coefficients as co
+from fastbp.program.run import Course, Operands, run
+from fastbp.program.table import Program
 threads.layer()
 c = np.zeros(64, np.float32)
 one = np.ones(64, np.float32)
 add = {"code": op.ADD_L2_GRADIENT, "a_buffer": op.INPUTS, "c_buffer": op.ACTIVATIONS}
 strands = [[{**add, "row_begin": 16 * i, "row_end": 16 * i + 1}] for i in range(4)]
-run(Program.of([strands], 16, 2), inputs=one, parameters=one, activations=c, gradient=one,
-        rates=rates_of(one.dtype, l2=1.0), repeats=20000)
+operands = Operands(one, one, c, one, coefficients=co.row(one.dtype, l2=1.0))
+run(Program.of([strands], 16, 2), operands, Course(repeats=20000, batch=0))
 print(sorted(set(c[::16].tolist())))
 """
 
@@ -42,15 +47,8 @@ def carried_out(phases: list[list[Strand]], team: int, steps: int, lines: int) -
     memory[...] = 0
     memory[::NUMBERS] = 1 + np.arange(lines) / 8
     program = Program.of(phases, NUMBERS, team)
-    run(
-        program,
-        inputs=memory,
-        parameters=memory,
-        activations=memory,
-        gradient=memory,
-        rates=rates_of(FLOAT32, l2=0.25),
-        repeats=steps,
-    )
+    operands = Operands(memory, memory, memory, memory, coefficients=co.row(FLOAT32, l2=0.25))
+    run(program, operands, Course(repeats=steps, batch=0))
     return memory[::NUMBERS].copy()
 
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.kernels import formulas
+from fastbp.kernels import updates
 from support.comparisons import assert_same_bits
 from support.formula_cases import DTYPES, any_bits, fused, mapped
 
-momentum_state = mapped(formulas.momentum_state, 2, scalars=2)
-second_state = mapped(formulas.second_state, 2, scalars=2)
-momentum = mapped(formulas.momentum, 3, scalars=2)
-adaptive = mapped(formulas.adaptive, 3, scalars=3)
-clip_factor = mapped(formulas.clip_factor, 1, scalars=1)
+momentum_state = mapped(updates.momentum_state, 2, scalars=2)
+second_state = mapped(updates.second_state, 2, scalars=2)
+momentum = mapped(updates.momentum, 3, scalars=2)
+adaptive = mapped(updates.adaptive, 3, scalars=3)
+clip_factor = mapped(updates.clip_factor, 1, scalars=1)
 
 PAIRS = [(0.9, 0.1), (0.999, 0.001), (1.0, 1.0), (0.0, 1.0)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.kernels import formulas
+from fastbp.kernels import activations, formulas, updates
 from support.comparisons import assert_same_bits
 from support.formula_cases import DTYPES, WIDER, WITH_WIDER, any_bits, assert_ulps, fused, mapped, neighbours, table
 
@@ -17,10 +17,10 @@ exp = mapped(formulas.exp, 1)
 log = mapped(formulas.log, 1)
 expm1 = mapped(formulas.expm1, 1)
 log1p_of_small = mapped(formulas.log1p_of_small, 1)
-relu = mapped(formulas.relu, 1, nan_bits=True)
-relu_mask = mapped(formulas.relu_mask, 2, nan_bits=True)
+relu = mapped(activations.relu, 1, nan_bits=True)
+relu_mask = mapped(activations.relu_mask, 2, nan_bits=True)
 
-sgd = mapped(formulas.sgd, 2, scalars=2)
+sgd = mapped(updates.sgd, 2, scalars=2)
 
 
 # ---- exp ----

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fastbp import MLP, gradcheck, reference
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from support.gradient_bounds import bounds_of
 from support.lanes import pairwise
 from support.network_cases import network, targets_of

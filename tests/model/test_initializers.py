@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fastbp import MLP
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.model.initializers import INITIALIZERS
-from fastbp.spec.activations import ACTIVATIONS
 
 SIZES = (7, 30, 20, 5)
 WIDE = (300, 200, 100)

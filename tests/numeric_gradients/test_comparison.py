@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastbp import MLP
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.numeric_gradients.check import gradcheck, numeric_gradient
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
 from support.functions import cubic, cubic_gradient
 from support.network_cases import targets_of
 

@@ -11,7 +11,7 @@ import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Constant
 from fastbp.optimizers import SGD
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
 from support.memory import guarded
 

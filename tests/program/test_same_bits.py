@@ -11,12 +11,12 @@ import pytest
 
 import fastbp
 from fastbp import MLP, reference
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.dropout import UNITS
+from fastbp.kernels.losses import LOSSES
 from fastbp.optimizers import OPTIMIZERS, optimizer_of
 from fastbp.program import passes
-from fastbp.program.split import Tuning, forced
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.program.tuning import Tuning, forced
 from fastbp.verify.bits import BLOCKINGS, SPLITS
 from support.lanes import pairwise
 from support.network_cases import network, targets_of
@@ -48,7 +48,7 @@ def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, d
     loss = list(LOSSES)[(at + turn) % len(LOSSES)]
     hashes, programs = {}, set()
     form = passes.StepForm("labels" if loss == "softmax_cross_entropy" else "targets", True, True, int(0.25 * UNITS),
-                           optimizer_of(optimizer).kernel, True)  # fmt: skip
+                           optimizer_of(optimizer).form, True)  # fmt: skip
     for way, threads in WAYS:
         with forced(way), fastbp.threads.limit(threads):
             net, history = trained(optimizer, names, loss, dtype)

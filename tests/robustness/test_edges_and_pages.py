@@ -13,7 +13,7 @@ import fastbp
 from fastbp import MLP, reference
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_within, product_bound
 from support.fields import Field
 from support.lanes import forms

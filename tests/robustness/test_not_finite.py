@@ -13,7 +13,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, DivergenceError
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits
 from support.lanes import forms
 from support.limits import DTYPES, Limits, inf, nan

@@ -243,29 +243,29 @@ MEMORY = "robustness/test_random_calls.py", "elementwise"
 # What is planted: file, text, fault; what is run: a script, or tests; the exit code and what is said.
 FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "edges: a later stretch drops the partial sum": (
-        "kernels/gemm.py", "again = resume != 0 or k0 > 0", "again = resume != 0",
+        "kernels/gemm.py", "resume != 0 or k0 > 0", "resume != 0",
         EDGES, 1, "beyond the bound",
     ),
     "network: no mask on the way back": (
-        "program/network_operations.py", "epilogue=RELU_MASK if rectified else 0", "epilogue=0",
+        "program/network_operations.py", ".epilogues[1] if layer else 0", ".epilogues[1] * 0 if layer else 0",
         NETWORK, 1, "beyond the bound",
     ),
     "pages: a load beyond the end, without effect": (
-        "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
+        "kernels/elementwise.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[columns] > 3e38 else 0), advance(w, i)",
         "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "pages: a load before the beginning, without effect": (
-        "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
+        "kernels/elementwise.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[-1] > 3e38 else 0), advance(w, i)",
         "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "canaries: a store of one too many": (
-        "kernels/optimizers.py", "[op.LEARNING_RATE], l2), here, left)", "[op.LEARNING_RATE], l2), here, left + 1)",
+        "kernels/elementwise.py", "state_stride, left)", "state_stride, left + 1)",
         AROUND, 1, "intact",
     ),
     "values: the mask lets 0 through": (
-        "kernels/formulas.py", "select(y <= 0.0, 0.0, dy)", "select(y < 0.0, 0.0, dy)",
+        "kernels/activations.py", "select(y <= 0.0, 0.0, dy)", "select(y < 0.0, 0.0, dy)",
         VALUES, 1, "not equal",
     ),
     "values: the last number of X is not looked at": (
@@ -290,7 +290,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "pages: a load behind the rows' weights, without effect": (
-        "kernels/losses.py", "        losses[i] *= weights[i]",
+        "kernels/elementwise.py", "        losses[i] *= weights[i]",
         "        losses[i] *= weights[i] if weights[rows] < 3e38 else 0.0",
         "support/protected_pages.py", -11, "Segmentation fault",
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import MLP
-from fastbp.spec.losses import LOSSES
+from fastbp.kernels.losses import LOSSES
 
 
 def network(sizes: tuple[int, ...], activation: Any, loss: str, dtype: str, scaled: bool = False) -> MLP:

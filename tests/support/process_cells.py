@@ -25,7 +25,7 @@ import numpy as np
 import fastbp
 from fastbp import reference
 from fastbp.kernels import steps
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 
 # Every call enters a parallel region, however small: forced, so neither SHORT nor POOL_START keeps it to one thread.
 SIZES = ((120, 200, 90, 10), (33, 129, 65, 7), (16, 300, 5), (64, 100, 10))

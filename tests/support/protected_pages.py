@@ -16,23 +16,25 @@ import faulthandler
 import itertools
 import sys
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numba import from_dtype
 
 import fastbp
-from fastbp import MLP, functional, network
+from fastbp import MLP, functional
 from fastbp.inputs import in_memory
+from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.losses import LOSSES
 from fastbp.kernels.simd import TARGET
+from fastbp.model import evaluation, model
 from fastbp.optimizers import OPTIMIZERS
-from fastbp.program import execution
-from fastbp.program.split import Tuning, forced
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
-from fastbp.training import loop
+from fastbp.program import memory, table
+from fastbp.program.run import Course, Operands
+from fastbp.program.run import run as run_as_it_is
+from fastbp.program.tuning import Tuning, forced
+from fastbp.training import loop, optimizer_state
 from support.comparisons import bits_of
 from support.memory import guarded
 
@@ -46,8 +48,7 @@ TUNINGS = (Tuning(), Tuning(kc=5, access=PACKED, a_in_place=False), Tuning(kc=7,
            Tuning(access=IN_PLACE, a_in_place=True),
            Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
 FORMS = (*ACTIVATIONS, ("gelu", "relu"), ("leaky_relu", "tanh"), ("relu", "silu"), ("identity", "gelu"))
-READ = ("targets", "labels", "weights", "rates")
-of_program = SimpleNamespace(run=execution.run)  # as it is
+READ = ("targets", "labels", "weights", "coefficients")
 placed = 0
 
 
@@ -78,27 +79,28 @@ def place(array: Any, side: str) -> Any:
 
 @contextlib.contextmanager
 def own_memory_guarded(side: str) -> Iterator[None]:
-    modules = (functional, network, in_memory, loop)
-    before = [(module, "np", np) for module in modules]
-    before += [(module, "aligned", execution.aligned) for module in (network, execution, in_memory, loop)]
-    before += [(module, "run", execution.run) for module in (network, execution)]
+    before = [(module, "np", np) for module in (functional, evaluation, in_memory, loop)]
+    users = (memory, table, model, in_memory, loop, optimizer_state)
+    before += [(module, "aligned", memory.aligned) for module in users]
+    before += [(module, "run", run_as_it_is) for module in (functional, evaluation, loop)]
+    assert all(getattr(module, name) is value for module, name, value in before)
     numpy = Guarding(side)
 
-    def run(program_: Any, **operands: Any) -> None:
-        read = {name: place(operands[name], side) for name in READ if operands.get(name) is not None}
-        of_program.run(program_, **{**operands, **read})
+    def run(program: Any, operands: Operands, course: Course | None = None) -> None:
+        read = {name: place(getattr(operands, name), side) for name in READ if getattr(operands, name) is not None}
+        run_as_it_is(program, operands._replace(**read), course)
 
     for module, name, _ in before:
         setattr(module, name, {"np": numpy, "run": run, "aligned": numpy.empty}[name])
-    execution._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
-    execution._scratch.activations.clear()
+    memory._scratch.workspaces.clear()  # else a larger one is kept, whose end is far away
+    memory._scratch.activations.clear()
     try:
         yield
     finally:
         for module, name, value in before:
             setattr(module, name, value)
-        execution._scratch.workspaces.clear()
-        execution._scratch.activations.clear()
+        memory._scratch.workspaces.clear()
+        memory._scratch.activations.clear()
 
 
 def functions(operands: dict[str, Any]) -> list[Any]:

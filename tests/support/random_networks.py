@@ -12,11 +12,11 @@ import numpy as np
 
 import fastbp
 from fastbp import MLP, reference
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.model.initializers import INITIALIZERS
 from fastbp.optimizers import OPTIMIZERS, Adam, Nesterov
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
 from support.comparisons import bits_of
 from support.random_case import Call, Case, near
 
@@ -258,7 +258,7 @@ def compare_training(net: MLP, before: MLP, options: dict[str, Any], a: dict[str
     expected = losses @ np.minimum(size, n - size * np.arange(len(losses))) / n
     # The larger the logits, the further off is a loss; of kept units twice.
     unit = float(np.finfo(net.dtype).eps) * 1000 * sum(net.sizes) * (1 + expected) * (4 if more["dropout"] else 1)
-    adaptive = OPTIMIZERS[kind].kernel == "adaptive"  # steps of the sign of a gradient that may be rounding alone
+    adaptive = OPTIMIZERS[kind].form == "adaptive"  # steps of the sign of a gradient that may be rounding alone
     if not adaptive and smooth(net, sums=len(losses) == 1) and (len(net.sizes) <= 2 or len(losses) == 1):
         near(history.loss, [expected], unit)
         for one, other in zip((*net.weights, *net.biases), (*new_W, *new_b), strict=True):

@@ -27,7 +27,7 @@ from scipy import sparse
 import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
-from fastbp.program import execution
+from fastbp.program import memory
 from fastbp.training import checkpoint_file, loop
 
 FEATURES, COUNT = 6, 203
@@ -208,6 +208,6 @@ def main(kills: int, seed: int, kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    execution.STAGED_BYTES = STAGE
+    memory.STAGED_BYTES = STAGE
     loop.Training._calls = calls  # type: ignore[method-assign]
     main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

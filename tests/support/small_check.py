@@ -21,7 +21,7 @@ from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 
 MARGIN = 64
 CANARY = -12345.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastbp.program import execution
+from fastbp.program import memory
 from fastbp.training import loop
 from support import resume_cases
 from support.checkpointed_fits import fit_of
@@ -27,5 +27,5 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """And each of them one call, whatever the clock says."""
-    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(memory, "STAGED_BYTES", resume_cases.STAGE)
     monkeypatch.setattr(loop.Training, "_calls", resume_cases.calls)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fastbp import MLP, reference
+from fastbp.kernels.losses import LOSSES
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.optimizers import OPTIMIZERS, Adam, AdamW, Momentum, Nesterov, RMSprop
-from fastbp.spec.losses import LOSSES
 from fastbp.training import loop
 from fastbp.training.optimizer_state import OptimizerState
 from fastbp.training.plan import DivergenceError, Plan

@@ -17,7 +17,7 @@ from fastbp import MLP, CheckpointError
 from fastbp.cli import commands
 from fastbp.learning_rates import LearningRate
 from fastbp.model import npz_file
-from fastbp.program import execution
+from fastbp.program import memory
 from fastbp.training import checkpoints, loop
 from fastbp.training.checkpoint_file import from_json, load, save, to_json
 from support import resume_cases
@@ -240,7 +240,7 @@ def test_a_disk_that_fills_up_does_not_end_training(path: Path, monkeypatch: pyt
     assert (state["position"]["epoch"], state["position"]["rows"]) == (1, 200)  # the tenth
     assert [file.name for file in path.parent.iterdir()] == ["run.npz"]
     monkeypatch.undo()
-    monkeypatch.setattr(execution, "STAGED_BYTES", resume_cases.STAGE)
+    monkeypatch.setattr(memory, "STAGED_BYTES", resume_cases.STAGE)
     assert outcome("adam", checkpoint=path) == never_killed("adam")
 
 

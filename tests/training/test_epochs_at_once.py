@@ -10,7 +10,7 @@ import pytest
 import fastbp
 from fastbp import MLP, DivergenceError
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
 
 N = 103

@@ -104,7 +104,7 @@ def test_an_optimizer_that_asks_for_too_little_memory_is_refused() -> None:
         states = 0
 
     class Named(SGD):
-        kernel = "adaptive"
+        form = "adaptive"
 
     for optimizer in (Small(), SmallMomentum(), Named()):
         undone(ValueError, "^optimizer: got .*expected", lambda net, it=optimizer: net.fit(*rows(), optimizer=it))
@@ -192,17 +192,17 @@ def test_ctrl_c_leaves_the_network_as_after_the_steps_that_were_done(monkeypatch
     """It comes as soon as a compiled call is over: the optimizer has then counted that call's steps."""
     first, second, *_ = pieces()
     net, twin = network(), network()
-    run = loop.execution.run
+    run = loop.run
     calls = []
 
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        run(*arguments, **options)
-        if options.get("repeats", 1):
-            calls.append(options["repeats"])
+    def interrupted(program: Any, operands: Any, course: Any) -> None:
+        run(program, operands, course)
+        if course.repeats:
+            calls.append(course.repeats)
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.execution, "run", interrupted)
+        patched.setattr(loop, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             net.partial_fit(*first, 5, optimizer="adam")
     assert calls == [3]

@@ -123,7 +123,7 @@ def test_kill_9_and_ctrl_c_at_random_moments(cases: int) -> None:
 def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same objects go on; what was trained behind the checkpoint is trained again."""
     net, fit = prepared("adaptive")
-    run, calls = loop.execution.run, [0]
+    run, calls = loop.run, [0]
 
     def interrupted(*arguments: Any, **options: Any) -> None:
         run(*arguments, **options)
@@ -132,7 +132,7 @@ def test_ctrl_c_within_an_epoch(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.execution, "run", interrupted)
+        patched.setattr(loop, "run", interrupted)
         for _ in range(3):
             with pytest.raises(KeyboardInterrupt):
                 fit(checkpoint=path, **ALWAYS)
@@ -188,7 +188,7 @@ def test_a_finished_run_is_returned_at_once(path: Path, monkeypatch: pytest.Monk
     assert expected == never_killed("early_stopping")
     content = path.read_bytes()
     monkeypatch.setattr(loop.Training, "_call", None)
-    monkeypatch.setattr(loop.execution, "prepare", None)
+    monkeypatch.setattr(loop, "prepare", None)
     seen: list[Any] = []
     net, fit = prepared("early_stopping")
     assert ended(net, fit(checkpoint=path, callbacks=[lambda *given: seen.append(given)])) == expected

@@ -13,7 +13,7 @@ import fastbp
 from fastbp import MLP
 from fastbp.kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from fastbp.program import passes
-from fastbp.program.split import Tuning, forced
+from fastbp.program.tuning import Tuning, forced
 from support.training_cases import DTYPES, replay, rows
 
 
@@ -155,7 +155,7 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
     sizes, n, batch = (1024, 3), 3000, 70
     X, y = rows(n, sizes)
     net, twin = MLP(sizes, seed=4), MLP(sizes, seed=4)
-    assert n * sizes[0] * 4 > 2 * fastbp.program.execution.STAGED_BYTES
+    assert n * sizes[0] * 4 > 2 * fastbp.program.memory.STAGED_BYTES
     net.fit(X, y, epochs=1, batch_size=batch, learning_rate=0.01, shuffle=shuffle)
     order = twin.rng.permutation(n) if shuffle else np.arange(n)
     for begin in range(0, n, batch):
@@ -167,13 +167,13 @@ def test_many_stages_train_as_minibatches_one_by_one(shuffle: bool) -> None:
 def test_a_return_to_python_after_each_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = rows(804, (6, 12, 5))
     results, calls = [], []
-    run = fastbp.training.loop.execution.run
+    run = fastbp.training.loop.run
 
-    def counted(*arguments: Any, **options: Any) -> None:
-        calls.append((options["repeats"], options.get("last", 0), options.get("rounds", 1)))
-        run(*arguments, **options)
+    def counted(program: Any, operands: Any, course: Any) -> None:
+        calls.append((course.repeats, course.last, course.rounds))
+        run(program, operands, course)
 
-    monkeypatch.setattr(fastbp.training.loop.execution, "run", counted)
+    monkeypatch.setattr(fastbp.training.loop, "run", counted)
     for seconds in (0.0, 1e9):
         monkeypatch.setattr(fastbp.training.loop, "CONTROL_SECONDS", seconds)
         calls.clear()

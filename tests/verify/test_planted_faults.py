@@ -23,22 +23,22 @@ verify.DTYPES = "float64",
 sys.exit(0 if check else 1)
 """
 LONG = [pytest.mark.long, pytest.mark.skipif(os.environ.get("FASTBP_LONG") != "1", reason="needs FASTBP_LONG=1")]
-STEP = """time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
+STEP = """time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         squares = """
-EARLY_UPDATE = """last = writer.weight_gradients(op.PARAMETERS, 8, False)[-1]
-        time, phases = chain([*writer.forward(), *loss], machine)
-        phases.append([[last.part(machine, 0, last.rows, 0, last.columns)]])
-        phases += chain(writer.backward(inputs=False), machine)[1] if network.layers > 1 else []
+EARLY_UPDATE = """last = operations.weight_gradients(op.PARAMETERS, 8, False)[-1]
+        time, phases = chain([*operations.forward(), *loss], model)
+        phases.append([[last.part(model, 0, last.rows, 0, last.columns)]])
+        phases += chain(operations.backward(inputs=False), model)[1] if network.layers > 1 else []
         squares = """
-SUM_UP = "        updates[-1][-1].append(writer.sum_up("
+SUM_UP = "        updates[-1][-1].append(operations.sum_up("
 WITHOUT_THE_LAST = """        is_last = lambda it: it["code"] == op.GEMM and it["c"] == last.c[1]
         updates = [[[it for it in strand if not is_last(it)] for strand in phase] for phase in updates]
-        updates[-1][-1].append(writer.sum_up("""
-PENALTY = """            phases[0][number % len(phases[0])].append(operation)
-        more, updates = writer.updates(form)
+        updates[-1][-1].append(operations.sum_up("""
+PENALTY = """            phases[0][number % len(phases[0])].append(square)
+        more, updates = operations.updates(form)
 """
 LATE_PENALTY = """            pass
-        more, updates = writer.updates(form)
+        more, updates = operations.updates(form)
         updates.append([list(squares)])
 """
 
@@ -56,16 +56,16 @@ def fault(file: str, old: str, new: str, caught_by: str) -> Fault:
 
 FAULTS = {
     "the SGD formula has the wrong sign": fault(
-        "kernels/formulas.py", "fma(-learning_rate, ", "fma(learning_rate, ", "ReLU and SGD update"
+        "kernels/updates.py", "fma(-learning_rate, fma", "fma(learning_rate, fma", "ReLU and SGD update"
     ),
     "the ReLU's mask is missing": fault(
-        "kernels/microkernel.py", "tile = tile_relu_mask(tile, y, ldc, rows, columns, ())", "pass", "numeric gradients"
+        "kernels/microkernel.py", "if epilogue.code & op.RELU_MASK:", "if epilogue.code > 99:", "numeric gradients"
     ),
     "packing is off by one": fault(
         "kernels/packing.py", "advance(row, c + size), size)", "advance(row, c + size - 1), size)", "affine layers"
     ),
     "a later stretch drops the partial sum": fault(
-        "kernels/gemm.py", "again = resume != 0 or k0 > 0", "again = resume != 0", "affine layers"
+        "kernels/gemm.py", "resume != 0 or k0 > 0", "resume != 0", "affine layers"
     ),
     "a tail's column mask is one lane short": fault(
         "kernels/packing.py", "advance(source, r * source_step + c), columns - c)",
@@ -80,7 +80,7 @@ FAULTS = {
     ),
     "the penalty is that of the updated W": fault("program/passes.py", PENALTY, LATE_PENALTY, "reference training"),
     "partial sums overwrite W before its update": fault(
-        "kernels/gemm.py", "aside = (epilogue & SGD) != 0 and depth > kc", "aside = False", "fused update"
+        "kernels/gemm.py", "aside = (epilogue.code & op.SGD) != 0 and depth > kc", "aside = False", "fused update"
     ),
     "a short last batch is divided by the full size": fault(
         "training/loop.py", "sizes[whole :: whole + 1] = left", "pass", "reference training"
@@ -89,28 +89,28 @@ FAULTS = {
         "kernels/gather.py", "advance(x, order[i] * columns)", "advance(x, order[0] * columns)", "reference training"
     ),
     "the second epoch of a call begins too early": fault(
-        "kernels/steps.py", "first + course[op.LAST]", "first", "reference training"
+        "kernels/steps.py", "number + 1, first + course[op.LAST]", "number + 1, first", "reference training"
     ),
     "the bias is not added": fault(
-        "kernels/microkernel.py", "tile = tile_add_row(tile, bias, columns)", "pass", "affine layers"
+        "kernels/microkernel.py", "if epilogue.code & op.ADD_BIAS:", "if epilogue.code > 99:", "affine layers"
     ),
     "L2 is applied to biases": fault(
-        "kernels/steps.py", "workspace, rates[op.LEARNING_RATE], number(c, 0.0))",
-        "workspace, rates[op.LEARNING_RATE], rates[op.L2])", "reference training",
+        "kernels/steps.py", "workspace, coefficients[co.LEARNING_RATE], number(c, 0.0))",
+        "workspace, coefficients[co.LEARNING_RATE], coefficients[co.L2])", "reference training",
     ),
     "L2 is missing in the gradient": fault(
-        "kernels/formulas.py", "return fma(l2, w, dw)", "return dw", "numeric gradients"
+        "kernels/updates.py", "return fma(l2, w, dw)", "return dw", "numeric gradients"
     ),
     "L2 is missing in the update": fault(
-        "kernels/formulas.py", "fma(-learning_rate, fma(l2, w, dw), w)", "fma(-learning_rate, dw, w)",
+        "kernels/updates.py", "fma(-learning_rate, fma(l2, w, dw), w)", "fma(-learning_rate, dw, w)",
         "ReLU and SGD update",
     ),
     "the label's column is wrong, few classes": fault(
-        "kernels/losses.py", "workspace[label * vl + r] -= one", "workspace[(label + 1) % classes * vl + r] -= one",
+        "kernels/softmax.py", "workspace[label * vl + r] -= one", "workspace[(label + 1) % classes * vl + r] -= one",
         "softmax with loss",
     ),
     "the label's column is wrong, many classes": fault(
-        "kernels/losses.py", "dz[labels[i]] = own", "dz[classes - 1 - labels[i]] = own", "softmax with loss"
+        "kernels/softmax.py", "dz[labels[i]] = own", "dz[classes - 1 - labels[i]] = own", "softmax with loss"
     ),
     "column sums miss a row": fault(
         "kernels/affine.py", "for i in range(rows):\n        total = tile_add_block",
@@ -123,31 +123,31 @@ FAULTS = {
         "kernels/packing.py", "else size + i - distance for i", "else size + i for i", "affine layers"
     ),
     "a split among threads skips a row": fault(
-        "program/split.py", "return [(begin, end) for begin, end in",
+        "program/products.py", "return [(begin, end) for begin, end in",
         "return [(begin, end - (end < total)) for begin, end in", "threads and splits",
     ),
     "exp is good to four digits only": fault(
         "kernels/formulas.py", "EXP_TERMS = {32: 7, 64: 13}", "EXP_TERMS = {32: 4, 64: 4}", "softmax with loss"
     ),
     "the fused update rounds otherwise": fault(
-        "kernels/tile.py", "formulas.sgd.write(w, dw, learning_rate, l2))", "w - learning_rate * (dw + l2 * w))",
+        "kernels/tile.py", "updates.sgd.write(w, dw, learning_rate, l2))", "w - learning_rate * (dw + l2 * w))",
         "fused update",
     ),
     "the gradient of inputs lacks their scale": fault(
         "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
     ),
     "GELU's derivative has another density": fault(
-        "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
+        "kernels/activations.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
     ),
     "SiLU's derivative has the wrong sign": fault(
-        "kernels/formulas.py", "fma(z, larger_share, -1.0)", "fma(-z, larger_share, -1.0)", "numeric gradients"
+        "kernels/activations.py", "fma(z, larger_share, -1.0)", "fma(-z, larger_share, -1.0)", "numeric gradients"
     ),
     "leaky ReLU's slope does not come back": fault(
-        "kernels/formulas.py", "select(y <= 0.0, slope * dy, dy)", "select(y <= 0.0, dy * 0.01, dy)",
+        "kernels/activations.py", "select(y <= 0.0, slope * dy, dy)", "select(y <= 0.0, dy * 0.01, dy)",
         "numeric gradients",
     ),
     "an activation's derivative is taken from its output": fault(
-        "spec/activations.py", "kernels.GELU, True", "kernels.GELU, False", "numeric gradients"
+        "kernels/activations.py", "gelu_backward, keeps_input=True", "gelu_backward", "numeric gradients"
     ),
     "dropout's scale is missing on the way back": Fault(
         (
@@ -167,34 +167,35 @@ FAULTS = {
         "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
     ),
     "dropout forgets which part of the rows it has": fault(
-        "model/evaluation.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
+        "model/evaluation.py", "of_rows = (key + begin * STREAM) % 2**64", "of_rows = key", "reference gradients"
     ),
     "the rows' weights are not applied to the gradient": fault(
-        "kernels/losses.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
+        "kernels/elementwise.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
     ),
     "the rows' weights are not applied to the loss": fault(
-        "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
+        "kernels/elementwise.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
     ),
     "weights are normalised by the number of rows": fault(
         "model/row_weights.py", "sums = weights.sum(axis=1, dtype=np.float64)",
         "sums = np.full(len(weights), float(weights.shape[1]))", "numeric gradients",
     ),
     "a loss's share is that of a mean": fault(
-        "spec/losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs",
+        "kernels/losses.py", "self.factor / outputs if self.mean else self.factor", "self.factor / outputs",
         "numeric gradients",
     ),
     "a mean squared error is halved": fault(
-        "spec/losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
+        "kernels/losses.py", "*SQUARED, factor=2.0)", "*SQUARED)", "numeric gradients"
     ),
     "Huber's delta does not arrive": fault(
-        "model/model.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
+        "model/model.py", "value: Any = self.constants[constant.name]", "value: Any = constant.default",
+        "numeric gradients",
     ),
     "Huber's slope is not bounded below": fault(
-        "kernels/loss_formulas.py", "select(difference < -delta, -delta, difference)", "difference",
+        "kernels/losses.py", "select(difference < -delta, -delta, difference)", "difference",
         "activations and losses",
     ),
     "a count of 0 has a logarithm": fault(
-        "kernels/loss_formulas.py", "select(t > 0.0, fma(t, log.write(t) - z, excess), excess)",
+        "kernels/losses.py", "select(t > 0.0, fma(t, log.write(t) - z, excess), excess)",
         "fma(t, log.write(t) - z, excess)", "activations and losses",
     ),
     "Adam's bias is not corrected": fault(
@@ -205,15 +206,15 @@ FAULTS = {
         "optimizers.py", "self.epsilon * root", "self.epsilon", "reference training"
     ),
     "AdamW's biases decay": fault(
-        "program/network_operations.py", "| DECAY if weights else 0", "| DECAY if weights else DECAY",
+        "program/network_operations.py", "| op.DECAY if weights else 0", "| op.DECAY if weights else op.DECAY",
         "optimizers' steps",
     ),
     "Nesterov does not look ahead": fault(
         "optimizers.py", "learning_rate * self.momentum", "learning_rate", "optimizers' steps"
     ),
     "clipping's norm is one without biases": fault(
-        "program/network_operations.py", "[*range(0, fan_in * fan_out, SQUARES), None]",
-        "range(0, fan_in * fan_out, SQUARES)",
+        "program/network_operations.py",
+        "parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])", "pass",
         "optimizers' steps",
     ),
     "clipping adds the penalty twice": fault(
@@ -221,11 +222,12 @@ FAULTS = {
         "PENALTY if step.penalised", "optimizers' steps",
     ),
     "every step has the first one's rates": fault(
-        "kernels/steps.py", "advance(pointer(rates), step * course[op.RATE_STEP])", "pointer(rates)",
+        "kernels/steps.py", "step.number * course[op.COEFFICIENT_STEP]", "0 * course[op.COEFFICIENT_STEP]",
         "optimizers' steps",
     ),
     "a state loses its last lane": fault(
-        "kernels/optimizers.py", "store(second, advance(v, i), left)", "store(second, advance(v, i), left - 1)",
+        "kernels/dispatch.py", "store_vector(builder, dtype, vector.value, start, mask)",
+        "store_vector(builder, dtype, vector.value, start, first_lanes(builder, dtype, builder.sub(count, I64(1))))",
         "optimizers' steps",
     ),
 }  # fmt: skip

@@ -13,8 +13,8 @@ import pytest
 import fastbp
 from fastbp import functional, verify
 from fastbp.cli import commands
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.verify import CHECKS, Check
 from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw
 from fastbp.verify.objective import nearest_kink, objective

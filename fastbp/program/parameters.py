@@ -1,4 +1,4 @@
-"""One flat buffer of parameters, and where in it each layer's weights and biases lie."""
+"""The layout of a network's parameters: one flat buffer, and where in it each layer's weights and biases lie."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ParameterLayout:
     """Weights and biases of every layer, one behind the other: W1, b1, W2, b2, ...
 
     Parameters
@@ -23,7 +23,7 @@ class Layout:
 
     Examples
     --------
-    >>> layout = Layout((2, 3, 4))
+    >>> layout = ParameterLayout((2, 3, 4))
     >>> layout.total, layout.weight_starts, layout.bias_starts
     (25, (0, 9), (6, 21))
     """
@@ -59,3 +59,8 @@ class Layout:
     def biases(self, flat: Array) -> list[Array]:
         """Views (fan_out,) into a vector of `total` entries."""
         return [flat[at : at + o] for at, (_, o) in zip(self.bias_starts, self.fans, strict=True)]
+
+    @cached_property
+    def layers(self) -> tuple[tuple[tuple[int, int], int, int], ...]:
+        """(fan_in, fan_out), the start of the weights and that of the biases, of each layer."""
+        return tuple(zip(self.fans, self.weight_starts, self.bias_starts, strict=True))

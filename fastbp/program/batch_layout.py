@@ -1,0 +1,95 @@
+"""The layout of a batch: where in one buffer everything lies that belongs to the rows of one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cached_property import cached_property
+from .memory import round_up
+from .network import Network
+
+SQUARES = 16384  # weights summed to one partial of the L2 penalty
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """Where outputs, gradients and sums of one batch lie; each begins on a cache line."""
+
+    network: Network
+    rows: int
+    dtype: np.dtype[Any]
+    dropout: bool = False
+
+    @cached_property
+    def _starts(self) -> dict[tuple[str, int], int]:
+        net = self.network
+        outputs = [self.rows * size for size in net.sizes[1:]]
+        hidden = list(zip(net.activations, outputs, strict=False))
+        squares = sum(-(-fan_in * fan_out // SQUARES) for fan_in, fan_out in net.layout.fans)
+        lengths = {
+            "output": outputs,
+            "gradient": outputs,
+            "pre-activation": [length if activation.keeps_input else 0 for activation, length in hidden],
+            "dropped": [length if self.dropout else 0 for _, length in hidden],
+            "losses": [self.rows],
+            "squares": [squares],
+            "clip factor": [1 + squares + len(net.layout.fans)],
+            "inputs": [self.rows * net.sizes[0]],
+            "end": [0],
+        }
+        starts, at = {}, 0
+        for name, of_layers in lengths.items():
+            for layer, length in enumerate(of_layers):
+                starts[name, layer] = at
+                at += round_up(length, self.dtype)
+        return starts
+
+    def output(self, layer: int) -> int:
+        """H of a layer, after its activation."""
+        return self._starts["output", layer]
+
+    def gradient(self, layer: int) -> int:
+        """dH of a layer, before its activation; of layer -1: dX."""
+        return self._starts["gradient", layer] if layer >= 0 else self.inputs
+
+    def pre_activation(self, layer: int) -> int:
+        """H of a hidden layer before its activation, where the derivative needs it; else in the output's place."""
+        kept = self.network.activations[layer].keeps_input
+        return self._starts["pre-activation", layer] if kept else self.output(layer)
+
+    def dropped(self, layer: int) -> int:
+        """The output of a hidden layer after dropout; without dropout the output."""
+        return self._starts["dropped", layer] if self.dropout else self.output(layer)
+
+    @property
+    def losses(self) -> int:
+        """A loss for each row."""
+        return self._starts["losses", 0]
+
+    @property
+    def squares(self) -> int:
+        """Partial sums of the weights' squares."""
+        return self._starts["squares", 0]
+
+    @property
+    def clip_factor(self) -> int:
+        """By what a gradient is shortened, and behind it the sums of squares of the gradient's parts."""
+        return self._starts["clip factor", 0]
+
+    @property
+    def inputs(self) -> int:
+        """The rows of X, where a step fetches them, or dX, which no training step computes."""
+        return self._starts["inputs", 0]
+
+    @property
+    def without_inputs(self) -> int:
+        """Elements that a training step needs that does not fetch its rows."""
+        return self.inputs
+
+    @property
+    def total(self) -> int:
+        """Elements of it all."""
+        return self._starts["end", 0]

@@ -1,0 +1,81 @@
+"""What work costs, in vector multiply-adds of one core: estimates of which only the ratios matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import threads
+from ..cached_property import cached_property
+from ..hardware import caches
+from ..kernels.gemm import MR
+from ..kernels.simd import TARGET
+from .tuning import Tuning, tuning
+
+# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us; to pass from one
+# phase to the next 0.15 us, and some 2 us with the cache lines that then change cores; a packed vector about 3 where it
+# is copied and 12 where it is transposed, and 15 more where it comes from beyond the second level cache.
+REGION, PHASE = 14_000, 7_000
+SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
+POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
+COPY, TRANSPOSE, FAR = 3, 12, 15
+AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
+OPERATION, TILE = 300, 120
+NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
+NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
+PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
+MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
+# One vector of: logits in a softmax, and a row besides; a dropout's mask; a row of X that lies anywhere; parameters in
+# an update that is not fused, which waits for memory.
+EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
+
+_done_alone = 0.0  # operations of this process that were kept to one thread, as long as no pool runs
+
+
+def threads_for(operations: float) -> int:
+    """How many threads so much work may use.
+
+    One where it is short (`SHORT`); one for longer work too, until as much was done as a pool takes to start.
+    """
+    global _done_alone
+    if tuning().parallel is not None:
+        return threads.count()
+    if operations < SHORT:
+        return 1
+    if not threads.started():
+        _done_alone += operations
+        if _done_alone < POOL_START:
+            return 1
+    return threads.count()
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """What a split depends on besides shapes: dtype, threads, and what is forced."""
+
+    dtype: np.dtype[Any]
+    threads: int
+    forced: Tuning = field(default_factory=tuning)
+
+    @property
+    def lanes(self) -> int:
+        return TARGET.vector_bytes // self.dtype.itemsize
+
+    @cached_property
+    def longest_stretch(self) -> int:
+        """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
+        return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
+
+    def makespan(self, strands: int, cost: float) -> float:
+        """Time of so many equal strands."""
+        return -(-strands // self.threads) * cost
+
+    def blocking(self, depth: int, columns: int) -> tuple[int, int]:
+        """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
+        strip = 2 * self.lanes
+        kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // self.longest_stretch)))
+        budget = min(2 * caches().l2, MOST_STRIPS) // (kc * self.dtype.itemsize) // strip * strip
+        nc = self.forced.nc or max(strip, budget)
+        return kc, min(-(-nc // strip) * strip, -(-columns // strip) * strip)

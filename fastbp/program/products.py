@@ -1,0 +1,166 @@
+"""Operations and their parts: products, cut by rows and columns and never along k, and what works row by row."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from ..hardware import caches
+from ..kernels import operations as op
+from ..kernels.affine import FEW_ROWS
+from ..kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
+from .cost_model import (
+    AGAIN,
+    AGAIN_FAR,
+    COPY,
+    FAR,
+    NARROW_ROWS,
+    NARROW_STRIPS,
+    OPERATION,
+    PAGE,
+    TILE,
+    TRANSPOSE,
+    CostModel,
+)
+from .table import Operation, operation
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of the chain: shape, form, operands, epilogue."""
+
+    rows: int
+    columns: int
+    depth: int
+    a: tuple[int, int, int]  # buffer, offset, leading dimension
+    b: tuple[int, int, int]
+    c: tuple[int, int, int]
+    a_transposed: bool = False
+    b_transposed: bool = False
+    bias: tuple[int, int] = (op.PARAMETERS, 0)
+    y: tuple[int, int] = (op.ACTIVATIONS, 0)
+    epilogue: int = 0
+    resume: bool = False
+
+    def part(self, model: CostModel, i0: int, i1: int, j0: int, j1: int) -> Operation:
+        kc, nc = model.blocking(self.depth, j1 - j0)
+        strips, access = panel_size(kc), self.access(model, i1 - i0, j1 - j0)
+        if access == BY_ROWS and self.epilogue & op.SGD and self.depth > kc:  # it keeps no partial sums aside
+            access = IN_PLACE
+        return operation(
+            op.GEMM,
+            epilogue=self.epilogue,
+            resume=int(self.resume),
+            access=access,
+            a_in_place=int(self.a_in_place(model, j1 - j0)),
+            a_transposed=int(self.a_transposed),
+            b_transposed=int(self.b_transposed),
+            row_begin=i0,
+            row_end=i1,
+            column_begin=j0,
+            column_end=j1,
+            depth=self.depth,
+            a=self.a,
+            b=self.b,
+            c=self.c,
+            bias=self.bias,
+            y=self.y,
+            kc=kc,
+            nc=nc,
+            strips=strips,
+            partial=strips + strips_size(kc, nc),
+        )
+
+    def access(self, model: CostModel, rows: int, columns: int) -> int:
+        """How B is read."""
+        if self.b_transposed:
+            return PACKED
+        if model.forced.access is not None:
+            return model.forced.access
+        if rows <= FEW_ROWS and (columns > NARROW_ROWS * model.lanes or not self.a_transposed):
+            return BY_ROWS
+        return PACKED if -(-rows // MR) * self._again(model) > self._packing(model) else IN_PLACE
+
+    def a_in_place(self, model: CostModel, columns: int) -> bool:
+        """Whether rows of A are read where they lie: where packing them would not pay, but not from one cache set."""
+        if model.forced.a_in_place is not None:
+            return model.forced.a_in_place
+        return columns <= NARROW_STRIPS * 2 * model.lanes and self.a[2] * model.dtype.itemsize % PAGE != 0
+
+    def _is_far(self, model: CostModel) -> bool:
+        return self.columns * self.depth * model.dtype.itemsize > caches().l2
+
+    def _packing(self, model: CostModel) -> int:
+        """Cost of packing a vector of B."""
+        return (FAR if self._is_far(model) else 0) + (TRANSPOSE if self.b_transposed else COPY)
+
+    def _again(self, model: CostModel) -> float:
+        """Cost of reading a vector of B in place, for each tile that does."""
+        return AGAIN_FAR if self._is_far(model) else AGAIN
+
+    def cost(self, model: CostModel, rows: int, columns: int) -> float:
+        """Vector multiply-adds of a part, packing included."""
+        wide = -(-columns // model.lanes)
+        access = self.access(model, rows, columns)
+        if access == BY_ROWS:
+            return OPERATION + rows * (TILE + 2.0 * self.depth * wide)  # one load each multiply-add
+        high = -(-rows // MR)
+        reading = high * self._again(model) if access == IN_PLACE else self._packing(model)
+        extra = reading * wide * self.depth
+        if not self.a_transposed and not self.a_in_place(model, columns):
+            extra += TRANSPOSE * rows * -(-self.depth // model.lanes)
+        return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
+
+    def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
+        """The best number of row and column parts, with the time that they take on all threads."""
+        forced = model.forced
+        strips = -(-self.columns // (2 * model.lanes))
+        best = (float("inf"), 1, 1)
+        for row_parts in range(1, min(strands, -(-self.rows // 2)) + 1):
+            for column_parts in range(1, min(strands // row_parts, strips) + 1):
+                if forced.row_parts not in (None, row_parts) or forced.column_parts not in (None, column_parts):
+                    continue
+                rows = -(-self.rows // row_parts)
+                columns = min(self.columns, -(-strips // column_parts) * 2 * model.lanes)
+                time = model.makespan(row_parts * column_parts, self.cost(model, rows, columns))
+                best = min(best, (time, row_parts, column_parts))
+        return best if best[0] < float("inf") else (self.cost(model, self.rows, self.columns), 1, 1)
+
+    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+        rows = bounds(self.rows, row_parts, 2)
+        columns = bounds(self.columns, column_parts, 2 * model.lanes)
+        return [self.part(model, *i, *j) for i in rows for j in columns]
+
+
+def bounds(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
+    """Cut [0, total) into parts of nearly the same size, at multiples of `unit`; empty ones are left out."""
+    units = -(-total // unit)
+    cuts = [min(total, units * i // parts * unit) for i in range(parts)] + [total]
+    return [(begin, end) for begin, end in itertools.pairwise(cuts) if begin < end] or [(0, total)]
+
+
+@dataclass(frozen=True)
+class RowWise:
+    """An operation that takes any range of rows, such as the loss: all of it but that range."""
+
+    rows: int
+    whole: Operation
+    row_cost: float
+
+    def part(self, model: CostModel, i0: int, i1: int, j0: int, j1: int) -> Operation:
+        return {**self.whole, "row_begin": i0, "row_end": i1}
+
+    columns = 0
+
+    def cost(self, model: CostModel, rows: int, columns: int) -> float:
+        return OPERATION + self.row_cost * rows
+
+    def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
+        parts = model.forced.row_parts or max(1, min(strands, self.rows // 16))
+        return model.makespan(parts, self.cost(model, -(-self.rows // parts), 0)), parts, 1
+
+    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+        return [self.part(model, *rows, 0, 0) for rows in bounds(self.rows, row_parts, 1)]
+
+
+Link = Product | RowWise

@@ -1,0 +1,62 @@
+"""Programs: the table of operations of one step, cut into phases and strands, as the compiled pass reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import operations as op
+from ..kernels.team import LINE
+from .memory import aligned
+
+Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
+Strand = list[Operation]
+Place = tuple[int, int] | tuple[int, int, int]  # buffer, offset and, where it has one, leading dimension
+
+
+def operation(code: int, **fields: int | Place) -> Operation:
+    """Return an operation; the places of operands a, b, c, y and bias are spelt out as their fields."""
+    found: Operation = {"code": code}
+    for name, value in fields.items():
+        if isinstance(value, tuple):
+            found |= dict(zip((f"{name}_buffer", name, f"ld{name}"), value, strict=False))
+        else:
+            found[name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class Program:
+    """Phases of strands of operations; `workspace` elements for each thread."""
+
+    table: NDArray[np.int64]
+    strands: NDArray[np.int64]
+    phases: NDArray[np.int64]
+    workspace: int
+    threads: int
+    activations: int = 0  # elements that they take
+    probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
+
+    def counters(self) -> NDArray[np.int64]:
+        """One for all, and one for each strand, each on a cache line of its own."""
+        counters = aligned(LINE * self.strands.size, np.int64)
+        counters.fill(0)
+        return counters
+
+    @classmethod
+    def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
+        rows: list[list[int]] = []
+        strand_ends, phase_ends = [0], [0]
+        for phase in phases:
+            for strand in phase:
+                rows += [[operation.get(field, 0) for field in op.FIELDS] for operation in strand]
+                strand_ends.append(len(rows))
+            phase_ends.append(len(strand_ends) - 1)
+        table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
+        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads)
+
+
+NO_PROGRAM = Program.of([], 0, 1)

@@ -1,0 +1,41 @@
+"""What the planning of programs may be forced to choose, for tests that expect the same bits of every choice."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, eq=False)  # programs are found by its identity
+class Tuning:
+    """What would follow from the cost model, forced; None: it follows from that."""
+
+    kc: int | None = None
+    nc: int | None = None
+    access: int | None = None
+    a_in_place: bool | None = None
+    row_parts: int | None = None
+    column_parts: int | None = None
+    slabs: bool | None = None
+    parallel: bool | None = None
+
+
+_tuning: contextvars.ContextVar[Tuning] = contextvars.ContextVar("fastbp_tuning")
+_NOTHING_FORCED = Tuning()
+
+
+def tuning() -> Tuning:
+    """Return what is forced here and now."""
+    return _tuning.get(_NOTHING_FORCED)
+
+
+@contextlib.contextmanager
+def forced(choice: Tuning) -> Iterator[None]:
+    """Programs built within the block follow `choice` where it is not None."""
+    token = _tuning.set(choice)
+    try:
+        yield
+    finally:
+        _tuning.reset(token)

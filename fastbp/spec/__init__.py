@@ -1,1 +1,0 @@
-"""What a network is made of, in names and numbers: activations, losses, the layout of its parameters."""
