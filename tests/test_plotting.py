@@ -19,8 +19,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Circle, PathPatch, Polygon
 from matplotlib.transforms import Bbox
 
-from fastbp import plotting
-from fastbp.plotting import Picture, check_path, plot_decision_regions, plot_descent, plot_graph, plot_history
+from fastbp.plotting import (
+    Picture,
+    check_path,
+    decision_regions,
+    descents,
+    graphs,
+    histories,
+    plot_decision_regions,
+    plot_descent,
+    plot_graph,
+    plot_history,
+)
 
 LONG = "a name that is far too long for a label"
 
@@ -389,7 +399,8 @@ def test_paths() -> None:
 
 
 def test_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "Picture", None)
+    for module in (graphs, histories, decision_regions, descents):
+        monkeypatch.setattr(module, "Picture", None)
     for draw in pictures().values():
         with pytest.raises(ValueError, match="path"):
             draw("x.gif")
