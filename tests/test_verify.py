@@ -19,7 +19,7 @@ from fastbp.cli import commands
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from fastbp.verify import CHECKS, Check
-from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw, nearest_kink
+from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw, objective_of
 from fastbp.verify.tally import Tally
 
 COMMAND = "import sys; from fastbp.cli.commands import main; sys.exit(main(['verify']))"
@@ -414,6 +414,17 @@ def test_same() -> None:
     assert tally.detail == "it: other bits in 1 of 4 numbers, first in number 0"
 
 
+def test_the_objective_is_that_of_the_reference() -> None:
+    """Two texts of one network, written apart."""
+    for case in combinations(WIDE, (13,)):
+        drawn = draw(case, np.dtype(np.float64))
+        net, objective = drawn.net, objective_of(case, drawn.net)
+        ours = objective(net.weights, net.biases, drawn.X, drawn.t, case.l2, drawn.weights, drawn.masks)
+        theirs = fastbp.reference.loss(net.weights, net.biases, drawn.X, drawn.y, case.l2, **drawn.of_reference,
+                                       sample_weight=drawn.weights, masks=drawn.masks)  # fmt: skip
+        assert ours == pytest.approx(theirs, rel=1e-13)
+
+
 # ---- what is compared ----
 
 
@@ -434,8 +445,8 @@ def test_no_row_is_near_a_kink(dtype: str) -> None:
     left_out = 0
     for case in combinations(WIDE, (37,)):
         drawn = draw(case, np.dtype(dtype))
-        parameters = drawn.net.weights, drawn.net.biases
-        assert nearest_kink(case, *parameters, drawn.inputs, drawn.t, drawn.masks).min() >= KINK
+        net, objective = drawn.net, objective_of(case, drawn.net)
+        assert objective.nearest_kink(net.weights, net.biases, drawn.X, drawn.t, drawn.masks).min() >= KINK
         assert len(drawn.X) == len(drawn.y) == case.n
         left_out += drawn.left_out
     assert left_out > 0

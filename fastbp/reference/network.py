@@ -56,10 +56,10 @@ def forward(
     >>> forward([[[1, -1]], [[2], [3]]], [[0, 0], [1]], [[4]])
     [array([[4.]]), array([[4., 0.]]), array([[9.]])]
     """
-    return forward_pass(weights, biases, X, activation, masks, constants)[0]
+    return _forward_pass(weights, biases, X, activation, masks, constants)[0]
 
 
-def forward_pass(
+def _forward_pass(
     weights: Sequence[ArrayLike],
     biases: Sequence[ArrayLike],
     X: ArrayLike,
@@ -216,7 +216,7 @@ def gradient(
     names = _names(activation, len(weights) - 1)
     inputs = scale_inputs(X, input_shift, input_scale)
     of_activations, of_losses = _by_table(constants)
-    activations, pre_activations = forward_pass(weights, biases, inputs, names, masks, constants)
+    activations, pre_activations = _forward_pass(weights, biases, inputs, names, masks, constants)
     value, dH = loss_of(loss_name, activations[-1], labels, sample_weight, **of_losses)
     dWs: list[Array] = []
     dbs: list[Array] = []

@@ -1,8 +1,8 @@
 """``fastbp verify``: check the kernels as they were compiled on this machine.
 
 They are compared with `fastbp.reference`, plain NumPy that shares no code with them: with its values and gradients, and
-with central differences of its loss, each within a bound of ``k eps``. And they are compared with themselves, bit for
-bit: with other numbers of threads, other splits of the work, one row at a time. All data come from fixed seeds.
+with central differences of its formulas, each within a bound of ``k eps``. And they are compared with themselves, bit
+for bit: with other numbers of threads, other splits of the work, one row at a time. All data come from fixed seeds.
 
 What is checked follows from the tables: every activation, loss and optimizer of the package, by its row in
 `fastbp.reference`.

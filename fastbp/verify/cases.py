@@ -11,16 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .. import reference
 from ..model.evaluation import Gradient
 from ..network import MLP
 from ..program.split import Tuning
-from ..reference.network import forward_pass
-from ..reference.tables import Constants, values_of
+from ..reference.tables import Constants
 from ..spec.activations import ACTIVATIONS
 from ..spec.losses import LOSSES
+from .objective import Objective
 from .tally import Array
 
 KINK = 1e-3  # rows nearer to a kink are left out: rounding, or the step of a difference, may cross it
@@ -120,11 +119,6 @@ class Drawn(NamedTuple):
         return {"activation": case.activation, "loss_name": case.loss, **scaling, **case.constants}
 
     @property
-    def inputs(self) -> Array:
-        """X, scaled as the network scales it."""
-        return reference.scale_inputs(self.X, self.net.input_shift, self.net.input_scale)
-
-    @property
     def t(self) -> Array:
         """Targets as (n, outputs); labels become one-hot rows."""
         return _as_rows(self.y, self.case)
@@ -132,18 +126,18 @@ class Drawn(NamedTuple):
     def logits(self, masks: list[Array] | None = None) -> Array:
         """Return the reference's logits."""
         case, net = self.case, self.net
-        layers = net.weights, net.biases
-        return reference.forward(*layers, self.inputs, case.activation, masks=masks, **case.constants)[-1]
-
-    def loss(self, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike], X: ArrayLike) -> float:
-        """Return the reference's objective with these parameters and inputs: the function that is differentiated."""
-        more = {**self.of_reference, "sample_weight": self.weights, "masks": self.masks}
-        return reference.loss(weights, biases, X, self.y, self.case.l2, **more)
+        inputs = reference.scale_inputs(self.X, net.input_shift, net.input_scale)
+        more = {"masks": masks, **case.constants}
+        return reference.forward(net.weights, net.biases, inputs, case.activation, **more)[-1]
 
     def gradient(self) -> Gradient:
         """Return the reference's gradient."""
         more = {**self.of_reference, "sample_weight": self.weights, "masks": self.masks}
         return Gradient(*reference.gradient(self.net.weights, self.net.biases, self.X, self.y, self.case.l2, **more))
+
+
+def objective_of(case: Case, net: MLP) -> Objective:
+    return Objective(case.activations, case.loss, case.constants, net.input_shift, net.input_scale)
 
 
 def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
@@ -161,43 +155,15 @@ def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
     y = y if case.form == "labels" else y.astype(np.float32).astype(dtype)
     weights = (rng.permutation(case.n) % 9 / 4 + (case.n == 1)).astype(dtype) if case.weighted else None
     masks = masks_of(case, DROPOUT_KEY, case.n) if case.dropout else None
-    inputs, t = reference.scale_inputs(X, net.input_shift, net.input_scale), _as_rows(y, case)
+    objective, t = objective_of(case, net), _as_rows(y, case)
     rows, taken = np.arange(case.n), case.n
     while True:  # the next row takes the place of one near a kink, since a mask belongs to a place
-        near = nearest_kink(case, net.weights, net.biases, inputs[rows], t[rows], masks) < KINK
+        near = objective.nearest_kink(net.weights, net.biases, X[rows], t[rows], masks) < KINK
         if not near.any():
             break
         rows[near] = np.arange(taken, taken + near.sum())
         taken += int(near.sum())
     return Drawn(case, net, X[rows], y[rows], weights, masks, taken - case.n)
-
-
-def nearest_kink(
-    case: Case,
-    weights: Sequence[Array],
-    biases: Sequence[Array],
-    inputs: Array,
-    t: Array,
-    masks: Sequence[Array] | None,
-) -> Array:
-    """Return how near each row comes to a kink: of an activation in a pre-activation, or of the loss in a logit.
-
-    `inputs` are scaled; `t` are targets as (n, outputs).
-    """
-    loss, constants = reference.LOSSES[case.loss], case.constants
-    rows = [reference.ACTIVATIONS[name] for name in case.activations]
-    nearest = np.full(len(inputs), np.inf)
-    if loss.kink is None and all(row.kink is None for row in rows):
-        return nearest
-    *hidden, logits = forward_pass(weights, biases, inputs, case.activation, masks, constants)[1]
-    distances = [
-        row.kink(x, **values_of(row.constants, constants)) for row, x in zip(rows, hidden, strict=True) if row.kink
-    ]
-    if loss.kink is not None:
-        distances.append(loss.kink(logits, t, **values_of(loss.constants, constants)))
-    for distance in distances:
-        nearest = np.minimum(nearest, distance.min(axis=1))
-    return nearest
 
 
 def _initial(case: Case, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:

@@ -1,4 +1,4 @@
-"""Checks of whole networks' gradients: against central differences of the reference's loss, and its gradients."""
+"""Checks of whole networks' gradients: against central differences, and against the reference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from .. import reference
 from ..model.evaluation import Gradient
 from ..numeric_gradients.check import gradcheck
-from .cases import DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, softmax_cases
+from .cases import DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, objective_of, softmax_cases
 from .tally import Array, Tally
 
 NEARBY = 1e-5  # a relative change of logits, too small to take a row across a kink
 
 
 def check_numeric(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Check gradients of weights, biases and inputs against central differences of the reference's loss.
+    """Check gradients of weights, biases and inputs against central differences of the objective.
 
     All of it is float64; gradients in float32 are compared with the float64 ones of the same numbers.
     """
@@ -37,13 +37,18 @@ def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
     case, net = drawn.case, drawn.net
     parts = [*net.weights, *net.biases, drawn.X]
     layers = len(net.weights)
-    loss = drawn.loss(net.weights, net.biases, drawn.X)
+    objective = objective_of(case, net)
+
+    def value(weights: list[Array], biases: list[Array], X: Array) -> float:
+        return objective(weights, biases, X, drawn.t, case.l2, drawn.weights, drawn.masks)
+
+    loss = value(net.weights, net.biases, drawn.X)
     tally.within(f"{case}: loss", g.loss, loss, case.terms * eps_of(net.dtype) * (1 + loss))
     for number, (name, analytic) in enumerate(tensors(g)):
 
         def function(moving: Array, number: int = number) -> float:
             moved = [moving if i == number else part for i, part in enumerate(parts)]
-            return drawn.loss(moved[:layers], moved[layers:-1], moved[-1])
+            return value(moved[:layers], moved[layers:-1], moved[-1])
 
         tally.numeric(f"{case}: {name}", gradcheck(function, analytic, parts[number]))
 
@@ -102,7 +107,8 @@ def check_gradient(tally: Tally, dtype: np.dtype[Any]) -> None:
         tally.left_out += drawn.left_out
         _compare(tally, drawn, net.gradient(X, y, case.l2, **drawn.options), drawn.gradient())
         k = case.terms * eps_of(dtype)
-        loss = drawn._replace(masks=None).loss(net.weights, net.biases, X)
+        more = {**drawn.of_reference, "sample_weight": drawn.weights}
+        loss = reference.loss(net.weights, net.biases, X, y, case.l2, **more)
         tally.within(f"{case}: loss alone", net.loss(X, y, case.l2, sample_weight=drawn.weights), loss, k * (1 + loss))
         logits = drawn.logits()
         size = np.abs(logits).max()

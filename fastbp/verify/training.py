@@ -28,7 +28,7 @@ from .cases import (
     eps_of,
     key_of_next_fit,
     masks_of,
-    nearest_kink,
+    objective_of,
     softmax_cases,
 )
 from .tally import Array, Tally
@@ -83,6 +83,7 @@ class _Run:
         self.rate = 0.25 if case.loss == SOFTMAX and case.optimizer == "sgd" else 0.05
         self.parts: list[Array] = [part.astype(np.float64) for part in (*net.weights, *net.biases)]
         self.states: list[tuple[Array, ...]] = [()] * len(self.parts)
+        self.objective = objective_of(case, net)
         self.key = key_of_next_fit(net)
         self.draws = copy.deepcopy(net.rng)
         if case.dropout:
@@ -118,7 +119,7 @@ class _Run:
         count = len(rows)
         masks = masks_of(case, reference.step_key(self.key, step), count) if case.dropout else None
         weights, biases = self.parts[:layers], self.parts[layers:]
-        near = nearest_kink(case, weights, biases, drawn.inputs[rows], drawn.t[rows], masks)
+        near = self.objective.nearest_kink(weights, biases, drawn.X[rows], drawn.t[rows], masks)
         self.nearest = min(self.nearest, float(near.min()))
         w = None if drawn.weights is None else drawn.weights[rows]
         l2 = case.l2 / (count if w is None else w.sum()) if self.per_weight else case.l2
