@@ -9,15 +9,20 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-# Okabe and Ito's colours, told apart by the colour-blind too; without yellow, too pale on white.
-COLOURS = {"JAX": "#0072B2", "torch.compile": "#E69F00", "NumPy": "#009E73", "PyTorch": "#D55E00",
-           "scikit-learn": "#CC79A7"}  # fmt: skip
+# Okabe and Ito's colours, which the colour-blind can tell apart; without yellow, which is too pale on white.
+COLOURS = {
+    "JAX": "#0072B2",
+    "torch.compile": "#E69F00",
+    "NumPy": "#009E73",
+    "PyTorch": "#D55E00",
+    "scikit-learn": "#CC79A7",
+}
 HEIGHT = 0.16  # of a bar; a network has the height 1
 STYLE = {"svg.hashsalt": "fastbp", "svg.fonttype": "path", "font.size": 10, "font.family": "DejaVu Sans"}
 
 
 def draw(records: list[dict[str, Any]], path: str) -> None:
-    """A bar for each network and peer on a logarithmic axis, 830 pixels wide; equal figures give equal files."""
+    """Draw a bar for each network and peer on a logarithmic axis, 830 pixels wide; equal figures give equal files."""
     peers = [peer for peer in COLOURS if any(peer in record["seconds"] for record in records)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(830 / 72, 0.75 * len(records) + 1.2), layout="constrained")
@@ -29,8 +34,15 @@ def draw(records: list[dict[str, Any]], path: str) -> None:
                 ratio = record["seconds"][peer] / ours
                 y = place + HEIGHT * (number - (len(present) - 1) / 2)
                 axes.barh(y, ratio - 1, HEIGHT * 0.9, left=1, color=COLOURS[peer])
-                axes.annotate(f"{ratio:.3g}", (ratio, y), (3 if ratio >= 1 else -3, 0), textcoords="offset points",
-                              va="center", ha="left" if ratio >= 1 else "right", fontsize=8)  # fmt: skip
+                axes.annotate(
+                    f"{ratio:.3g}",
+                    (ratio, y),
+                    (3 if ratio >= 1 else -3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    ha="left" if ratio >= 1 else "right",
+                    fontsize=8,
+                )
         for peer in peers:
             axes.barh(math.nan, math.nan, color=COLOURS[peer], label=peer)
         axes.axvline(1, color="black", linewidth=1.2)
@@ -50,7 +62,7 @@ def draw(records: list[dict[str, Any]], path: str) -> None:
 
 
 def label(record: dict[str, Any]) -> str:
-    """The network, equal neighbours counted, its batch and our own time."""
+    """Return the network, with equal neighbours counted, its batch and fastbp's time."""
     sizes, parts = record["network"].split("-"), []
     while sizes:
         equal = next((number for number, size in enumerate(sizes) if size != sizes[0]), len(sizes))

@@ -1,4 +1,4 @@
-"""A picture of the published dashboard by a Chromium without window: ``python asv_benchmarks/dashboard.py OUT.png``.
+"""A picture of the published dashboard, taken by headless Chromium: ``python asv_benchmarks/dashboard.py OUT.png``.
 
 Run `asv publish` first. asv's page takes its libraries from the network's delivery servers; here they come from npm, so
 that it also works where only the package registries can be reached. Needs npm and chromium; not part of CI.
@@ -32,7 +32,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def localised(page: str) -> str:
-    """The page with its libraries from next door, and without their checksums."""
+    """Return the page with its libraries from the same folder, and without their checksums."""
     files = {Path(file).name: file for group in LIBRARIES.values() for file in group}
     files |= {name.replace(".js", ".min.js"): file for name, file in files.items() if name.startswith("jquery.flot")}
 
@@ -53,9 +53,21 @@ def main(out: str, page: str = "") -> None:
         server = http.server.ThreadingHTTPServer(("localhost", 0), functools.partial(Quiet, directory=site))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://localhost:{server.server_port}/#{page}"
-        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000",
-                        "--window-size=1300,900", f"--screenshot={Path(out).resolve()}", address],
-                       check=True, timeout=120, stderr=subprocess.DEVNULL)  # fmt: skip
+        subprocess.run(
+            [
+                "chromium",
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--virtual-time-budget=10000",
+                "--window-size=1300,900",
+                f"--screenshot={Path(out).resolve()}",
+                address,
+            ],
+            check=True,
+            timeout=120,
+            stderr=subprocess.DEVNULL,
+        )
         server.shutdown()
 
 

@@ -1,4 +1,4 @@
-"""fastbp against its peers and the processor's limit, measured and printed live on this machine."""
+"""Compare fastbp with its peers and with the processor's limit, on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MICROSECONDS = 1e6
 
 
 class Table:
-    """Prints each row as soon as it is measured, and behind the last one why a peer has no figure."""
+    """A table that prints each row as soon as it is measured, and at the end why a peer has no figure."""
 
     def __init__(self, title: str, *names: str):
         self._widths = [30, *(max(9, len(name) + 1) for name in names[1:])]
@@ -48,7 +48,7 @@ class Table:
 
 
 def figure(number: float) -> str:
-    """Three digits, no power of ten; a dash for what was not measured."""
+    """Format a number with three digits and no exponent; NaN, which was not measured, as a dash."""
     if math.isnan(number):
         return "-"
     places = 2 - math.floor(math.log10(abs(number))) if number else 0
@@ -64,8 +64,9 @@ def installed(task: str, chosen: Iterable[str]) -> list[str]:
 
 def step(options: argparse.Namespace) -> Records:
     peers = installed("step", options.peers)
-    table = Table(f"training step, {options.dtype}, threads: {options.threads}; microseconds",
-                  "network", "batch", "fastbp", *peers, "best/ours", "asked", "% of limit")  # fmt: skip
+    title = f"training step, {options.dtype}, threads: {options.threads}; microseconds"
+    names = "network", "batch", "fastbp", *peers, "best/ours", "asked", "% of limit"
+    table = Table(title, *names)
     records = []
     for name, batch, asked in options.networks:
         problem = Problem.training(name, max(1, round(batch * options.batch_scale)), options.dtype, options.threads)
@@ -75,15 +76,16 @@ def step(options: argparse.Namespace) -> Records:
         table.missing(outcome)
         times = (outcome.seconds.get(side, math.nan) * MICROSECONDS for side in ("fastbp", *peers))
         table.row(name, problem.batch, *times, ratio, asked, share)
-        records.append({"network": name, "batch": problem.batch, "seconds": outcome.seconds, "best_over_ours": ratio,
-                        "asked": asked, "percent_of_limit": share})  # fmt: skip
+        found = {"network": name, "batch": problem.batch, "seconds": outcome.seconds, "best_over_ours": ratio}
+        records.append({**found, "asked": asked, "percent_of_limit": share})
     table.close()
     return records
 
 
 def products(options: argparse.Namespace) -> Records:
-    table = Table(f"products, {options.dtype}, threads: {options.threads}; % of the processor's limit",
-                  "rows x fan_in x fan_out, form", "fastbp", "NumPy", "asked")  # fmt: skip
+    title = f"products, {options.dtype}, threads: {options.threads}; % of the processor's limit"
+    names = "rows x fan_in x fan_out, form", "fastbp", "NumPy", "asked"
+    table = Table(title, *names)
     records = []
     for shape in gemm.SHAPES[-2:]:
         shares = gemm.shares_of_limit(shape, options.dtype, options.threads, options.rounds)
@@ -96,8 +98,9 @@ def products(options: argparse.Namespace) -> Records:
 
 def infer(options: argparse.Namespace) -> Records:
     peers = installed("inference", options.peers)
-    table = Table(f"predict_proba, {options.dtype}, threads: {options.threads}; microseconds",
-                  "network", "rows", "fastbp", "asked", *peers, "best/ours")  # fmt: skip
+    title = f"predict_proba, {options.dtype}, threads: {options.threads}; microseconds"
+    names = "network", "rows", "fastbp", "asked", *peers, "best/ours"
+    table = Table(title, *names)
     records = []
     for network, rows in product(inference.NETWORKS, inference.ROWS):
         outcome = inference.inference_duel(network, rows, peers, options.dtype, options.threads, options.rounds)
@@ -123,8 +126,9 @@ def first(options: argparse.Namespace) -> Records:
 
 
 def bytes_of_step(options: argparse.Namespace) -> Records:
-    table = Table(f"memory of a fit, {options.dtype}, threads: {options.threads}; MB",
-                  "network", "batch", "buffers", "allowed", "bytes more a step")  # fmt: skip
+    title = f"memory of a fit, {options.dtype}, threads: {options.threads}; MB"
+    names = "network", "batch", "buffers", "allowed", "bytes more a step"
+    table = Table(title, *names)
     records = []
     for name, batch, _ in options.networks:
         problem = Problem.training(name, max(1, round(batch * options.batch_scale)), options.dtype, options.threads)
@@ -136,8 +140,9 @@ def bytes_of_step(options: argparse.Namespace) -> Records:
 
 def scale(options: argparse.Namespace) -> Records:
     counts = sorted({1, options.threads})
-    table = Table(f"fastbp's step by batch and threads, {options.dtype}; microseconds a row", "network", "batch",
-                  *(f"threads {count}" for count in counts), "1 / most")  # fmt: skip
+    title = f"fastbp's step by batch and threads, {options.dtype}; microseconds a row"
+    names = "network", "batch", *(f"threads {count}" for count in counts), "1 / most"
+    table = Table(title, *names)
     records = []
     for name, _, _ in options.networks[-3:]:
         for batch in BATCHES:
@@ -149,8 +154,9 @@ def scale(options: argparse.Namespace) -> Records:
 
 
 def estimators_fit(options: argparse.Namespace) -> Records:
-    table = Table(f"a fit of MLPClassifier, {options.dtype}, threads: {options.threads}; milliseconds",
-                  "data", "solver", *estimators.CLASSES, "sk / ours", "asked", "score", "of sk")  # fmt: skip
+    title = f"a fit of MLPClassifier, {options.dtype}, threads: {options.threads}; milliseconds"
+    names = "data", "solver", *estimators.CLASSES, "sk / ours", "asked", "score", "of sk"
+    table = Table(title, *names)
     records = []
     for data, solver in product(estimators.DATA, estimators.SOLVERS):
         outcome, scores = estimators.fit_duel(data, solver, options.dtype, options.threads, options.rounds)
@@ -170,32 +176,35 @@ def estimators_fit(options: argparse.Namespace) -> Records:
 
 
 def many_networks(options: argparse.Namespace) -> Records:
-    table = Table(f"a search over 64 networks 64-32-10 on the digits, float32, threads: {options.threads}; seconds",
-                  "batch", "fastbp", "scikit-learn", "sk / ours", "asked", "score", "of sk")  # fmt: skip
+    title = f"a search over 64 networks 64-32-10 on the digits, float32, threads: {options.threads}; seconds"
+    names = "batch", "fastbp", "scikit-learn", "sk / ours", "asked", "score", "of sk"
+    table = Table(title, *names)
     records: Records = []
     for name, batch in many.BATCHES.items():
         outcome, scores = many.search_duel(batch, options.threads, options.rounds)
         ours, theirs = (outcome.seconds.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
         table.missing(outcome)
-        table.row(name, ours, theirs, theirs / ours, float(many.ASKED),
-                  *(scores.get(side, math.nan) for side in ("fastbp", "scikit-learn")))  # fmt: skip
+        best = (scores.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
+        table.row(name, ours, theirs, theirs / ours, float(many.ASKED), *best)
         records.append({"batch": batch, "seconds": outcome.seconds, "scores": scores})
     table.close()
     counts = sorted({1, options.threads})
-    table = Table("fit_many by threads, the same network; milliseconds", "batch",
-                  *(f"threads {count}" for count in counts), "1 / most", "asked")  # fmt: skip
+    title = "fit_many by threads, the same network; milliseconds"
+    names = "batch", *(f"threads {count}" for count in counts), "1 / most", "asked"
+    table = Table(title, *names)
     for name, batch in many.BATCHES.items():
         seconds = many.threads_duel(batch, counts, options.rounds)
-        table.row(name, *(1000 * seconds[count] for count in counts), seconds[1] / seconds[counts[-1]],
-                  many.ASKED_OF_THREADS)  # fmt: skip
+        times = (1000 * seconds[count] for count in counts)
+        table.row(name, *times, seconds[1] / seconds[counts[-1]], many.ASKED_OF_THREADS)
         records.append({"batch": batch, "seconds_by_threads": seconds})
     table.close()
     return records
 
 
 def stream(options: argparse.Namespace) -> Records:
-    table = Table(f"a file of four times the memory limit, threads: {options.threads}", "network, stored as",
-                  "limit MB", "MB before", "peak MB", "over/limit", "asked", "in memory / file", "asked")  # fmt: skip
+    title = f"a file of four times the memory limit, threads: {options.threads}"
+    names = "network, stored as", "limit MB", "MB before", "peak MB", "over/limit", "asked", "in memory / file", "asked"
+    table = Table(title, *names)
     records = []
     for limit, kind, name in product(streams.LIMITS, streams.KINDS, streams.NETWORKS):
         with streams.file_of(limit, kind) as file:
@@ -204,15 +213,16 @@ def stream(options: argparse.Namespace) -> Records:
         megabytes = (bytes_ / memory.MEGABYTE for bytes_ in (limit, before, peak))
         share, ratio = (peak - before) / limit, seconds["memory"] / seconds["file"]
         table.row(f"{name}, {kind}", *megabytes, share, 1.1, ratio, 0.9)
-        records.append({"network": name, "kind": kind, "limit": limit, "before": before, "peak": peak,
-                        "seconds": seconds})  # fmt: skip
+        found = {"network": name, "kind": kind, "limit": limit, "before": before, "peak": peak}
+        records.append({**found, "seconds": seconds})
     table.close()
     return records
 
 
 def step_of_ranks(options: argparse.Namespace) -> Records:
-    table = Table(f"a step on several ranks, one thread each, {options.dtype}; microseconds", "network", "rows a rank",
-                  "ranks", "gradient", "exchange", "update", "step", "MLP.fit", "spread")  # fmt: skip
+    title = f"a step on several ranks, one thread each, {options.dtype}; microseconds"
+    names = "network", "rows a rank", "ranks", "gradient", "exchange", "update", "step", "MLP.fit", "spread"
+    table = Table(title, *names)
     records = []
     for name, rows, number in product(ranks.NETWORKS, ranks.ROWS, (1, 2)):
         found = ranks.measure(number, name, rows, options.dtype)
@@ -224,16 +234,24 @@ def step_of_ranks(options: argparse.Namespace) -> Records:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Records]] = {
-    "step": step, "inference": infer, "products": products, "start": first, "memory": bytes_of_step, "scale": scale,
-    "estimators": estimators_fit, "many": many_networks, "stream": stream, "ranks": step_of_ranks,
-}  # fmt: skip
+    "step": step,
+    "inference": infer,
+    "products": products,
+    "start": first,
+    "memory": bytes_of_step,
+    "scale": scale,
+    "estimators": estimators_fit,
+    "many": many_networks,
+    "stream": stream,
+    "ranks": step_of_ranks,
+}
 
 
 # ---- the command ----
 
 
 def network(text: str) -> tuple[str, int, float]:
-    """A name of the table, or any NAME:BATCH; with the ratio asked for, 1 for others."""
+    """Read the name of a network in the table, or any NAME:BATCH; return name, batch and required ratio, else 1."""
     name, _, batch = text.partition(":")
     known = NETWORKS | {ODD[0]: (ODD[1], 1)}
     if not batch and name not in known:
@@ -244,13 +262,14 @@ def network(text: str) -> tuple[str, int, float]:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m asv_benchmarks.peers", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; step if none is named")
-    parser.add_argument("--networks", nargs="+", type=network, metavar="NAME[:BATCH]",
-                        help="such as 64-100-10 or 13-57-129-7:37; by default those of the table")  # fmt: skip
-    parser.add_argument("--peers", nargs="*", choices=DISTRIBUTIONS, default=list(DISTRIBUTIONS), metavar="NAME",
-                        help=f"any of {', '.join(DISTRIBUTIONS)}; by default all that are installed")  # fmt: skip
+    of_networks = "such as 64-100-10 or 13-57-129-7:37; by default those of the table"
+    parser.add_argument("--networks", nargs="+", type=network, metavar="NAME[:BATCH]", help=of_networks)
+    peers: dict[str, Any] = {"choices": DISTRIBUTIONS, "default": list(DISTRIBUTIONS), "metavar": "NAME"}
+    of_peers = f"any of {', '.join(DISTRIBUTIONS)}; by default all that are installed"
+    parser.add_argument("--peers", nargs="*", help=of_peers, **peers)
     parser.add_argument("--threads", type=int, choices=range(1, len(PROCESSORS) + 1), default=len(PROCESSORS))
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--batch-scale", type=float, default=1.0, help="times the batch of each network")
+    parser.add_argument("--batch-scale", type=float, default=1.0, help="factor for the batch of each network")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--chart", metavar="FILE.svg", help="draw the steps' times relative to fastbp's")
     parser.add_argument("--json", metavar="FILE", help="write all figures, unrounded")

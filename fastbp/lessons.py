@@ -1,7 +1,7 @@
-"""Five lessons in back-propagation, as things to run: ``fastbp learn`` lists them, ``fastbp learn NAME`` runs one.
+"""Lessons in back-propagation: ``fastbp learn`` lists them, ``fastbp learn NAME`` runs one.
 
-The body of each is the code of its page in docs/learn, step by step: each ``# 1.`` begins a step, and a step can be
-pasted into a Python session. The last step draws the picture, and is the only one that needs matplotlib.
+The body of each function is the code of its page in docs/learn: a comment such as ``# 1.`` begins a step, and each step
+can be pasted into a Python session. The last step draws the picture, and only it needs matplotlib.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 def chain_rule() -> None:
-    """What two cars cost, and how the sum moves with each number in it."""
+    """The price of two cars, and how it changes with each number in it."""
     # 1. Forward: a car costs 20, 2 are bought, and a tax of 10 % is added.
     from fastbp.graph import Variable
 
@@ -28,7 +28,7 @@ def chain_rule() -> None:
     print(f"paid by price:   {cost.grad} x {by_price} = {price.grad}")
     print(f"paid by number:  {cost.grad} x {by_number} = {number.grad}")
 
-    # 3. See whether it is true: let the car cost 1 more.
+    # 3. Check it: let the car cost 1 more.
     dearer = (price.value + 1) * number.value * tax.value
     print(f"{dearer:.1f} - {paid.value:.1f} = {dearer - paid.value:.1f}")
 
@@ -50,7 +50,7 @@ def nodes() -> None:
     print(f"a + b by a: {a.grad}, numerically {((x + h + y) - (x - h + y)) / (2 * h):.6f}")
     print(f"a + b by b: {b.grad}, numerically {((x + (y + h)) - (x + (y - h))) / (2 * h):.6f}")
 
-    # 2. Multiplication sends to each side what comes back times the other side.
+    # 2. Multiplication sends to each side what comes back, times the other side.
     (a * b).backward()
     print(f"a b by a: {a.grad}, numerically {((x + h) * y - (x - h) * y) / (2 * h):.6f}")
     print(f"a b by b: {b.grad}, numerically {(x * (y + h) - x * (y - h)) / (2 * h):.6f}")
@@ -102,9 +102,9 @@ def layers() -> None:
     t = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     print(f"dZ =\n{Z.grad.round(4)}\n(y - t) / 2 =\n{((y - t) / 2).round(4)}")
 
-    # 3. Backward through ReLU: closed where its input was not above 0.
+    # 3. Backward through ReLU: the gradient passes only where its input was above 0.
     (passes,) = Z.local_gradients
-    print(f"goes through where H > 0:\n{passes}\ndH =\n{H.grad.round(4)}")
+    print(f"passes where H > 0:\n{passes}\ndH =\n{H.grad.round(4)}")
 
     # 4. Every gradient beside the numeric one.
     def loss_of(X, W, b):
@@ -129,7 +129,7 @@ def layers() -> None:
 
 
 def update() -> None:
-    """What L2 adds to a gradient, and a learning rate that steps over the minimum."""
+    """The gradient of L2 regularisation, and a learning rate that steps over the minimum."""
     # 1. Two weight vectors, one output. The penalty l2/2 |W|^2 prefers the even one.
     import numpy as np
 
@@ -166,7 +166,7 @@ def update() -> None:
         paths[f"learning rate {rate}"] = path
         print(f"learning rate {rate}: {np.round(path[:5], 3)}")
 
-    # 5. The three ways down, or up.
+    # 5. The three descents.
     from fastbp.plotting import plot_descent
 
     plot_descent(lambda w: w**2, paths, "update.svg")
@@ -174,7 +174,7 @@ def update() -> None:
 
 def quadrants() -> None:
     """A two-layer network from scratch learns the four quadrants of the plane."""
-    # 1. Points of the plane and the quadrant of each: 4,000 to learn from, 1,000 that are not seen.
+    # 1. Points of the plane and the quadrant of each: 4,000 to train on, 1,000 to test on.
     import numpy as np
 
     import fastbp
@@ -195,7 +195,7 @@ def quadrants() -> None:
             fastbp.sgd_update(parameter, gradient, learning_rate)
         return loss
 
-    # 3. Forty times over all points, in minibatches of 32; the parameters of each epoch are kept.
+    # 3. Forty epochs in minibatches of 32; the parameters after each epoch are kept.
     history, kept = fastbp.History(), [net.parameters.copy()]
     for _ in range(40):
         losses = [step(X_train[i : i + 32], y_train[i : i + 32], 0.02) for i in range(0, 4000, 32)]
@@ -205,7 +205,7 @@ def quadrants() -> None:
         print(f"epoch {epoch:2}: loss {history.loss[epoch - 1]:.4f}")
     print(f"right on unseen points: {net.score(X_test, y_test):.1%}")
 
-    # 4. `fit` takes the same steps in one compiled pass, to the last bit.
+    # 4. `fit` takes the same steps in one compiled pass, to the bit.
     fitted = fastbp.MLP((2, 50, 4), seed=0)
     fitted.fit(X_train, y_train, epochs=40, batch_size=32, learning_rate=0.02, shuffle=False)
     print(f"the same parameters: {np.array_equal(fitted.parameters, net.parameters)}")

@@ -12,8 +12,18 @@ import fastbp
 from support.processes import run_python
 
 pytest.importorskip("matplotlib")
-from fastbp import plotting
-from fastbp.plotting import Picture, check_path, plot_decision_regions, plot_descent, plot_graph, plot_history
+from fastbp.plotting import (
+    Picture,
+    check_path,
+    decision_regions,
+    descents,
+    graphs,
+    histories,
+    plot_decision_regions,
+    plot_descent,
+    plot_graph,
+    plot_history,
+)
 from support.lanes import in_lanes
 from support.pictures import car
 
@@ -200,7 +210,8 @@ def test_paths() -> None:
 
 
 def test_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plotting, "Picture", None)
+    for module in (graphs, histories, decision_regions, descents):
+        monkeypatch.setattr(module, "Picture", None)
     for draw in pictures().values():
         with pytest.raises(ValueError, match="path"):
             draw("x.gif")

@@ -1,6 +1,6 @@
-"""What asv runs. ``time_`` are seconds; ``track_`` are ratios, bytes, or seconds of a process: lower is better.
+"""Benchmarks for asv. ``time_`` are seconds; ``track_`` are ratios, bytes, or seconds of a process: lower is better.
 
-With FASTBP_BENCHMARKS_BRIEF set everything is small and runs once: for the test that none has rotted.
+If FASTBP_BENCHMARKS_BRIEF is set, everything is small and runs once: a test checks that all still work.
 """
 
 import os

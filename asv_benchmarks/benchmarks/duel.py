@@ -1,6 +1,6 @@
-"""Pieces of code timed against one another: each in a process of its own, in turns, medians.
+"""Pieces of code timed against one another: each in its own process, in turns; medians are compared.
 
-Machines are shared and noisy: a figure on its own says little, a ratio of two that were interleaved says much.
+Machines are shared and noisy: the ratio of two interleaved measurements says more than a figure alone.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from . import BRIEF
 
 ROUNDS = 1 if BRIEF else 9
 ROUND_SECONDS = 1e-4 if BRIEF else 0.05
-REST_SECONDS = 0 if BRIEF else 0.2  # a pool spins on our processors after its turn: OpenBLAS's for 110 ms
+REST_SECONDS = 0 if BRIEF else 0.2  # a pool of threads spins on after its turn: OpenBLAS's for 110 ms
 PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Side:
-    """`statement` is timed after `setup`; the array `result` is evaluated once between them, to be compared.
+    """One of the codes that are compared.
 
-    The process has as many processors as threads: pools that take no count, as XLA's, count those.
+    `statement` is timed after `setup`; the array `result` is evaluated once between them, for comparison. The process
+    has as many processors as threads, since some pools, such as XLA's, have a thread for each processor.
     """
 
     setup: str
@@ -43,7 +44,7 @@ class Side:
 
 
 class Missing(RuntimeError):
-    """A side that this machine lacks, or that cannot do what is asked."""
+    """A side is not installed, or cannot do what it is asked for."""
 
 
 class Process:
@@ -53,20 +54,27 @@ class Process:
         if side.threads > len(PROCESSORS):
             raise Missing(f"{side.threads} threads on {len(PROCESSORS)} processors")
         with tempfile.TemporaryDirectory() as folder:
-            told = {
-                "setup": side.setup, "statement": side.statement, "result": side.result, "path": f"{folder}/result.npy",
-                "processors": PROCESSORS[: side.threads], "round_seconds": ROUND_SECONDS,
-            }  # fmt: skip
+            task = {
+                "setup": side.setup,
+                "statement": side.statement,
+                "result": side.result,
+                "path": f"{folder}/result.npy",
+                "processors": PROCESSORS[: side.threads],
+                "round_seconds": ROUND_SECONDS,
+            }
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__.rpartition('.')[2]}.worker", json.dumps(told)],
-                cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                [sys.executable, "-m", f"{__package__.rpartition('.')[2]}.worker", json.dumps(task)],
+                cwd=Path(__file__).parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
                 env={**os.environ, **dict.fromkeys(POOLS, str(side.threads))},
-            )  # fmt: skip
+            )
             try:
                 answer = self._answer()
                 if answer != "ready":
                     raise Missing(answer)
-                self.result = np.load(told["path"])
+                self.result = np.load(task["path"])
             except BaseException:
                 self.__exit__()
                 raise
@@ -94,18 +102,18 @@ class Process:
 
 @dataclass
 class Outcome:
-    """Median seconds a call of each side, and why the others did not take part."""
+    """The median seconds per call of each side, and why others are missing."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
     def best(self, names: Sequence[str]) -> float:
-        """The fastest of those that took part; NaN where none did."""
+        """Return the time of the fastest of these sides; NaN if all are missing."""
         return min((self.seconds[name] for name in names if name in self.seconds), default=float("nan"))
 
 
 def duel(sides: Mapping[str, Side], rounds: int = ROUNDS, check: Callable[[Any, Any], None] | None = None) -> Outcome:
-    """Time all sides in turns. `check` gets each side's result and the first one's before anything is timed."""
+    """Time all sides in turns. Before that, `check` receives each side's result and the first one's."""
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
         processes: dict[str, Process] = {}

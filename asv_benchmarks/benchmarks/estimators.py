@@ -14,7 +14,7 @@ CLASSES = {"fastbp": "fastbp", "scikit-learn": "sklearn.neural_network"}
 
 
 class Data(NamedTuple):
-    """Code that makes n rows X and y, train and test; epochs of one fit; and how many times as fast fastbp is to be."""
+    """Code that makes n rows X and y, train and test; epochs of one fit; how many times as fast fastbp should be."""
 
     rows: int
     code: str
@@ -29,22 +29,24 @@ DATA = {
         "rng = np.random.default_rng(0)\n"
         "X = rng.normal(size=(n, 104))\n"
         "y = (np.tanh(X @ rng.normal(size=(104, 8))).sum(axis=1) + rng.normal(size=n) > 0).astype(int)",
-        3, 3,
+        3,
+        3,
     ),
     "60,000 x 784, 10 classes": Data(
         66_000,
         "rng = np.random.default_rng(0)\n"
         "y = rng.integers(0, 10, n)\n"
         "X = (0.3 * rng.normal(size=(10, 784)))[y] + rng.normal(size=(n, 784))",
-        1, 2,
+        1,
+        2,
     ),
-}  # fmt: skip
+}
 PREPARE = """
 import warnings
 import numpy as np
 import fastbp
 from {module} import MLPClassifier
-warnings.simplefilter("ignore")  # that so few epochs do not converge
+warnings.simplefilter("ignore")  # so few epochs do not converge
 n = {rows}
 {code}
 X = X.astype("{dtype}")
@@ -56,7 +58,7 @@ fit = lambda: MLPClassifier(solver="{solver}", max_iter={epochs}, random_state=0
 
 def sides(data: str, solver: str, dtype: str, threads: int) -> dict[str, Side]:
     rows, code, epochs, _ = DATA[data]
-    told = {
+    values = {
         "code": code,
         "rows": min(rows, 440) if BRIEF else rows,
         "solver": solver,
@@ -64,14 +66,15 @@ def sides(data: str, solver: str, dtype: str, threads: int) -> dict[str, Side]:
         "epochs": 1 if BRIEF else epochs,
     }
     return {
-        name: Side(PREPARE.format(module=module, **told), "fit()", "fit().score(X_test, y_test)", threads)
+        name: Side(PREPARE.format(module=module, **values), "fit()", "fit().score(X_test, y_test)", threads)
         for name, module in CLASSES.items()
     }
 
 
-def fit_duel(data: str, solver: str, dtype: str, threads: int,
-             rounds: int = ROUNDS) -> tuple[Outcome, dict[str, float]]:  # fmt: skip
-    """Seconds of a fit, and the score of each side on rows that were held out."""
+def fit_duel(
+    data: str, solver: str, dtype: str, threads: int, rounds: int = ROUNDS
+) -> tuple[Outcome, dict[str, float]]:
+    """Return the seconds of a fit, and the score of each side on rows that were held out."""
     scores: list[float] = []
     found = sides(data, solver, dtype, threads)
     outcome = duel(found, rounds, check=lambda score, first: scores.append(float(score)))

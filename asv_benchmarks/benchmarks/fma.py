@@ -1,4 +1,4 @@
-"""The processor's limit: multiply-adds on registers alone, measured in the same run as what is compared with it."""
+"""The processor's limit: multiply-adds on registers alone, measured in the same run as what they are compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ add_square = _map_tile(lambda total: fma(total, total, total))
 
 @kernel
 def repeat(repeats, x):
-    """``x += x x``, so many times while x stays in the main tile's registers: 28 sums that wait for no other."""
+    """Repeat ``x += x x`` while x stays in the main tile's registers: 28 independent sums."""
     rows, columns = x.shape
     start = pointer(x)
     tile = tile_load(MAIN, start, columns, rows, columns)
@@ -29,7 +29,7 @@ def repeat(repeats, x):
 
 
 class Probe:
-    """Called, it runs `flops` operations: the same on each thread, started together."""
+    """A callable that runs `flops` operations, the same on each thread, all started together."""
 
     def __init__(self, dtype: str = "float32", threads: int = 1, repeats: int = REPEATS):
         columns = MAIN.vectors * TARGET.vector_bytes // np.dtype(dtype).itemsize
@@ -48,6 +48,6 @@ class Probe:
 
     @classmethod
     def side(cls, dtype: str, threads: int) -> tuple[Side, int]:
-        """The probe as a side of a duel, and its operations a call."""
+        """Return the probe as a side of a duel, and its operations per call."""
         setup = f"from benchmarks.fma import Probe\nprobe = Probe({dtype!r}, {threads})"
         return Side(setup, "probe()", threads=threads), cls(dtype, threads, 1).flops * REPEATS

@@ -27,7 +27,7 @@ FORMS = {
 
 
 class NumpyForm:
-    """X (n, fan_in), W (fan_in, fan_out), H (n, fan_out), of which each form makes one from the other two."""
+    """X (n, fan_in), W (fan_in, fan_out) and H (n, fan_out); each form computes one of them from the other two."""
 
     def __init__(self, form: str, shape: tuple[int, int, int], dtype: str = "float32"):
         n, fan_in, fan_out = shape
@@ -40,7 +40,7 @@ class NumpyForm:
 
 
 class Form(NumpyForm):
-    """The same as the library schedules it: forward and dX as links of a chain, dW beside others of its kind."""
+    """The same as the library splits it: forward and dX as links of a chain, dW beside others of its kind."""
 
     def __init__(self, form: str, shape: tuple[int, int, int], dtype: str = "float32"):
         super().__init__(form, shape, dtype)
@@ -71,15 +71,17 @@ class Form(NumpyForm):
         run(self.program, self.operands)
 
 
-def shares_of_limit(shape: tuple[int, int, int], dtype: str, threads: int,
-                    rounds: int = ROUNDS) -> dict[str, tuple[float, float]]:  # fmt: skip
-    """What part of the processor's limit each form reaches: ours, NumPy's."""
+def shares_of_limit(
+    shape: tuple[int, int, int], dtype: str, threads: int, rounds: int = ROUNDS
+) -> dict[str, tuple[float, float]]:
+    """Return the share of the processor's limit that each form reaches, for fastbp and for NumPy."""
     limit, flops = Probe.side(dtype, threads)
+    setup = "from benchmarks.gemm import {kind}\nit = {kind}({form!r}, {shape}, {dtype!r})"
     sides = {
-        f"{kind} {form}": Side(f"from benchmarks.gemm import {kind}\nit = {kind}({form!r}, {shape}, {dtype!r})", "it()",
-                               threads=threads)
-        for form in FORMS for kind in ("Form", "NumpyForm")
-    }  # fmt: skip
+        f"{kind} {form}": Side(setup.format(kind=kind, form=form, shape=shape, dtype=dtype), "it()", threads=threads)
+        for form in FORMS
+        for kind in ("Form", "NumpyForm")
+    }
     seconds = duel(sides | {"limit": limit}, rounds).seconds
     least = seconds["limit"] * 2 * math.prod(shape) / flops
     return {form: (least / seconds[f"Form {form}"], least / seconds[f"NumpyForm {form}"]) for form in FORMS}

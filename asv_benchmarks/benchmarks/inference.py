@@ -1,4 +1,4 @@
-"""``predict_proba`` from one row to very many, alone and against each peer with the same parameters."""
+"""``predict_proba`` on one row to very many, alone and against each peer with the same parameters."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ if BRIEF:
     NETWORKS, ROWS = {"4-3-2": (4, 3, 2)}, [1]
 
 
-def inference_duel(network: str, rows: int, peers: Sequence[str], dtype: str = "float32",
-                   threads: int = len(PROCESSORS), rounds: int = ROUNDS) -> Outcome:  # fmt: skip
-    """Seconds a call of fastbp and the peers, their probabilities checked against ours."""
+def inference_duel(
+    network: str,
+    rows: int,
+    peers: Sequence[str],
+    dtype: str = "float32",
+    threads: int = len(PROCESSORS),
+    rounds: int = ROUNDS,
+) -> Outcome:
+    """Return the seconds per call of fastbp and its peers, whose probabilities are checked against fastbp's."""
     problem = Problem(NETWORKS[network], rows, 1, dtype, threads)
     return duel(problem.sides(["fastbp", *peers], "inference"), rounds, problem.check_probabilities)
 

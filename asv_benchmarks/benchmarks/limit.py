@@ -22,7 +22,7 @@ PROBE_REPEATS = 100 if BRIEF else 50_000  # 0.8 ms
 
 
 def over_probe(work: Callable[[], object], flops: float, dtype: str, turns: int = TURNS) -> float:
-    """Median of the time of `work` over that of its multiply-adds on registers alone: 1 is the limit.
+    """Return the median time of `work` over that of its multiply-adds on registers alone: 1 is the limit.
 
     The clock is the thread's own: it stands still while another process has the processor.
     """

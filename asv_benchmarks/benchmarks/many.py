@@ -56,20 +56,20 @@ train()
 
 
 def search_duel(batch: int, threads: int, rounds: int = ROUNDS) -> tuple[Outcome, dict[str, float]]:
-    """Seconds of a whole search, and the best mean score that each side finds."""
+    """Return the seconds of a whole search, and the best mean score that each side finds."""
     scores: list[float] = []
 
     def side(code: str) -> Side:
-        told = code.replace("BATCH", str(batch)).replace("THREADS", str(threads))
-        return Side(DATA + told, "search()", "search()", threads)
+        code = code.replace("BATCH", str(batch)).replace("THREADS", str(threads))
+        return Side(DATA + code, "search()", "search()", threads)
 
-    outcome = duel({"fastbp": side(OURS), "scikit-learn": side(THEIRS)}, rounds,
-                   check=lambda score, first: scores.append(float(score)))  # fmt: skip
+    sides = {"fastbp": side(OURS), "scikit-learn": side(THEIRS)}
+    outcome = duel(sides, rounds, check=lambda score, first: scores.append(float(score)))
     return outcome, dict(zip(outcome.seconds, scores, strict=True))
 
 
 def threads_duel(batch: int, counts: list[int], rounds: int = ROUNDS) -> dict[int, float]:
-    """Seconds of `fit_many` by the number of threads."""
+    """Return the seconds of `fit_many` by the number of threads."""
     sides = {str(count): Side(DATA + MANY.replace("BATCH", str(batch)), "train()", threads=count) for count in counts}
     return {int(count): seconds for count, seconds in duel(sides, rounds).seconds.items()}
 

@@ -1,4 +1,4 @@
-"""What a fit allocates, as tracemalloc sees it, NumPy's arrays included: kernels themselves allocate nothing."""
+"""The memory that a fit allocates, as tracemalloc sees it, with NumPy's arrays; kernels allocate nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEGABYTE = 1024**2
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one step's buffers, of what they may be, and what each further step adds: entries of the history."""
+    """Bytes of one step's buffers, their allowed number, and what each further step adds, such as a loss to keep."""
 
     buffers: int
     allowed: int
@@ -24,8 +24,10 @@ class Memory:
 
 
 def memory_of(problem: Problem) -> Memory:
-    """Parameters, and the peak of a fit beside them; may be: the parameters twice, output and gradient of every layer
-    for one batch, 4 MB a thread. In a Python thread of its own, which has no workspace yet."""
+    """Measure the parameters and the peak of a fit besides them, in a new Python thread, which has no workspace yet.
+
+    Allowed are the parameters twice, output and gradient of every layer for one batch, and 4 MB per thread.
+    """
     from .peers.fastbp_network import Training
 
     training = Training(problem)
@@ -49,8 +51,8 @@ def memory_of(problem: Problem) -> Memory:
     first, once, twice = peaks
     parameters = training.net.parameters.nbytes
     layers = 2 * problem.batch * sum(problem.sizes[1:]) * np.dtype(problem.dtype).itemsize
-    return Memory(parameters + first, 2 * parameters + layers + 4 * MEGABYTE * problem.threads,
-                  (twice - once) / problem.steps)  # fmt: skip
+    allowed = 2 * parameters + layers + 4 * MEGABYTE * problem.threads
+    return Memory(parameters + first, allowed, (twice - once) / problem.steps)
 
 
 class Buffers:

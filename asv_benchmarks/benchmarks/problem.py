@@ -1,4 +1,4 @@
-"""What every side of a duel computes: the same network, data and rates, from a few numbers alone."""
+"""The problem that every side of a duel computes: the same network, data and rates, from a few numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPOCH_WORK = 1e4 if BRIEF else 5e9  # floating-point operations an epoch: about 
 
 @dataclass(frozen=True)
 class Problem:
-    """Layers of ReLU, softmax with cross-entropy; SGD over minibatches of `batch` rows, with L2 on the weights alone.
+    """A ReLU network with softmax cross-entropy; SGD over minibatches of `batch` rows, with L2 on the weights only.
 
     Its ``repr`` builds it again, in the process of a side.
     """
@@ -39,7 +39,7 @@ class Problem:
 
     @classmethod
     def training(cls, name: str, batch: int, dtype: str = "float32", threads: int = len(PROCESSORS)) -> Problem:
-        """A network by its name, such as 64-100-10, with enough steps that one call's overhead disappears."""
+        """Make the problem of a network named like 64-100-10, with enough steps that one call's overhead disappears."""
         sizes = tuple(map(int, name.split("-")))
         steps = int(min(max(EPOCH_WORK / step_flops(sizes, batch), 2), 4000))
         return cls(sizes, batch, steps, dtype, threads)
@@ -58,7 +58,7 @@ class Problem:
 
     @property
     def weights(self) -> list[Array]:
-        """The initial ones, new arrays each time."""
+        """The initial weights, new arrays each time."""
         rng = np.random.default_rng(2)
         return [rng.standard_normal(fan, self.dtype) * np.sqrt(2 / fan[0], dtype=self.dtype) for fan in self.fans]
 
@@ -71,7 +71,7 @@ class Problem:
         return list(itertools.pairwise(self.sizes))
 
     def sides(self, peers: Iterable[str], task: str) -> dict[str, Side]:
-        """Of the peers that have a class for the task: its `run` is timed, its `result` compared before."""
+        """Return a side for each peer that has a class for the task: `run` is timed, after `result` was compared."""
         return {
             name: Side(PREPARE.format(*PEERS[task][name], self), "it.run()", "it.result()", self.threads)
             for name in peers
@@ -79,7 +79,7 @@ class Problem:
         }
 
     def check_training(self, theirs: Array, ours: Array) -> None:
-        """Both `after_epoch`: the loss, and the distance between the parameters against the way that ours went."""
+        """Compare two `after_epoch`: losses, and the distance of the parameters relative to how far fastbp's moved."""
         # A ReLU whose input rounds to the other side of 0 costs 1e-3 in float32; the steps and layers after it carry it
         # on: in 73 steps of 64-128x6-10, fastbp stays within 5e-5 of float64, NumPy is 1e-2 off.
         close = len(self.fans) * np.sqrt(np.finfo(self.dtype).eps * max(self.steps, 100))
@@ -93,7 +93,7 @@ class Problem:
 
 
 def step_flops(sizes: Sequence[int], batch: int) -> int:
-    """Of a training step's products: forward, dW, and dX for all layers but the first."""
+    """Return the operations of a training step's products: forward, dW, and dX for all layers except the first."""
     layers = [2 * batch * fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes)]
     return 3 * sum(layers) - layers[0]
 
@@ -103,7 +103,7 @@ def flat(arrays: Iterable[Any]) -> Array:
 
 
 def after_epoch(loss: float, parameters: Iterable[Any]) -> Array:
-    """What a peer's `result` gives: mean cross-entropy of its first epoch, without penalty; weights, then biases."""
+    """Return a peer's `result`: mean cross-entropy of its first epoch, without penalty; weights; biases."""
     return flat([loss, *parameters])
 
 
@@ -127,5 +127,11 @@ PEERS = {
         "scikit-learn": ("sklearn_network", "Inference"),
     },
 }
-DISTRIBUTIONS = {"NumPy": "numpy", "PyTorch": "torch", "torch.compile": "torch", "JAX": "jax",
-                 "scikit-learn": "sklearn", "ONNX Runtime": "onnxruntime"}  # fmt: skip
+DISTRIBUTIONS = {
+    "NumPy": "numpy",
+    "PyTorch": "torch",
+    "torch.compile": "torch",
+    "JAX": "jax",
+    "scikit-learn": "sklearn",
+    "ONNX Runtime": "onnxruntime",
+}

@@ -1,4 +1,4 @@
-"""What each process under mpirun does for `ranks`: it trains, with each part of a step timed; rank 0 prints medians."""
+"""The process of one rank for `ranks`: it trains and times each part of a step; rank 0 prints medians."""
 
 import json
 import statistics

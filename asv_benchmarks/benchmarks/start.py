@@ -56,7 +56,7 @@ with np.load(sys.argv[1]) as digits:
 
 
 def seconds_of(codes: Sequence[str], rounds: int = ROUNDS, cache: str | None = None, *arguments: str) -> list[float]:
-    """Medians of the wall times of fresh interpreters that run each code, in turns, their own start included."""
+    """Return the median wall times of fresh interpreters that run each code, in turns, including their own start."""
     environment = os.environ if cache is None else {**os.environ, "NUMBA_CACHE_DIR": cache}
     times: list[list[float]] = [[] for _ in codes]
     for _ in range(rounds):
@@ -68,18 +68,18 @@ def seconds_of(codes: Sequence[str], rounds: int = ROUNDS, cache: str | None = N
 
 
 def import_seconds() -> list[float]:
-    """Of ``import fastbp`` and of ``import numba``."""
+    """Return the seconds of ``import fastbp`` and of ``import numba``."""
     return seconds_of(["import fastbp", "import numba"])
 
 
 def cold_fit_seconds() -> float:
-    """The first fit of a process that finds no compiled code."""
+    """Return the seconds of the first fit of a process that finds no compiled code."""
     with digits() as (file, folder):
         return seconds_of([LOAD + FIRST_FIT["fastbp"]], 1, f"{folder}/cache", file)[0]
 
 
 def warm_fit_seconds(peers: Sequence[str] = ()) -> dict[str, float]:
-    """With the cache as it is after a first fit; the same in the peers."""
+    """Return the seconds of a first fit with a warm cache, for fastbp and its peers."""
     codes = {name: LOAD + FIRST_FIT[name] for name in ("fastbp", *peers)}
     with digits() as (file, _):
         if not BRIEF:
@@ -89,7 +89,7 @@ def warm_fit_seconds(peers: Sequence[str] = ()) -> dict[str, float]:
 
 @contextlib.contextmanager
 def digits() -> Iterator[tuple[str, str]]:
-    """A file with the digits as all take them, float32 of order one; and the folder that goes with it."""
+    """Give a file with the digits in float32, scaled to order one, in a folder that is removed at the end."""
     X, y = fastbp.datasets.load_digits()
     with tempfile.TemporaryDirectory() as folder:
         np.savez(f"{folder}/digits.npz", X=X.astype(np.float32) / 16, y=y)

@@ -11,7 +11,7 @@ from .duel import PROCESSORS, ROUNDS, Outcome, duel
 from .fma import Probe
 from .problem import DISTRIBUTIONS, PEERS, Problem, step_flops
 
-# Batch, and how many times the best peer's time ours is to be.
+# Batch, and how many times as fast as its best peer fastbp should be.
 NETWORKS = {
     "2-50-4": (32, 4),
     "4-16-3": (16, 4),
@@ -26,11 +26,11 @@ NETWORKS = {
 if BRIEF:
     NETWORKS = {"2-50-4": NETWORKS["2-50-4"]}
 BATCHES = (32,) if BRIEF else (32, 64, 128, 256, 512, 1024, 2048, 4096)
-ODD = ("13-57-129-7", 37)  # no size a multiple of anything: to be ahead of every peer too
+ODD = ("13-57-129-7", 37)  # no size is a multiple of a vector; to be ahead of every peer here, too
 
 
 def step_duel(problem: Problem, peers: Sequence[str], rounds: int = ROUNDS) -> tuple[Outcome, float]:
-    """Seconds a step of fastbp and the peers, checked against one another; and of its products at the limit."""
+    """Return the seconds per step of fastbp and its peers, whose results are compared, and of its products alone."""
     limit, flops = Probe.side(problem.dtype, problem.threads)
     sides = problem.sides(["fastbp", *peers], "step") | {"limit": limit}
 
@@ -44,9 +44,8 @@ def step_duel(problem: Problem, peers: Sequence[str], rounds: int = ROUNDS) -> t
     return outcome, least
 
 
-def threads_duel(network: str, batch: int, dtype: str, counts: Sequence[int],
-                 rounds: int = ROUNDS) -> dict[int, float]:  # fmt: skip
-    """Seconds a step of fastbp on each of several numbers of threads."""
+def threads_duel(network: str, batch: int, dtype: str, counts: Sequence[int], rounds: int = ROUNDS) -> dict[int, float]:
+    """Return the seconds per step of fastbp with each of these numbers of threads."""
     problems = {count: Problem.training(network, batch, dtype, count) for count in counts}
     sides = {str(count): problem.sides(["fastbp"], "step")["fastbp"] for count, problem in problems.items()}
     seconds = duel(sides, rounds).seconds

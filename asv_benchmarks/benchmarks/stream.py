@@ -1,5 +1,7 @@
-"""Training on a file four times as large as the memory it may take: what becomes resident, and how fast it is beside
-the same rows in memory. Each side in a process of its own."""
+"""Training on a file four times as large as its memory limit: resident memory, and speed relative to memory.
+
+Each side runs in its own process.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from .duel import PROCESSORS, ROUNDS, Side, duel
 
 LIMITS = (2 << 20,) if BRIEF else (48 << 20, 256 << 20)  # bytes; the file has four times as many
 NETWORKS = ("784-10",) if BRIEF else ("784-512-256-10", "784-100-10")
-KINDS = {"float32": None, "uint8": 1 / 255}  # a stored dtype, and what its numbers are multiplied with
+KINDS = {"float32": None, "uint8": 1 / 255}  # the stored dtype, and the factor for its numbers
 PREPARE = """
 import numpy as np
 import fastbp
@@ -29,7 +31,7 @@ net = fastbp.MLP({sizes}, seed=0, input_scale={scale})
 def fit(X, memory_limit):
     net.fit(X, y[: len(X)], epochs=1, batch_size=128, learning_rate=0.01, memory_limit=memory_limit)
 """
-# What the process has before: compiled kernels and their buffers, the code of both ways; then, the peak of two epochs.
+# Before: compiled kernels, their buffers, and the code of both ways to train; then the peak of two epochs.
 RESIDENT = """
 import json, pathlib
 def status(name):
@@ -50,7 +52,7 @@ print(json.dumps([before, status("VmHWM")]))
 
 @dataclass(frozen=True)
 class File:
-    """Random rows and labels in a folder of its own."""
+    """Random rows and labels in a temporary folder."""
 
     path: str
     labels: str
@@ -78,21 +80,30 @@ def file_of(limit: int, kind: str) -> Iterator[File]:
 
 
 def resident(file: File, network: str) -> tuple[int, int]:
-    """Bytes that a process has before and, at most, during two epochs."""
+    """Return the resident bytes of a process before two epochs, and their peak."""
     done = subprocess.run(
-        [sys.executable, "-c", file.setup(network) + RESIDENT], check=True, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[2]),
-                                                                     os.environ.get("PYTHONPATH", "")]))},
-    )  # fmt: skip
+        [sys.executable, "-c", file.setup(network) + RESIDENT],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+            ),
+        },
+    )
     before, peak = json.loads(done.stdout.splitlines()[-1])
     return before, peak
 
 
 def speed(file: File, network: str, threads: int = len(PROCESSORS), rounds: int = ROUNDS) -> dict[str, float]:
-    """Seconds an epoch, of the file and of its rows in memory, in turns."""
+    """Return the seconds per epoch, for the file and for its rows in memory."""
     setup = file.setup(network)
-    sides = {"file": Side(setup, "fit(X, limit)", threads=threads),
-             "memory": Side(setup + "X = np.array(X)\n", "fit(X, None)", threads=threads)}  # fmt: skip
+    sides = {
+        "file": Side(setup, "fit(X, limit)", threads=threads),
+        "memory": Side(setup + "X = np.array(X)\n", "fit(X, None)", threads=threads),
+    }
     return duel(sides, rounds).seconds
 
 

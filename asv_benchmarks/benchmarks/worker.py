@@ -1,4 +1,4 @@
-"""The process of one side of a duel: told what to time on its command line; a line of input asks for seconds a call."""
+"""The process of one side of a duel: its task is on the command line; each line of input asks for seconds per call."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What makes fastbp slow or unsafe on this machine, and what to do about it: one line each, for `fastbp info`."""
+"""What makes fastbp slow or unsafe on this machine, with its remedy: one line each, for `fastbp info`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..kernels.simd import TARGET
 
 GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
 
-# Numba's name of a setting, that of its environment variable, whether a value harms, and how.
+# Numba's name of a setting, its environment variable, which values do harm, and what harm.
 SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
     ("DISABLE_JIT", "NUMBA_DISABLE_JIT", bool, "nothing is compiled, and no network can be trained or used"),
     ("OPT", "NUMBA_OPT", lambda level: int(level) < 3, "compiled code is not optimised as far as it could be"),
@@ -25,7 +25,7 @@ SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
 
 
 def findings() -> list[str]:
-    """What is slow or unsafe, each with its remedy; empty where all is well. Starts Numba's threads."""
+    """Return what is slow or unsafe, each with its remedy; empty if nothing is. Starts Numba's threads."""
     return [*_settings(), *_target(), *_layer(), *_processors(), *_cache()]
 
 
@@ -72,23 +72,23 @@ def _better_target() -> str:
 
 
 def _layer() -> Iterator[str]:
-    if config.NUMBA_NUM_THREADS == 1:  # then no layer is missed
+    if config.NUMBA_NUM_THREADS == 1:  # then no layer is needed
         return
     layer, asked = threads.layer(), config.THREADING_LAYER
     if layer is None and asked != "default":
         yield (
-            f"NUMBA_THREADING_LAYER={asked} cannot be loaded, or is not safe where several Python threads train: all "
-            "runs on one thread; unset it"
+            f"NUMBA_THREADING_LAYER={asked} cannot be loaded, or is not safe if several Python threads train: "
+            "everything runs on one thread; unset it"
         )
     elif layer is None:
         yield (
-            "neither TBB nor OpenMP can be loaded, and Numba's workqueue aborts a process whose Python threads meet in "
-            f"it: all runs on one thread; {GET_TBB}"
+            "neither TBB nor OpenMP can be loaded, and Numba's workqueue aborts a process if two Python threads use it "
+            f"at once: everything runs on one thread; {GET_TBB}"
         )
     elif layer == "omp" and asked == "default":
         yield (
-            "no TBB library can be loaded: threads are OpenMP's, and a child that is forked once they run is killed if "
-            f"it runs other code of Numba's in parallel; {GET_TBB}"
+            "no TBB library can be loaded: threads are OpenMP's, and a child process forked after they start is killed "
+            f"if it runs other parallel code of Numba's; {GET_TBB}"
         )
 
 
@@ -97,10 +97,10 @@ def _processors() -> Iterator[str]:
     most, quota = hardware.processors(), hardware.cpu_quota()
     limit = f"its container's quota of {quota:g} allows" if most < hardware.affinity() else "this process is bound to"
     named = f"{most} processor{'s' if most > 1 else ''}"
-    if used > most and threads.layer() is not None:  # only where the user has said so
+    if used > most and threads.layer() is not None:  # only if the user has set it
         yield (
-            f"{used} threads, as NUMBA_NUM_THREADS or numba.set_num_threads has it, share the {named} that {limit}: "
-            "they wait for one another, many times slower at worst; unset it"
+            f"{used} threads, as NUMBA_NUM_THREADS or numba.set_num_threads says, share the {named} that {limit}: "
+            "they wait for one another, at worst many times slower; unset it"
         )
     if configured < most:
         yield f"NUMBA_NUM_THREADS={configured} uses less than the {named} that {limit}; unset it"
@@ -109,12 +109,18 @@ def _processors() -> Iterator[str]:
 # ---- the cache of compiled code ----
 
 
+def cache_folders() -> str:
+    """Return the folders whose compiled code is used, in words."""
+    rows = [folder.path if folder.writable else f"{folder.path} (read only, used)" for folder in cache.folders()]
+    return ", ".join(rows) or "none can be used: each process compiles again"
+
+
 def _cache() -> Iterator[str]:
-    every = "every process compiles anew, some 10 s for each dtype"
+    every = "every process compiles again, about 10 s for each dtype"
     if not cache.stamped():
         yield (
-            "the loader of this package gives neither source nor bytecode of each module, by which compiled code could "
-            f"be told from that of another version: none is kept, and {every}; install fastbp as files"
+            "the loader of this package gives neither source nor bytecode of each module, which identify the version "
+            f"that compiled code belongs to: none is kept, and {every}; install fastbp as files"
         )
         return
     for folder in cache.surveyed():

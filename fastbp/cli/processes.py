@@ -1,4 +1,4 @@
-"""What a command runs on: this process alone, or all processes that mpirun has started."""
+"""The processes that a command runs on: this one, or all that mpirun has started."""
 
 from __future__ import annotations
 
@@ -19,29 +19,40 @@ Array = NDArray[Any]
 T = TypeVar("T")
 
 
-class Alone:
-    """One process: all rows are its own."""
+class SingleProcess:
+    """One process, which has all rows.
 
-    leads, size = True, 1  # whether it is the one that prints and saves
+    Attributes
+    ----------
+    is_root : bool
+        Whether this process prints and saves.
+    size : int
+        Number of processes.
+    """
 
-    def __enter__(self) -> Alone:
+    is_root, size = True, 1
+
+    def __enter__(self) -> SingleProcess:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None: ...  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def agree(self, action: Callable[[], T]) -> T:
+        """Carry out the action; an error in one process is raised in all."""
         return action()
 
     def part(self, rows: Array) -> Array:
-        """The rows that are this process's own."""
+        """Return this process's rows."""
         return rows
 
     def summed(self, values: Any) -> Array:
+        """Return the sum over all processes."""
         return np.asarray(values)
 
     def first(self, values: Array) -> Array:
-        """What the first process has."""
+        """Return the values of the first process."""
         return values
 
     def fit(self, net: MLP, X: Array, y: Array, **settings: Any) -> History:
@@ -51,34 +62,32 @@ class Alone:
         return net.score(X, y)
 
 
-ALONE = Alone()
-
-
-class Together(Alone):
-    """One of several processes: rows are cut among them, in their order; what one finds wrong all raise."""
+class MpiProcess(SingleProcess):
+    """One of several processes, among which rows are divided in their order."""
 
     def __init__(self) -> None:
         try:
             self._ranks = Ranks()
         except ModuleNotFoundError as error:
             raise ValueError(f"--mpi: {error}") from None
-        self.leads, self.size = self._ranks.is_root, self._ranks.size
+        self.is_root, self.size = self._ranks.is_root, self._ranks.size
         self._within = contextlib.ExitStack()
 
-    def __enter__(self) -> Together:
+    def __enter__(self) -> MpiProcess:
         self._within.enter_context(self._ranks.aborting_on_error())
         self._within.enter_context(self._ranks.sharing_processors())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._within.__exit__(kind, error, trace)
 
     def agree(self, action: Callable[[], T]) -> T:
         return self._ranks.agree(action)
 
     def part(self, rows: Array) -> Array:
-        """A copy, so that the other ranks' rows need not stay in memory."""
+        """Return a copy, so that the other ranks' rows need not stay in memory."""
         rank, size, count = self._ranks.rank, self.size, len(rows)
         if count < size:
             raise ValueError(f"--mpi: got {count} rows for {size} processes, expected at least one for each")

@@ -1,7 +1,7 @@
-"""A gradient computed by hand, checked against central differences on the user's own machine.
+"""`gradcheck`: compare a gradient or Jacobian computed by hand with central differences.
 
-`gradcheck` compares a claimed gradient or Jacobian with differences, entry by entry or along a few random directions.
-Nothing of fastbp is imported but the differences and their comparison: the check does not lean on what it checks.
+It compares entry by entry or along a few random directions. Nothing else of fastbp is imported except the differences
+and their comparison, so the check does not depend on what it checks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAST, OF_FUNCTION, MOST = 1e-7, 400.0, 0.1
 
 
 def _limit(rtol: float | None, precision: float) -> float:
-    """The tolerance, by default from the precision of the function's values, the point and the gradient."""
+    """Return the tolerance, by default from the precision of the function's values, the point and the gradient."""
     if rtol is None:
         return float(min(MOST, max(LEAST, OF_FUNCTION * precision ** (2 / 3))))
     if isinstance(rtol, bool) or not isinstance(rtol, (int, float, np.integer, np.floating)):
@@ -36,6 +36,7 @@ def _limit(rtol: float | None, precision: float) -> float:
 
 
 def _number_of(directions: int | None) -> int | None:
+    """Return a checked number of directions."""
     if directions is None:
         return None
     try:
@@ -50,7 +51,7 @@ def _number_of(directions: int | None) -> int | None:
 
 
 def _claimed(gradient: Any, point: Point, function: Function) -> tuple[Array, float]:
-    """The claimed Jacobian (values, entries), and the precision it came in."""
+    """Return the claimed Jacobian (values, entries), and the precision of its dtype."""
     came = " returned" if callable(gradient) else ""
     given = gradient(*point.split(point.x.copy())) if callable(gradient) else gradient
     if point.several:
@@ -89,25 +90,25 @@ def gradcheck(
 ) -> GradcheckResult:
     """Compare a gradient, or a Jacobian, with central differences.
 
-    A derivative passes if ``|analytic − numeric| <= rtol · max(|analytic|, |numeric|) + atol``, with an `atol` of its
-    own: what rounding makes of a difference, ``e |f| / h`` for values of precision `e`. If it does not pass, 17 samples
-    within the step show how noisy the function is, whether it has a kink (or a jump) there, and by how much half the
-    step changes the difference, which is its error from curvature. Noise and curvature are added to `atol`. A
-    derivative is left out if a kink explains the difference. It is hidden if rounding, noise or curvature may explain
-    it, or if it passes only because `atol` leaves open more than five times ``rtol`` of it (1 % if that is more). So
-    zeros are hidden where the function does not change by a bit, as for units that are off. All this is told from the
-    function's values.
+    A derivative passes if ``|analytic − numeric| <= rtol · max(|analytic|, |numeric|) + atol``. Each one has its own
+    `atol`, the rounding error of its difference: ``e |f| / h`` for values of precision `e`. If a derivative does
+    not pass, 17 samples within the step show how noisy the function is, whether it has a kink (or a jump) there, and
+    how much half the step changes the difference, which measures its error from curvature. Noise and curvature are
+    added to `atol`. A derivative is left out if a kink explains the difference. It is hidden if rounding, noise or
+    curvature may explain it, or if it passes only because `atol` exceeds five times ``rtol`` of it (1 % if that is
+    more). So zeros are hidden if the function does not change by a bit, as for units that are off. All this is decided
+    from the function's values.
 
-    The function is called at the point again, at least 32 times, before, between and after the differences. If any bit
-    differs, it is not deterministic, and the check fails.
+    The function is called at the point again at least 32 times: before, between and after the differences. If any bit
+    differs, the function is not deterministic, and the check fails.
 
     Parameters
     ----------
     function : callable
-        Gets float64 arrays of the inputs' shapes, fresh ones each time, and returns a real number or an array of them,
-        of the same shape each time. It is called ``2 · n + 33`` times for `n` entries or directions (from 128,
-        once more for each eight of them), and up to 33 times more for each one that differs.
-    gradient : array_like, or a callable that gets the point and returns it
+        It receives new float64 arrays of the inputs' shapes and returns a real number or an array of them, of the same
+        shape each time. It is called ``2 · n + 33`` times for `n` entries or directions (from 128, once more for each
+        eight of them), and up to 33 times more for each one that differs.
+    gradient : array_like, or a callable that receives the point and returns it
         Of the function's shape, then the point's: for one number a gradient of the point's shape, else a Jacobian. For
         several inputs, a tuple of such arrays.
     point : array_like of real numbers, any shape, or a tuple of arrays
@@ -120,11 +121,11 @@ def gradcheck(
         Largest relative error to pass. By default 1e-7, or 1e-2 if that coarsest dtype is float32, 0.1 if float16.
         A function that computes in float32 and returns a Python float needs a point or a gradient in float32.
     directions : int, optional
-        Compare the derivatives along so many random unit directions, always the same ones, instead of by every entry:
-        for points whose every entry would take too long. A few find any error spread over the gradient. An error in
-        one of n entries shows in each direction as ``1/sqrt(n)`` of itself, as the gradient's entries all do, so it can
-        hide behind larger ones. A derivative along a direction counts as no smaller than their root mean square, lest a
-        direction across the gradient ask for too much.
+        Compare the derivatives along this many random unit directions, always the same ones, instead of by every entry,
+        for points with very many entries. A few directions find any error that is spread over the gradient. An error in
+        one of n entries shows in each direction as ``1/sqrt(n)`` of itself, as all entries do, so it can hide behind
+        larger ones. The tolerance for a derivative along a direction is relative to at least their root mean square,
+        since a direction may be almost orthogonal to the gradient.
 
     Returns
     -------
@@ -135,8 +136,8 @@ def gradcheck(
     Raises
     ------
     TypeError
-        If ``function`` is not callable or returns anything but real numbers, or ``gradient``, ``point``, ``eps`` or
-        ``rtol`` is not of real numbers, or ``directions`` is no whole number.
+        If ``function`` is not callable or returns anything except real numbers, or ``gradient``, ``point``, ``eps`` or
+        ``rtol`` does not consist of real numbers, or ``directions`` is not a whole number.
     ValueError
         If ``function`` returns NaN, infinity, nothing, or another shape than before, ``gradient`` is of another shape
         than the function's and the point's, ``point`` is empty or not finite, ``eps`` is unfit (see
@@ -163,7 +164,7 @@ def gradcheck(
     if not callable(function):
         raise TypeError(f"function: got {type(function).__name__}, expected a callable")
     at, number = Point(point), _number_of(directions)
-    at.steps(eps, EPSILON)  # what is wrong with it, or with rtol, is said before the function is called
+    at.steps(eps, EPSILON)  # errors in eps and rtol are raised before the function is called
     _limit(rtol, EPSILON)
     checked = Function(function, at)
     jacobian, of_gradient = _claimed(gradient, at, checked)

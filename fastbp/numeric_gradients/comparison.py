@@ -1,8 +1,8 @@
-"""The comparison of claimed derivatives with central differences, and what comes out of it.
+"""The comparison of claimed derivatives with central differences, and its result.
 
-Differences err for reasons that are not the gradient's fault, and each is told from the function's values: a kink
-within the step, rounding, a step too long for the curvature. What these leave open is counted, and never taken for
-agreement.
+Differences have errors that are not the gradient's fault, and each is recognised from the function's values: a kink
+within the step, rounding, a step too long for the curvature. Derivatives that these hide are counted separately, never
+as agreement.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .roughness import REACH, roughness
 
 Index = tuple[int, ...]
 
-# A derivative is hidden where rounding and step leave open more than five times rtol of it, or 1 % if that is more.
+# A derivative is hidden if rounding and step leave more than five times rtol of it open, or 1 % if that is more.
 OPEN, OPEN_AT_LEAST = 5.0, 0.01
 
 # Rounding that was measured: a central difference errs by 0.7 noise / h (root mean square).
 MEASURED = 4.0
 
-# Calls at the point: before the first difference, among them (at least, and one for so many lines), after the last.
+# Repeated calls at the point: before the first difference, among them (at least, and one per LINES_EACH), after all.
 BEFORE, BETWEEN, LINES_EACH, AFTER = 8, 16, 8, 8
 
-LISTED = 5  # wrong derivatives told one by one
+LISTED = 5  # wrong derivatives that a message lists
 
 AGREES, WRONG, KINK, ROUNDING, CURVATURE, UNKNOWN = "agrees", "wrong", "kink", "rounding", "curvature", "unknown"
 VERDICT = "U9"
@@ -37,24 +37,24 @@ VERDICT = "U9"
 
 @dataclass(frozen=True, eq=False)  # eq would compare arrays, whose truth is ambiguous
 class GradcheckResult:
-    """What `gradcheck` found; true if the gradient passed. For several inputs, arrays are tuples of arrays.
+    """The result of `gradcheck`; true if the gradient passed. For several inputs, arrays are tuples of arrays.
 
     Attributes
     ----------
     ok : bool
         Whether at least one derivative was compared, and none is wrong.
     compared, wrong, skipped, hidden : int
-        Derivatives that were compared; that are wrong; that were left out at kinks; that rounding or curvature hides.
+        Derivatives that were compared, are wrong, were left out at kinks, are hidden by rounding or curvature.
     analytic, numeric : ndarray of float64
         Derivatives of each value of the function, by each entry of the point (the function's shape, then the point's),
         or along each direction (the function's shape, then the number of directions). `numeric` is NaN if the function
         is not deterministic.
     atol : ndarray of float64
-        How far each numeric derivative may be off, for rounding and for the length of the step.
+        The possible error of each numeric derivative from rounding and from the length of the step.
     verdicts : ndarray of str
-        Of each derivative: "agrees" or "wrong", if it was compared; "kink" if it was left out because the function has
-        a kink within the step, "rounding" or "curvature" if these hide it: the comparison would have passed with
-        another derivative, too. "unknown" if the function is not deterministic.
+        For each derivative "agrees" or "wrong", if it was compared; "kink" if it was left out because the function has
+        a kink within the step; "rounding" or "curvature" if these hide it, so that another derivative would have
+        passed, too. "unknown" if the function is not deterministic.
     error : float
         The largest ``|analytic − numeric|`` of the compared ones, as a share of what is allowed. inf if the gradient
         holds NaN or infinity, NaN if none was compared.
@@ -62,16 +62,16 @@ class GradcheckResult:
         The largest relative error that the coarsest of the comparisons that agree could have missed; NaN if none
         agrees.
     worst : tuple of int
-        Index into `analytic` and `numeric` of what `error` is of (for several inputs, the input comes first), or of the
-        largest difference if none was compared.
+        Index into `analytic` and `numeric` of the derivative with that `error` (for several inputs, the input comes
+        first), or with the largest difference if none was compared.
     rtol : float
         Largest relative error to pass, besides `atol`.
     precision : float
         Relative precision of the function's values, as the coarsest dtype has it.
     directions : int or None
-        How many directions were taken; None: every entry.
+        Number of directions; None if every entry was compared.
     returned : tuple of float, or None
-        Two values of a function that is not deterministic, at one point.
+        Two values at one point of a function that is not deterministic.
     """
 
     analytic: Any
@@ -143,14 +143,14 @@ class GradcheckResult:
 
     def _reason(self) -> str:
         if self.hidden == 0:
-            return "nothing to go by"
+            return "no derivative could be compared"
         if self._count(CURVATURE) > self._count(ROUNDING):
             return "curvature hides the answer, take a shorter step (eps)"
         remedy = "compute in float64" if self.precision > EPSILON else "subtract what is constant"
         return f"rounding to {self.precision:.2g} hides the answer, {remedy} or take a longer step (eps)"
 
     def _wrong_ones(self) -> list[Index]:
-        """The first of the wrong derivatives, in order."""
+        """Return the indices of the first wrong derivatives."""
         found: list[Index] = []
         for k, array in enumerate(self._parts(self.verdicts)):
             for at in np.flatnonzero(array == WRONG)[: LISTED - len(found)]:
@@ -172,12 +172,18 @@ class GradcheckResult:
 
 
 class Comparison:
-    """Derivatives of each value on each line, the numeric ones beside the claimed ones: arrays (values, lines)."""
+    """Numeric and claimed derivatives of each value on each line: arrays (values, lines)."""
 
     def __init__(
-        self, function: Function, jacobian: Array, point: Point, h: Array, precision: float, rtol: float,
+        self,
+        function: Function,
+        jacobian: Array,
+        point: Point,
+        h: Array,
+        precision: float,
+        rtol: float,
         directions: int | None,
-    ):  # fmt: skip
+    ):
         self._function, self._point, self._h, self._directions = function, point, h, directions
         self._precision, self._rtol = precision, rtol
         self._analytic = np.stack([line.of(jacobian) for line in self._lines()], axis=1)
@@ -189,7 +195,7 @@ class Comparison:
         return lines(self._point.x, self._h, self._directions)
 
     def carry_out(self) -> None:
-        """Compare every derivative, and look again at what differs."""
+        """Compare every derivative, and examine those that differ."""
         for _ in range(BEFORE):
             self._function.repeat()
         self._take_differences()
@@ -213,12 +219,12 @@ class Comparison:
             self._numeric = (self._ahead - self._behind) / self._width
             self._atol = self._precision * largest * 2 / self._width
             one_sided = np.maximum(np.abs(self._ahead - f), np.abs(f - self._behind)) * 2 / self._width
-        # NaN or infinity in the gradient is as wrong as can be.
+        # NaN or infinity in the gradient counts as infinitely wrong.
         finite = np.isfinite(self._analytic)
         analytic = np.abs(np.where(finite, self._analytic, 0.0))
         self._difference = np.where(finite, np.abs(np.where(finite, self._analytic, 0.0) - self._numeric), math.inf)
         self._relative = self._rtol * np.maximum(np.maximum(analytic, np.abs(self._numeric)), self._least)
-        # What tells a derivative of zero from one that cannot be seen: the function moves on both sides of the point.
+        # A derivative of 0 differs from a hidden one: the function changes on both sides of the point.
         self._slope = np.maximum(np.maximum(analytic, one_sided), self._least)
         self._allowed = self._relative + self._atol
         passes = (self._difference <= self._allowed) & np.isfinite(self._difference)
@@ -230,7 +236,7 @@ class Comparison:
         return shown
 
     def _look_again(self) -> None:
-        """Look into what differs, whether it is rounding, the step or a kink that explains it."""
+        """Find out whether rounding, the step or a kink explains what differs."""
         doubtful = (self._verdicts == WRONG) & np.isfinite(self._difference)
         for column, line in enumerate(self._lines() if doubtful.any() else ()):
             if doubtful[:, column].any():
@@ -281,19 +287,28 @@ class Comparison:
     ) -> GradcheckResult:
         shaped = self._shaped
         return GradcheckResult(
-            shaped(self._analytic), shaped(self._numeric), shaped(self._atol), shaped(self._verdicts), error, within,
-            self._index(worst), self._rtol, self._precision, self._directions, returned,
-        )  # fmt: skip
+            analytic=shaped(self._analytic),
+            numeric=shaped(self._numeric),
+            atol=shaped(self._atol),
+            verdicts=shaped(self._verdicts),
+            error=error,
+            within=within,
+            worst=self._index(worst),
+            rtol=self._rtol,
+            precision=self._precision,
+            directions=self._directions,
+            returned=returned,
+        )
 
     def _shaped(self, array: NDArray[Any]) -> Any:
-        """An array (values, lines) as the result shows it."""
+        """Return an array (values, lines) in the shape of the result."""
         if self._directions is not None:
             return array.reshape((*self._function.shape, self._directions))
         parts = self._point.split(array, self._function.shape)
         return tuple(parts) if self._point.several else parts[0]
 
     def _index(self, at: int) -> Index:
-        """The index into the result's arrays of a derivative's place among (values, lines)."""
+        """Return the index in the result's arrays of a place in the flat (values, lines)."""
         value, column = divmod(at, self._width.size)
         of_value = _unravel(value, self._function.shape)
         if self._directions is not None:
@@ -312,7 +327,7 @@ def _unravel(at: int, shape: Index) -> Index:
 
 
 def _typical(jacobian: Array, h: Array) -> float:
-    """Root mean square of the derivatives along random directions, of the value that has the largest."""
+    """Return the root mean square of derivatives along random directions, for the value with the largest."""
     weights = h / length(h)
     rows = (np.where(np.isfinite(row), row, 0.0) * weights for row in jacobian)
     return max(length(row) for row in rows)

@@ -1,7 +1,7 @@
-"""Central differences: numeric derivatives of a function of one array, or of several, on the user's own machine.
+"""Central differences: numeric derivatives of a function of one or several arrays.
 
-`numeric_gradient` differentiates; `gradcheck` compares a claimed gradient with such differences. Everything is
-float64, and nothing that is to be checked is imported.
+`numeric_gradient` differentiates; `gradcheck` compares a claimed gradient with such differences. Everything is in
+float64, and nothing that might be checked is imported.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def real(name: str, value: ArrayLike, what: str = "") -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:  # a ragged list
-        raise TypeError(f"{name}: got {type(value).__name__}{what} that is no array ({error})") from error
+        raise TypeError(f"{name}: got {type(value).__name__}{what} that is not an array ({error})") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name}: got dtype {array.dtype}{what}, expected real numbers, convertible to float64")
     return array
@@ -58,12 +58,12 @@ def flat(array: NDArray[Any]) -> Array:
 
 
 def epsilon_of(dtype: np.dtype[Any]) -> float:
-    """Relative precision of numbers that came in this dtype: never better than float64's, which they are taken to."""
+    """Return the relative precision of numbers of this dtype, at best that of float64, which they are converted to."""
     return max(EPSILON, float(np.finfo(dtype).eps)) if dtype.kind == "f" else EPSILON
 
 
 def _is_several(point: Any) -> bool:
-    """Whether the point is a tuple of arrays. A tuple of plain numbers or lists is one array, as for NumPy."""
+    """Tell whether the point is a tuple of arrays. A tuple of numbers or lists is one array, as for NumPy."""
     return isinstance(point, tuple) and any(
         hasattr(part, "__array__") and not isinstance(part, np.generic) for part in point
     )
@@ -91,7 +91,7 @@ class Point:
         self._slices = list(map(slice, ends[:-1], ends[1:]))
 
     def name(self, argument: str, k: int) -> str:
-        """What an error calls the part of an argument that belongs to input `k`."""
+        """Return the name in errors of the part of an argument that belongs to input `k`."""
         return f"{argument}[{k}]" if self.several else argument
 
     def split(self, array: NDArray[Any], values: Shape = ()) -> list[NDArray[Any]]:
@@ -100,7 +100,7 @@ class Point:
         return [array[..., its].reshape(values + shape) for its, shape in pairs]
 
     def steps(self, eps: Any, precision: float) -> Array:
-        """The step of every entry. The default balances the error of a central difference, h², with rounding, eps/h."""
+        """Return the step of every entry. The default balances the error of a difference, h², with rounding, eps/h."""
         x = self.x
         h = math.cbrt(precision) * np.maximum(1.0, np.abs(x)) if eps is None else self._given_steps(eps)
         with np.errstate(over="ignore"):
@@ -130,7 +130,7 @@ class Point:
 
 
 class Function:
-    """The user's function at flat points: its values checked, and flat. Each call has its arguments to itself."""
+    """The user's function of flat points, with checked flat values. Each call receives arguments of its own."""
 
     def __init__(self, function: Callable[..., Any], point: Point):
         if not callable(function):
@@ -145,24 +145,24 @@ class Function:
     def __call__(self, x: Array) -> Array:
         value = self._real(x)
         if not np.isfinite(value).all():
-            self._same(flat(value), x)  # a random NaN is told as what it is
+            self._same(flat(value), x)  # a random NaN is reported as randomness
             _check_finite(value)
         return flat(value)
 
     def repeat(self) -> None:
-        """Call it at the point again; any other bit is an error."""
+        """Call it at the point again; a value that differs by a bit is an error."""
         self._same(self.at_point, self._point.x)
 
     def _same(self, first: Array, x: Array) -> None:
         check_same(first, flat(self._real(x)))
 
     def _real(self, x: Array) -> NDArray[Any]:
-        # A function that writes into its arguments, or keeps them, spoils nothing.
+        # A copy: the function may write into its arguments, or keep them.
         value = self._function(*self._point.split(x.copy()))
         try:
             array = np.asarray(value)
         except ValueError as error:  # a ragged list
-            raise TypeError(f"function: returned {type(value).__name__} that is no array ({error})") from error
+            raise TypeError(f"function: returned {type(value).__name__} that is not an array ({error})") from error
         if array.dtype.kind not in "biuf":
             got = f"shape {array.shape} of {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
             raise TypeError(f"function: returned {got}, expected real numbers")
@@ -187,18 +187,18 @@ class _Entry:
         self._x, self._i, self._h = x, i, h
 
     def at(self, part: float) -> Array:
-        """The point a part of the step ahead."""
+        """Return the point a part of the step ahead."""
         x = self._x.copy()
         x[self._i] += part * self._h
         return x
 
     def width(self, part: float) -> float:
-        """How far float64 puts the points a part of the step ahead and behind from each other."""
+        """Return the distance in float64 between the points a part of the step ahead and behind."""
         x, move = self._x[self._i], part * self._h
         return float((x + move) - (x - move))
 
     def of(self, jacobian: Array) -> Array:
-        """The derivatives on this line of each value of the function, from its Jacobian (values, entries)."""
+        """Return the derivative of each value along this line, from the Jacobian (values, entries)."""
         return jacobian[:, self._i]
 
 
@@ -218,7 +218,7 @@ class _Direction:
         return width
 
     def of(self, jacobian: Array) -> Array:
-        # Along what float64 made of the direction: of a step of 6e-9, an entry's share, 2e-16 is lost beside 1.
+        # Along the direction as rounded to float64: a step of 6e-9, an entry's share, loses 2e-16 when added to 1.
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are found in the result
             derivatives: Array = jacobian @ ((self.at(1.0) - self.at(-1.0)) / self.width(1.0))
         return derivatives
@@ -228,13 +228,13 @@ Line = _Entry | _Direction
 
 
 def length(vector: Array) -> float:
-    """Euclidean norm, without the squares' overflow."""
+    """Return the Euclidean norm, whose squares do not overflow."""
     largest = float(np.abs(vector).max())
     return largest * float(np.linalg.norm(vector / largest)) if largest > 0 else 0.0
 
 
 def lines(x: Array, h: Array, directions: int | None) -> Iterator[Line]:
-    """One line for each entry, or for each direction: made one by one, for each is as large as the point."""
+    """Give a line for each entry, or each direction, one at a time, since each is as large as the point."""
     if directions is None:
         for i in range(x.size):
             yield _Entry(x, i, float(h[i]))
@@ -250,16 +250,16 @@ def numeric_gradient(function: Callable[..., Any], point: Any, *, eps: Any = Non
     Parameters
     ----------
     function : callable
-        Gets a float64 array of the point's shape, a fresh one each time, and returns a real number or an array of them,
-        of the same shape each time. It is called ``2 · size + 1`` times.
+        It receives a new float64 array of the point's shape and returns a real number or an array of them, of the same
+        shape each time. It is called ``2 · size + 1`` times.
     point : array_like of real numbers, any shape, or a tuple of arrays
         Not changed. With a tuple of arrays, ``function`` is called with as many arguments. A tuple of numbers or lists
         is one array, as for NumPy.
     eps : array_like of float, () or the point's shape, optional
         The step ``h``, in the point's units; for several inputs one number, or a tuple. By default
-        ``cbrt(e) · max(1, |x|)`` for each entry, with `e` the precision of the coarser of two dtypes, the point's and
-        that of what the function returns: 6e-6 near 0 for float64, 5e-3 for float32. A function that computes in
-        float32 and returns a Python float gets the right step from a point in float32.
+        ``cbrt(e) · max(1, |x|)`` for each entry, where `e` is the precision of the coarser of two dtypes, that of the
+        point and that of the function's value: 6e-6 near 0 for float64, 5e-3 for float32. A function that computes in
+        float32 and returns a Python float needs a point in float32 to get the right step.
 
     Returns
     -------
@@ -269,8 +269,8 @@ def numeric_gradient(function: Callable[..., Any], point: Any, *, eps: Any = Non
     Raises
     ------
     TypeError
-        If ``function`` is not callable or returns anything but real numbers, or ``point`` or ``eps`` is not of real
-        numbers.
+        If ``function`` is not callable or returns anything except real numbers, or ``point`` or ``eps`` does not
+        consist of real numbers.
     ValueError
         If ``function`` returns NaN, infinity, nothing, or another shape than before, ``point`` is empty or not finite,
         or ``eps`` is not positive, of another shape, or so small that it changes nothing.
@@ -289,7 +289,7 @@ def numeric_gradient(function: Callable[..., Any], point: Any, *, eps: Any = Non
     if not callable(function):
         raise TypeError(f"function: got {type(function).__name__}, expected a callable")
     at = Point(point)
-    at.steps(eps, EPSILON)  # what is wrong with it is said before the function is called
+    at.steps(eps, EPSILON)  # errors in eps are raised before the function is called
     checked = Function(function, at)
     h = at.steps(eps, max(checked.epsilon, at.epsilon))
     columns = [(checked(line.at(1.0)) - checked(line.at(-1.0))) / line.width(1.0) for line in lines(at.x, h, None)]

@@ -1,8 +1,8 @@
-"""What makes a function rough on a line through the point: a kink, or noise such as rounding.
+"""The roughness of a function on a line through the point: a kink, or noise such as rounding.
 
-The function is sampled at 17 points within the step, and a cubic is fitted to them. What the cubic leaves is the
-roughness. Of a smooth function it is rounding. Of one with a kink or a jump it is far more, and one kink explains all
-of it; many kinks, or random-looking noise, are explained by none.
+The function is sampled at 17 points within the step, and a cubic is fitted to them. The residual is the roughness. For
+a smooth function it is rounding. For one with a kink or a jump it is far larger, and one kink explains all of it; many
+kinks, or random-looking noise, are explained by none.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from .differences import Array, Function, Line, check_same
 
 SIDE = 8  # samples on each side of the point
 PARTS = np.arange(-SIDE, SIDE + 1) / SIDE
-FREEDOM = PARTS.size - 4  # degrees of it, a cubic taken off
+FREEDOM = PARTS.size - 4  # degrees of freedom after the fit of a cubic
 
-# The share of the squared roughness that one kink has to explain. Of 20,000 draws of white noise none came to 0.90;
-# smooth curves too steep for the step come to 0.88.
+# The share of the squared roughness that one kink has to explain. None of 20,000 draws of white noise reached 0.90;
+# smooth curves too steep for the step reach 0.88.
 EXPLAINED = 0.95
 
-# A kink of any size, anywhere within the step, moves the central difference by at most 11.98 roughness / h: so much is
-# a difference that what was seen could explain. Two kinks may do a little more.
+# A kink of any size, anywhere within the step, changes the central difference by at most 11.98 roughness / h. Two kinks
+# may change it a little more.
 REACH = 16.0
 
 
 class Roughness(NamedTuple):
-    """Of each value of the function, on one line."""
+    """The roughness of each value of the function, on one line."""
 
-    noise: Array  # root mean square of what a cubic leaves
-    kink: NDArray[np.bool_]  # whether it is one kink, or jump
-    curvature: Array  # error of the central difference from its step, as the one with half the step shows it
+    noise: Array  # root mean square of the residual of a cubic
+    kink: NDArray[np.bool_]  # whether one kink, or jump, explains it
+    curvature: Array  # error of the central difference, estimated with half the step
 
 
 @functools.cache
 def _fits() -> tuple[Array, Array]:
-    """An orthonormal basis of the cubics (17, 4), and one of the kinks of each of the 16 gaps (16, 17, 2), less cubics.
+    """Return orthonormal bases of the cubics (17, 4), and of the kinks in each of the 16 gaps (16, 17, 2) minus cubics.
 
-    A kink between two samples, and a jump too, is on the samples a sum of kinks at these two and of a straight line.
+    At the samples, a kink or a jump between two of them equals a sum of kinks at these two and a straight line.
     """
     cubics = np.linalg.qr(np.vander(PARTS, 4))[0]
     kinks = []
     for gap in range(PARTS.size - 1):
         pair = np.abs(PARTS[:, np.newaxis] - PARTS[gap : gap + 2])
         basis, size, _ = np.linalg.svd(pair - cubics @ (cubics.T @ pair), full_matrices=False)
-        kinks.append(basis * (size > 1e-9))  # a kink at an end is none
+        kinks.append(basis * (size > 1e-9))  # a kink at an end is a straight line
     return cubics, np.stack(kinks)
 
 
 def roughness(function: Function, line: Line, ahead: Array, behind: Array, rounding: Array) -> Roughness:
-    """Sample the line, whose ends have the values `ahead` and `behind`; `rounding`: how far values may be rounded.
+    """Sample the line, whose ends have the values `ahead` and `behind`; `rounding` is the rounding error of values.
 
-    Samples that come out otherwise a second time are no evidence, and raise `NotDeterministic`.
+    Samples that differ a second time are no evidence, and raise `NotDeterministic`.
     """
     samples = _sample(function, line)
     check_same(ahead, samples[-1])
@@ -70,11 +70,11 @@ def roughness(function: Function, line: Line, ahead: Array, behind: Array, round
     if (noise > 2 * rounding).any():
         check_same(samples.reshape(-1), _sample(function, line).reshape(-1))
     half = (samples[SIDE + SIDE // 2] - samples[SIDE // 2]) / line.width(0.5)
-    # Of an error h² f'''/6, half the step leaves a quarter: the change is 3/4 of it. Twice that leaves a reserve.
+    # Half the step leaves a quarter of an error h² f'''/6: the change is 3/4 of it. Twice that is a safe estimate.
     central = (ahead - behind) / line.width(1.0)
     return Roughness(noise, (explained > EXPLAINED * rough) & (noise > 2 * rounding), 2 * np.abs(central - half))
 
 
 def _sample(function: Function, line: Line) -> Array:
-    """Values of the function (17, values)."""
+    """Return values of the function (17, values)."""
     return np.stack([function.at_point if part == 0 else function(line.at(part)) for part in PARTS])

@@ -1,9 +1,9 @@
-"""The oracle: the mathematics of fastbp in plain NumPy float64.
+"""The mathematics of fastbp in plain NumPy float64, which the compiled kernels are tested against.
 
-What the kernels do fast, this package says plainly, one formula a function, so that it can be checked by eye against a
-textbook. Tests and ``verify`` compare the kernels with it; therefore it imports nothing else of fastbp, and a fault in
-a kernel cannot hide here. Every argument is converted to float64 first (a copy), nothing is changed in place, and NaN
-and infinity go through without a warning, as they do in a kernel.
+Activations, losses and optimizers are one row each of `ACTIVATIONS`, `LOSSES` and `OPTIMIZERS`: formulas that can be
+checked by eye against a textbook, and what ``fastbp verify`` needs to know of them. This package imports nothing else
+of fastbp, so that it shares no fault with a kernel. Every argument is first converted to float64 (a copy), nothing is
+changed in place, and NaN and infinity pass through without a warning, as they do in a kernel.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .layers import affine_backward, affine_forward, scale_inputs
 from .losses import LOSSES, loss_of, losses_of, outputs_of, row_losses, softmax, softmax_cross_entropy
 from .network import forward, gradient, loss
 from .optimizers import (
+    OPTIMIZERS,
     adagrad_step,
     adam_step,
     adamw_step,
@@ -40,6 +41,7 @@ __all__ = [
     "ACTIVATIONS",
     "Array",
     "LOSSES",
+    "OPTIMIZERS",
     "activation_backward",
     "activation_forward",
     "adagrad_step",

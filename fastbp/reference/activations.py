@@ -1,19 +1,20 @@
-"""Activations and what they make of a gradient on its way back."""
+"""Activations, one row of `ACTIVATIONS` each: the value, and the gradient on the way back."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import Array, float64
-
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "leaky_relu", "gelu", "silu")
+from .tables import Constant, Constants, check_names, row_of, values_of
 
 
 def relu_forward(x: ArrayLike) -> Array:
-    """ReLU, ``y = select(x <= 0, 0, x)``; NaN goes through.
+    """Compute the ReLU, ``y = select(x <= 0, 0, x)``; NaN goes through.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ def relu_forward(x: ArrayLike) -> Array:
 
 
 def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
-    """Gradient of ReLU from its output, ``dx = select(y <= 0, 0, dy)``; the derivative at 0 is 0.
+    """Compute the gradient of the ReLU from its output, ``dx = select(y <= 0, 0, dy)``; the derivative at 0 is 0.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
 
 @np.errstate(over="ignore")
 def logistic(x: ArrayLike) -> Array:
-    """Logistic function, ``1 / (1 + exp(−x))``.
+    """Compute the logistic function, ``1 / (1 + exp(−x))``.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def logistic(x: ArrayLike) -> Array:
 
 
 def normal_share(x: ArrayLike) -> Array:
-    """Distribution function of the standard normal, ``Φ(x) = erfc(−x / √2) / 2``: what lies below x.
+    """Compute the distribution function of the standard normal, ``Φ(x) = erfc(−x / √2) / 2``.
 
     Parameters
     ----------
@@ -99,25 +100,85 @@ def normal_share(x: ArrayLike) -> Array:
     return np.asarray(np.vectorize(math.erfc, otypes=[np.float64])(-float64("x", x) / math.sqrt(2.0)) / 2.0)
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def activation_forward(name: str, x: ArrayLike, leaky_slope: float = 0.01) -> Array:
-    """Any activation by name.
+def normal_density(x: ArrayLike) -> Array:
+    """Compute the density of the standard normal, ``φ(x) = exp(−x²/2) / √(2π)``.
 
-    ======================  ================================
-    identity                ``x``
-    logistic                ``1 / (1 + exp(−x))``
-    tanh                    ``tanh x``
-    relu                    ``select(x <= 0, 0, x)``
-    leaky_relu              ``select(x <= 0, slope x, x)``
-    gelu                    ``x Φ(x)``
-    silu                    ``x / (1 + exp(−x))``
-    ======================  ================================
+    Examples
+    --------
+    >>> normal_density([0, 1]).round(6)
+    array([0.398942, 0.241971])
+    """
+    return np.asarray(np.exp(-(float64("x", x) ** 2) / 2.0) / math.sqrt(2.0 * math.pi))
+
+
+class Activation(NamedTuple):
+    """The formulas of an activation, in float64 arrays. Each takes the constants by their names.
+
+    Attributes
+    ----------
+    forward : callable
+        ``forward(x)``, the value.
+    backward : callable
+        ``backward(dy, x)``, the gradient with respect to x: `dy` times the derivative at x.
+    constants : dict of str to Constant
+    kink : callable, optional
+        ``kink(x)``, the distance of each x from the nearest point where the derivative jumps; None: it never does.
+    """
+
+    forward: Callable[..., Array]
+    backward: Callable[..., Array]
+    constants: Constants = {}
+    kink: Callable[..., Array] | None = None
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": Activation(
+        forward=lambda x: x,
+        backward=lambda dy, x: dy,
+    ),
+    "logistic": Activation(
+        forward=logistic,
+        backward=lambda dy, x: dy * (logistic(x) * logistic(-x)),
+    ),
+    "tanh": Activation(
+        forward=np.tanh,
+        backward=lambda dy, x: dy / np.cosh(x) ** 2,
+    ),
+    "relu": Activation(
+        forward=relu_forward,
+        backward=lambda dy, x: np.where(x <= 0, 0.0, dy),
+        kink=np.abs,
+    ),
+    "leaky_relu": Activation(
+        forward=lambda x, leaky_slope: np.where(x <= 0, leaky_slope * x, x),
+        backward=lambda dy, x, leaky_slope: np.where(x <= 0, leaky_slope * dy, dy),
+        constants={"leaky_slope": Constant(0.01, tried=(0.125,))},
+        kink=lambda x, leaky_slope: np.abs(x),
+    ),
+    "gelu": Activation(
+        forward=lambda x: x * normal_share(x),
+        backward=lambda dy, x: dy * (normal_share(x) + x * normal_density(x)),
+    ),
+    "silu": Activation(
+        forward=lambda x: x * logistic(x),
+        backward=lambda dy, x: dy * (logistic(x) + x * (logistic(x) * logistic(-x))),
+    ),
+}
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def activation_forward(name: str, x: ArrayLike, leaky_slope: float = 0.01, **constants: ArrayLike) -> Array:
+    """Compute any activation, by its name.
 
     Parameters
     ----------
     name : str
+        One of `ACTIVATIONS`, whose rows are the formulas.
     x : array_like, any shape
     leaky_slope : float
+        Of leaky_relu.
+    **constants : array_like
+        Those of other activations, by their names.
 
     Returns
     -------
@@ -127,6 +188,8 @@ def activation_forward(name: str, x: ArrayLike, leaky_slope: float = 0.01) -> Ar
     ------
     ValueError
         If the name is not known.
+    TypeError
+        If no activation has such a constant.
 
     Examples
     --------
@@ -135,36 +198,16 @@ def activation_forward(name: str, x: ArrayLike, leaky_slope: float = 0.01) -> Ar
     >>> activation_forward("gelu", [-1, 0, 1]).round(6)
     array([-0.158655,  0.      ,  0.841345])
     """
-    _check_name(name)
+    row = row_of(ACTIVATIONS, "activation", name)
     x = float64("x", x)
-    if name == "identity":
-        return x
-    if name == "logistic":
-        return logistic(x)
-    if name == "tanh":
-        return np.tanh(x)
-    if name == "relu":
-        return relu_forward(x)
-    if name == "leaky_relu":
-        return np.where(x <= 0, float(leaky_slope) * x, x)
-    if name == "gelu":
-        return x * normal_share(x)
-    return x * logistic(x)
+    return np.asarray(row.forward(x, **_values(row, leaky_slope, constants)))
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def activation_backward(name: str, dy: ArrayLike, x: ArrayLike, leaky_slope: float = 0.01) -> Array:
-    """Gradient of any activation from its input.
-
-    ======================  ============================================
-    identity                ``dy``
-    logistic                ``dy s(x) s(−x)``, s the logistic function
-    tanh                    ``dy / cosh² x``
-    relu                    ``select(x <= 0, 0, dy)``
-    leaky_relu              ``select(x <= 0, slope dy, dy)``
-    gelu                    ``dy (Φ(x) + x exp(−x²/2) / √(2π))``
-    silu                    ``dy (s(x) + x s(x) s(−x))``
-    ======================  ============================================
+def activation_backward(
+    name: str, dy: ArrayLike, x: ArrayLike, leaky_slope: float = 0.01, **constants: ArrayLike
+) -> Array:
+    """Compute the gradient of any activation from its input.
 
     Parameters
     ----------
@@ -172,7 +215,8 @@ def activation_backward(name: str, dy: ArrayLike, x: ArrayLike, leaky_slope: flo
     dy : array_like, any shape
     x : array_like, the shape of ``dy``
         What `activation_forward` took.
-    leaky_slope : float
+    leaky_slope, **constants
+        As in `activation_forward`.
 
     Returns
     -------
@@ -182,31 +226,20 @@ def activation_backward(name: str, dy: ArrayLike, x: ArrayLike, leaky_slope: flo
     ------
     ValueError
         If the name is not known or the shapes differ.
+    TypeError
+        If no activation has such a constant.
 
     Examples
     --------
     >>> activation_backward("logistic", [1, 10], [0, 0])
     array([0.25, 2.5 ])
     """
-    _check_name(name)
+    row = row_of(ACTIVATIONS, "activation", name)
     dy = float64("dy", dy)
     x = float64("x", x, dy.shape)
-    if name == "identity":
-        return dy
-    if name == "logistic":
-        return dy * (logistic(x) * logistic(-x))
-    if name == "tanh":
-        return np.asarray(dy / np.cosh(x) ** 2)
-    if name == "relu":
-        return np.where(x <= 0, 0.0, dy)
-    if name == "leaky_relu":
-        return np.where(x <= 0, float(leaky_slope) * dy, dy)
-    if name == "gelu":
-        density = np.exp(-(x**2) / 2.0) / math.sqrt(2.0 * math.pi)
-        return np.asarray(dy * (normal_share(x) + x * density))
-    return dy * (logistic(x) + x * (logistic(x) * logistic(-x)))
+    return np.asarray(row.backward(dy, x, **_values(row, leaky_slope, constants)))
 
 
-def _check_name(name: str) -> None:
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: got {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+def _values(row: Activation, leaky_slope: float, constants: dict[str, ArrayLike]) -> dict[str, Array]:
+    check_names((row.constants for row in ACTIVATIONS.values()), constants)
+    return values_of(row.constants, {"leaky_slope": leaky_slope, **constants})

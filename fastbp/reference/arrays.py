@@ -1,4 +1,4 @@
-"""What arguments become: float64 arrays of the expected shape."""
+"""Conversion of arguments to float64 arrays of the expected shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout: which units a step keeps, from its key and their places alone.
+"""Dropout: the units that a step keeps, as they follow from its key and their places alone.
 
 Every unit has a number u, uniform on the multiples of 2⁻⁵³ from 0 to below 1, and is kept where ``u >= p``. u is a hash
 of key, layer, row and column: the finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
@@ -22,7 +22,7 @@ WORD = 2**64
 
 
 def step_key(key: int, step: int) -> int:
-    """The key of a fit's step 0, 1, ..., ``key + step · 0xA0761D6478BD642F``.
+    """Compute the key of a fit's step 0, 1, ..., ``key + step · 0xA0761D6478BD642F``.
 
     Examples
     --------
@@ -33,12 +33,12 @@ def step_key(key: int, step: int) -> int:
 
 
 def dropout_mask(key: int, layer: int, rows: int, columns: int, p: float) -> Array:
-    """Factors of a hidden layer's units in one step: 0 where dropped, ``1 / (1 − p)`` where kept.
+    """Compute the factors of a hidden layer's units in one step: 0 where dropped, ``1 / (1 − p)`` where kept.
 
     Parameters
     ----------
     key : int
-        Of the step: see `step_key`.
+        The step's key: see `step_key`.
     layer : int
         0 for the first hidden layer.
     rows, columns : int
@@ -72,12 +72,12 @@ def dropout_mask(key: int, layer: int, rows: int, columns: int, p: float) -> Arr
 
 
 def dropout_masks(key: int, hidden: Sequence[int], rows: int, p: float) -> list[Array]:
-    """`dropout_mask` of every hidden layer.
+    """Compute the `dropout_mask` of every hidden layer.
 
     Parameters
     ----------
     key : int
-        Of the step.
+        The step's key.
     hidden : sequence of int
         Units of each hidden layer.
     rows : int

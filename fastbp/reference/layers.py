@@ -10,7 +10,7 @@ from .arrays import Array, float64
 
 @np.errstate(over="ignore", invalid="ignore")
 def scale_inputs(X: ArrayLike, shift: ArrayLike | None = None, scale: ArrayLike | None = None) -> Array:
-    """Shifted and scaled inputs, ``(X − shift) · scale``.
+    """Shift and scale inputs, ``(X − shift) · scale``.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def scale_inputs(X: ArrayLike, shift: ArrayLike | None = None, scale: ArrayLike 
 
 @np.errstate(over="ignore", invalid="ignore")
 def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
-    """Affine layer, ``H = X W + b``.
+    """Compute an affine layer, ``H = X W + b``.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def affine_forward(X: ArrayLike, W: ArrayLike, b: ArrayLike) -> Array:
 
 @np.errstate(over="ignore", invalid="ignore")
 def affine_backward(dH: ArrayLike, X: ArrayLike, W: ArrayLike) -> tuple[Array, Array, Array]:
-    """Gradients of an affine layer, ``dX = dH Wᵀ``, ``dW = Xᵀ dH``, ``db = Σ_rows dH``.
+    """Compute the gradients of an affine layer, ``dX = dH Wᵀ``, ``dW = Xᵀ dH``, ``db = Σ_rows dH``.
 
     Parameters
     ----------

@@ -1,29 +1,21 @@
-"""Losses: of each row, their mean, and its gradient with respect to the logits."""
+"""Losses, one row of `LOSSES` each: of each row of data, their mean, and its gradient with respect to the logits."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .activations import logistic
 from .arrays import Array, float64
-
-LOSSES = (
-    "softmax_cross_entropy",
-    "binary_cross_entropy",
-    "binary_cross_entropy_sum",
-    "mean_squared_error",
-    "half_squared_error",
-    "mean_absolute_error",
-    "huber",
-    "poisson_deviance",
-    "half_poisson_deviance_sum",
-)
+from .tables import Constant, Constants, check_names, row_of, values_of
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def softmax(logits: ArrayLike) -> Array:
-    """Softmax of each row, ``p = exp(x − max x) / Σ exp(x − max x)``.
+    """Compute the softmax of each row, ``p = exp(x − max x) / Σ exp(x − max x)``.
 
     Parameters
     ----------
@@ -52,7 +44,7 @@ def softmax(logits: ArrayLike) -> Array:
 
 @np.errstate(over="ignore", invalid="ignore")
 def row_losses(logits: ArrayLike, labels: ArrayLike) -> Array:
-    """Cross-entropy of each row, ``Σ_j t_j (log Σ_k exp x_k − x_j)``.
+    """Compute the cross-entropy of each row, ``Σ_j t_j (log Σ_k exp x_k − x_j)``.
 
     Parameters
     ----------
@@ -77,17 +69,21 @@ def row_losses(logits: ArrayLike, labels: ArrayLike) -> Array:
     array([6.93147e-01, 0.00000e+00, 1.00000e+03])
     """
     logits = float64("logits", logits, (None, None))
-    t = probability_rows(labels, *logits.shape)
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    losses: Array = _cross_entropies(logits, probability_rows(labels, *logits.shape)).sum(axis=1)
+    return losses
+
+
+def _cross_entropies(z: Array, t: Array) -> Array:
+    """Return each class's part of the cross-entropy of its row."""
+    shifted = z - z.max(axis=1, keepdims=True)
     surprisal = np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted
     # A class of probability 0 costs nothing, also where its logit is -inf: 0 * inf would be NaN.
-    losses: Array = np.multiply(t, surprisal, out=np.zeros_like(t), where=t != 0).sum(axis=1)
-    return losses
+    return np.asarray(np.multiply(t, surprisal, out=np.zeros_like(t), where=t != 0))
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, Array]:
-    """Softmax and cross-entropy as one node: the mean of `row_losses` and ``dlogits = (softmax − t) / n``.
+    """Compute softmax and cross-entropy as one node: the mean of `row_losses`, and ``dlogits = (softmax − t) / n``.
 
     Parameters
     ----------
@@ -121,7 +117,7 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> tuple[float, 
 
 
 def probability_rows(labels: ArrayLike, n: int, classes: int) -> Array:
-    """Labels as float64 rows of probabilities (n, classes): class indices become one-hot rows."""
+    """Return labels as float64 rows of probabilities (n, classes); class indices become one-hot rows."""
     t = np.asarray(labels)
     if t.ndim != 1:
         return float64("labels", labels, (n, classes))
@@ -135,8 +131,160 @@ def probability_rows(labels: ArrayLike, n: int, classes: int) -> Array:
     return one_hot
 
 
+# ---- targets ----
+
+
+def numbers(targets: ArrayLike, n: int, outputs: int) -> Array:
+    """Return targets as float64 (n, outputs); with one output they may be 1-D."""
+    one_column = outputs == 1 and np.ndim(targets) == 1
+    return float64("targets", targets, (n,) if one_column else (n, outputs)).reshape(n, outputs)
+
+
+def shares(targets: ArrayLike, n: int, outputs: int) -> Array:
+    """Return targets as `numbers` does, which must be probabilities."""
+    t = numbers(targets, n, outputs)
+    if not ((t >= 0) & (t <= 1)).all():
+        raise ValueError("targets: got numbers below 0 or above 1, expected probabilities")
+    return t
+
+
+def counts(targets: ArrayLike, n: int, outputs: int) -> Array:
+    """Return targets as `numbers` does, of which none may be negative."""
+    t = numbers(targets, n, outputs)
+    if not (t >= 0).all():
+        raise ValueError("targets: got numbers below 0, expected none")
+    return t
+
+
+# ---- formulas of one logit z and one target t ----
+
+
+def _binary_cross_entropy(z: Array, t: Array) -> Array:
+    """Return ``−t log s(z) − (1 − t) log s(−z)``, s the logistic function, with ``−log s(z) = log(1 + exp(−z))``."""
+    # What has probability 0 costs nothing, also where its logarithm is infinite.
+    of_yes = np.multiply(t, np.logaddexp(0.0, -z), out=np.zeros_like(z), where=t != 0)
+    of_no = np.multiply(1.0 - t, np.logaddexp(0.0, z), out=np.zeros_like(z), where=t != 1)
+    return of_yes + of_no
+
+
+def _binary_cross_entropy_slope(z: Array, t: Array) -> Array:
+    """Return ``s(z) − t``, without its cancellation."""
+    return (1.0 - t) * logistic(z) - t * logistic(-z)
+
+
+def _half_poisson_deviance(z: Array, t: Array) -> Array:
+    """Return ``t log(t / μ) − t + μ`` with ``μ = exp z``; the first term is 0 where t is."""
+    first = np.multiply(t, np.log(t, out=np.zeros_like(t), where=t > 0) - z, out=np.zeros_like(z), where=t != 0)
+    return first - t + np.exp(z)
+
+
+def _poisson_terms(z: Array, t: Array) -> Array:
+    return 2.0 * (np.exp(z) + t * (2.0 + np.abs(z)))
+
+
+def _huber(z: Array, t: Array, huber_delta: Array) -> Array:
+    """Return ``(z − t)² / 2`` where ``|z − t| <= δ``, else ``δ (|z − t| − δ / 2)``."""
+    d = np.abs(z - t)
+    return np.where(d <= huber_delta, d**2 / 2.0, huber_delta * (d - huber_delta / 2.0))
+
+
+class Loss(NamedTuple):
+    """The formulas of a loss, of logits and targets (n, outputs). Each takes the constants by their names.
+
+    Attributes
+    ----------
+    value : callable
+        ``value(z, t)``, the loss of each entry. A row's is their mean or their sum.
+    slope : callable
+        ``slope(z, t)``, the derivative of the row's sum by each logit.
+    targets : callable
+        ``targets(targets, n, outputs)``, what users give as float64 (n, outputs).
+    outputs : callable
+        ``outputs(z)``, what the network predicts.
+    mean : bool
+        Whether a row's loss is the mean over its outputs, not the sum.
+    constants : dict of str to Constant
+    kink : callable, optional
+        ``kink(z, t)``, the distance of each logit from the nearest point where the slope, or the slope's derivative,
+        jumps; None: neither does.
+    terms : callable, optional
+        ``terms(z, t)``, the magnitude of the terms of `value`, where they cancel; None: they do not.
+    """
+
+    value: Callable[..., Array]
+    slope: Callable[..., Array]
+    targets: Callable[[ArrayLike, int, int], Array] = numbers
+    outputs: Callable[[Array], Array] = lambda z: z
+    mean: bool = True
+    constants: Constants = {}
+    kink: Callable[..., Array] | None = None
+    terms: Callable[..., Array] | None = None
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(
+        value=_cross_entropies,
+        slope=lambda z, t: softmax(z) - t,
+        targets=probability_rows,
+        outputs=softmax,
+        mean=False,
+    ),
+    "binary_cross_entropy": Loss(
+        value=_binary_cross_entropy,
+        slope=_binary_cross_entropy_slope,
+        targets=shares,
+        outputs=logistic,
+    ),
+    "binary_cross_entropy_sum": Loss(
+        value=_binary_cross_entropy,
+        slope=_binary_cross_entropy_slope,
+        targets=shares,
+        outputs=logistic,
+        mean=False,
+    ),
+    "mean_squared_error": Loss(
+        value=lambda z, t: (z - t) ** 2,
+        slope=lambda z, t: 2.0 * (z - t),
+    ),
+    "half_squared_error": Loss(
+        value=lambda z, t: (z - t) ** 2 / 2.0,
+        slope=lambda z, t: z - t,
+    ),
+    "mean_absolute_error": Loss(
+        value=lambda z, t: np.abs(z - t),
+        slope=lambda z, t: np.sign(z - t),
+        kink=lambda z, t: np.abs(z - t),
+    ),
+    "huber": Loss(
+        value=_huber,
+        slope=lambda z, t, huber_delta: np.clip(z - t, -huber_delta, huber_delta),
+        constants={"huber_delta": Constant(1.0, tried=(0.75,))},
+        kink=lambda z, t, huber_delta: np.abs(np.abs(z - t) - huber_delta),
+    ),
+    "poisson_deviance": Loss(
+        value=lambda z, t: 2.0 * _half_poisson_deviance(z, t),
+        slope=lambda z, t: 2.0 * (np.exp(z) - t),
+        targets=counts,
+        outputs=np.exp,
+        terms=_poisson_terms,
+    ),
+    "half_poisson_deviance_sum": Loss(
+        value=_half_poisson_deviance,
+        slope=lambda z, t: np.exp(z) - t,
+        targets=counts,
+        outputs=np.exp,
+        mean=False,
+        terms=_poisson_terms,
+    ),
+}
+
+
+# ---- by name ----
+
+
+@np.errstate(over="ignore")
 def outputs_of(name: str, logits: ArrayLike) -> Array:
-    """What a network with that loss predicts: softmax, logistic function, exp or identity of the logits.
+    """Compute what a network with that loss predicts: softmax, logistic function, exp or identity of the logits.
 
     Parameters
     ----------
@@ -158,41 +306,24 @@ def outputs_of(name: str, logits: ArrayLike) -> Array:
     >>> outputs_of("binary_cross_entropy", [[0.0, 1000.0]]), outputs_of("huber", [[7.0]])
     (array([[0.5, 1. ]]), array([[7.]]))
     """
-    _check_name(name)
-    logits = float64("logits", logits, (None, None))
-    if name == "softmax_cross_entropy":
-        return softmax(logits)
-    if name.startswith("binary"):
-        return logistic(logits)
-    with np.errstate(over="ignore"):
-        return np.exp(logits) if "poisson" in name else logits
+    row = row_of(LOSSES, "loss", name)
+    return row.outputs(float64("logits", logits, (None, None)))
 
 
-def losses_of(name: str, logits: ArrayLike, targets: ArrayLike, delta: float = 1.0) -> Array:
-    """Any loss of each row, by name.
-
-    With a row's logits z and targets t, the mean over outputs (the sum where the name ends in "_sum") of
-
-    ===================================================  ==================================================
-    binary_cross_entropy, binary_cross_entropy_sum       ``−t log s(z) − (1 − t) log s(−z)``, s logistic
-    mean_squared_error, half_squared_error               ``(z − t)²``, half of it
-    mean_absolute_error                                  ``|z − t|``
-    huber                                                ``(z − t)² / 2`` where ``|z − t| <= delta``, else
-                                                         ``delta (|z − t| − delta / 2)``
-    poisson_deviance, half_poisson_deviance_sum          ``2 (t log(t / μ) − t + μ)`` with ``μ = exp z``,
-                                                         half of it
-    ===================================================  ==================================================
-
-    and `row_losses` for softmax_cross_entropy.
+def losses_of(name: str, logits: ArrayLike, targets: ArrayLike, delta: float = 1.0, **constants: ArrayLike) -> Array:
+    """Compute any loss of each row, by its name.
 
     Parameters
     ----------
     name : str
+        One of `LOSSES`, whose rows are the formulas.
     logits : array_like, (n, outputs)
     targets : array_like, (n, outputs), or (n,) where there is one output
         For softmax_cross_entropy labels as in `row_losses`.
     delta : float
-        Of huber.
+        Of huber, elsewhere called huber_delta.
+    **constants : array_like
+        Those of other losses, by their names: a number, or one for each output.
 
     Returns
     -------
@@ -201,24 +332,30 @@ def losses_of(name: str, logits: ArrayLike, targets: ArrayLike, delta: float = 1
     Raises
     ------
     TypeError, ValueError
-        If the name is not known, a shape does not fit, or targets lie outside the loss's range.
+        If the name is not known, a shape does not fit, targets lie outside the loss's range, or no loss has such a
+        constant.
 
     Examples
     --------
     >>> losses_of("huber", [[1.0, 5.0]], [[0.0, 0.0]], delta=2.0)  # (1/2 + 2 * (5 - 1)) / 2
     array([4.25])
     """
-    return _rows(name, logits, targets, delta)[0]
+    return _rows(name, logits, targets, delta, constants)[0]
 
 
 def loss_of(
-    name: str, logits: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None, delta: float = 1.0
+    name: str,
+    logits: ArrayLike,
+    targets: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    delta: float = 1.0,
+    **constants: ArrayLike,
 ) -> tuple[float, Array]:
-    """The mean over rows of `losses_of`, and its gradient with respect to the logits.
+    """Compute the mean over rows of `losses_of`, and its gradient with respect to the logits.
 
     Parameters
     ----------
-    name, logits, targets, delta
+    name, logits, targets, delta, **constants
         As in `losses_of`; at least one row.
     sample_weight : array_like, (n,), optional
         The mean is then ``Σ w r / Σ w``.
@@ -242,7 +379,7 @@ def loss_of(
     (3.0, array([[ 1.5],
            [-1.5]]))
     """
-    losses, slopes = _rows(name, logits, targets, delta)
+    losses, slopes = _rows(name, logits, targets, delta, constants)
     if len(losses) == 0:
         raise ValueError(f"logits: got shape {slopes.shape}, expected at least one row to take the mean over")
     if sample_weight is None:
@@ -255,54 +392,14 @@ def loss_of(
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _rows(name: str, logits: ArrayLike, targets: ArrayLike, delta: float) -> tuple[Array, Array]:
-    """The loss of each row and its slopes in the row's logits."""
-    _check_name(name)
+def _rows(
+    name: str, logits: ArrayLike, targets: ArrayLike, delta: float, constants: dict[str, ArrayLike]
+) -> tuple[Array, Array]:
+    """Return the loss of each row, and its slopes in the row's logits."""
+    row = row_of(LOSSES, "loss", name)
+    check_names((row.constants for row in LOSSES.values()), constants)
+    values = values_of(row.constants, {"huber_delta": delta, **constants})
     z = float64("logits", logits, (None, None))
-    if name == "softmax_cross_entropy":
-        return row_losses(z, targets), softmax(z) - probability_rows(targets, *z.shape)
-    one_column = z.shape[1] == 1 and np.ndim(targets) == 1
-    t = float64("targets", targets, z.shape[:1] if one_column else z.shape).reshape(z.shape)
-    if name.startswith("binary"):
-        losses, slopes = _binary_cross_entropy(z, t)
-    elif "poisson" in name:
-        losses, slopes = _half_poisson_deviance(z, t)
-    else:
-        losses, slopes = _of_differences(name, z - t, float(delta))
-    if name == "poisson_deviance":
-        losses, slopes = 2.0 * losses, 2.0 * slopes
-    outputs = 1 if name.endswith("_sum") else z.shape[1]
-    return losses.sum(axis=1) / outputs, slopes / outputs
-
-
-def _binary_cross_entropy(z: Array, t: Array) -> tuple[Array, Array]:
-    if not ((t >= 0) & (t <= 1)).all():
-        raise ValueError("targets: got numbers below 0 or above 1, expected probabilities")
-    # −log s(z) = log(1 + exp(−z)). What has probability 0 costs nothing, also where its logarithm is infinite.
-    of_yes = np.multiply(t, np.logaddexp(0.0, -z), out=np.zeros_like(z), where=t != 0)
-    of_no = np.multiply(1.0 - t, np.logaddexp(0.0, z), out=np.zeros_like(z), where=t != 1)
-    return of_yes + of_no, (1.0 - t) * logistic(z) - t * logistic(-z)  # s(z) − t, without its cancellation
-
-
-def _half_poisson_deviance(z: Array, t: Array) -> tuple[Array, Array]:
-    if not (t >= 0).all():
-        raise ValueError("targets: got numbers below 0, expected none")
-    mu = np.exp(z)
-    part = np.multiply(t, np.log(t, out=np.zeros_like(t), where=t > 0) - z, out=np.zeros_like(z), where=t != 0)
-    return part - t + mu, mu - t
-
-
-def _of_differences(name: str, d: Array, delta: float) -> tuple[Array, Array]:
-    if name == "mean_squared_error":
-        return d**2, 2.0 * d
-    if name == "half_squared_error":
-        return d**2 / 2.0, d
-    if name == "mean_absolute_error":
-        return np.abs(d), np.sign(d)
-    inside = np.abs(d) <= delta
-    return np.where(inside, d**2 / 2.0, delta * (np.abs(d) - delta / 2.0)), np.clip(d, -delta, delta)
-
-
-def _check_name(name: str) -> None:
-    if name not in LOSSES:
-        raise ValueError(f"loss: got {name!r}, expected one of {', '.join(map(repr, LOSSES))}")
+    t = row.targets(targets, *z.shape)
+    outputs = z.shape[1] if row.mean else 1
+    return row.value(z, t, **values).sum(axis=1) / outputs, row.slope(z, t, **values) / outputs

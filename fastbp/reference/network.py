@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +11,8 @@ from numpy.typing import ArrayLike
 from .activations import ACTIVATIONS, activation_backward, activation_forward
 from .arrays import Array, float64
 from .layers import affine_backward, affine_forward, scale_inputs
-from .losses import loss_of
+from .losses import LOSSES, loss_of
+from .tables import check_names, row_of
 
 
 def forward(
@@ -19,10 +21,10 @@ def forward(
     X: ArrayLike,
     activation: str | Sequence[str] = "relu",
     *,
-    leaky_slope: float = 0.01,
     masks: Sequence[ArrayLike] | None = None,
+    **constants: ArrayLike,
 ) -> list[Array]:
-    """All activations of a multilayer perceptron; the last layer is linear.
+    """Compute all activations of a multilayer perceptron; the last layer is linear.
 
     Parameters
     ----------
@@ -32,9 +34,10 @@ def forward(
         Inputs as the first layer takes them: `scale_inputs` comes before.
     activation : str or sequence of str
         Of all hidden layers, or of each: see `activation_forward`.
-    leaky_slope : float
     masks : sequence of array_like, (n, fan_out) each, optional
         Factors of each hidden layer's activations: see `dropout_masks`.
+    **constants : array_like
+        Those of activations and losses, by their names, such as leaky_slope and huber_delta.
 
     Returns
     -------
@@ -45,38 +48,51 @@ def forward(
     ------
     ValueError
         If a shape does not fit, the lists differ in length, or the activation is not known.
+    TypeError
+        If neither an activation nor a loss has such a constant.
 
     Examples
     --------
     >>> forward([[[1, -1]], [[2], [3]]], [[0, 0], [1]], [[4]])
     [array([[4.]]), array([[4., 0.]]), array([[9.]])]
     """
-    return _forward(weights, biases, X, activation, leaky_slope, masks)[0]
+    return _forward_pass(weights, biases, X, activation, masks, constants)[0]
 
 
-def _forward(
+def _forward_pass(
     weights: Sequence[ArrayLike],
     biases: Sequence[ArrayLike],
     X: ArrayLike,
     activation: str | Sequence[str],
-    leaky_slope: float,
     masks: Sequence[ArrayLike] | None,
+    constants: Mapping[str, ArrayLike],
 ) -> tuple[list[Array], list[Array]]:
-    """All activations, and what each affine layer made of its own."""
+    """Return all activations, as `forward` does, and the pre-activations of each layer, the last being the logits."""
+    of_activations, _ = _by_table(constants)
     names = _names(activation, len(weights) - 1)
     if len(weights) != len(biases):
         raise ValueError(f"biases: got {len(biases)}, expected one for each of the {len(weights)} weights")
     if masks is not None and len(masks) != len(names):
         raise ValueError(f"masks: got {len(masks)}, expected one for each of the {len(names)} hidden layers")
-    activations, sums = [float64("X", X, (None, None))], []
+    activations, pre_activations = [float64("X", X, (None, None))], []
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
         H = affine_forward(activations[-1], W, b)
-        sums.append(H)
+        pre_activations.append(H)
         if layer < len(names):
-            H = activation_forward(names[layer], H, leaky_slope)
+            H = activation_forward(names[layer], H, **of_activations)
             H = H if masks is None else _masked(H, masks[layer])
         activations.append(H)
-    return activations, sums
+    return activations, pre_activations
+
+
+def _by_table(constants: Mapping[str, ArrayLike]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the constants of activations and those of losses."""
+    tables = [[row.constants for row in table.values()] for table in (ACTIVATIONS, LOSSES)]
+    check_names([*tables[0], *tables[1]], constants)
+    of_activations, of_losses = (
+        {name: value for name, value in constants.items() if any(name in row for row in rows)} for rows in tables
+    )
+    return of_activations, of_losses
 
 
 def _names(activation: str | Sequence[str], hidden: int) -> list[str]:
@@ -84,19 +100,18 @@ def _names(activation: str | Sequence[str], hidden: int) -> list[str]:
     if len(names) != hidden:
         raise ValueError(f"activation: got {len(names)}, expected one for each of the {hidden} hidden layers")
     for name in [activation] if isinstance(activation, str) else names:  # also where there is no hidden layer
-        if name not in ACTIVATIONS:
-            raise ValueError(f"activation: got {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+        row_of(ACTIVATIONS, "activation", name)
     return names
 
 
 def _masked(H: Array, mask: ArrayLike) -> Array:
-    """Dropped units are 0 whatever they were, infinite ones too."""
+    """Multiply by the mask; dropped units become 0 even where they were infinite or NaN."""
     mask = float64("masks", mask, H.shape)
     return np.multiply(H, mask, out=np.zeros_like(H), where=mask != 0)
 
 
 def penalty(weights: Sequence[ArrayLike], l2: float) -> float:
-    """``(l2/2) Σ‖W‖²``."""
+    """Compute ``(l2/2) Σ‖W‖²``."""
     return float(l2) / 2 * sum(float(np.sum(float64("weights", W) ** 2)) for W in weights)
 
 
@@ -113,10 +128,9 @@ def loss(
     loss_name: str = "softmax_cross_entropy",
     sample_weight: ArrayLike | None = None,
     masks: Sequence[ArrayLike] | None = None,
-    leaky_slope: float = 0.01,
-    huber_delta: float = 1.0,
+    **constants: ArrayLike,
 ) -> float:
-    """The objective, the mean loss of the rows ``+ (l2/2) Σ‖W‖²``.
+    """Compute the objective, the mean loss of the rows ``+ (l2/2) Σ‖W‖²``.
 
     Parameters
     ----------
@@ -129,9 +143,9 @@ def loss(
     l2 : float
         Biases are not penalised, and the term is not divided by n.
     input_shift, input_scale : array_like, () or (n_features,), optional
-    loss_name, sample_weight, huber_delta
-        As in `loss_of`, there named name, sample_weight and delta.
-    masks, leaky_slope
+    loss_name, sample_weight
+        As in `loss_of`, where the first is called name.
+    masks, **constants
         As in `forward`.
 
     Returns
@@ -151,8 +165,9 @@ def loss(
     5.193147
     """
     inputs = scale_inputs(X, input_shift, input_scale)
-    logits = forward(weights, biases, inputs, activation, leaky_slope=leaky_slope, masks=masks)[-1]
-    return loss_of(loss_name, logits, labels, sample_weight, huber_delta)[0] + penalty(weights, l2)
+    _, of_losses = _by_table(constants)
+    logits = forward(weights, biases, inputs, activation, masks=masks, **constants)[-1]
+    return loss_of(loss_name, logits, labels, sample_weight, **of_losses)[0] + penalty(weights, l2)
 
 
 def gradient(
@@ -168,10 +183,9 @@ def gradient(
     loss_name: str = "softmax_cross_entropy",
     sample_weight: ArrayLike | None = None,
     masks: Sequence[ArrayLike] | None = None,
-    leaky_slope: float = 0.01,
-    huber_delta: float = 1.0,
+    **constants: ArrayLike,
 ) -> tuple[float, list[Array], list[Array], Array]:
-    """`loss` and its gradient by back-propagation.
+    """Compute `loss` and its gradient by back-propagation.
 
     Parameters
     ----------
@@ -201,14 +215,15 @@ def gradient(
     """
     names = _names(activation, len(weights) - 1)
     inputs = scale_inputs(X, input_shift, input_scale)
-    activations, sums = _forward(weights, biases, inputs, names, leaky_slope, masks)
-    value, dH = loss_of(loss_name, activations[-1], labels, sample_weight, huber_delta)
+    of_activations, of_losses = _by_table(constants)
+    activations, pre_activations = _forward_pass(weights, biases, inputs, names, masks, constants)
+    value, dH = loss_of(loss_name, activations[-1], labels, sample_weight, **of_losses)
     dWs: list[Array] = []
     dbs: list[Array] = []
     for layer in reversed(range(len(weights))):
         if layer < len(names):
             dH = dH if masks is None else _masked(dH, masks[layer])
-            dH = activation_backward(names[layer], dH, sums[layer], leaky_slope)
+            dH = activation_backward(names[layer], dH, pre_activations[layer], **of_activations)
         dH, dW, db = affine_backward(dH, activations[layer], weights[layer])
         dWs.insert(0, dW + float(l2) * float64("weights", weights[layer]))
         dbs.insert(0, db)

@@ -1,18 +1,20 @@
-"""Optimizers, a step at a time, as their papers have them; the clipping of gradients."""
+"""Optimizers, one row of `OPTIMIZERS` each: a step as the optimizer's paper defines it; the clipping of gradients."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .arrays import Array, float64
+from .tables import row_of
 
 
 def sgd_update(W: ArrayLike, dW: ArrayLike, learning_rate: float, l2: float = 0.0) -> Array:
-    """One step of gradient descent, ``W − learning_rate · (dW + l2 · W)``.
+    """Take one step of gradient descent, ``W − learning_rate · (dW + l2 · W)``.
 
     Parameters
     ----------
@@ -22,7 +24,7 @@ def sgd_update(W: ArrayLike, dW: ArrayLike, learning_rate: float, l2: float = 0.
     Returns
     -------
     W : ndarray of float64, the shape of ``W``
-        The new parameters; the old ones are left as they are.
+        The new parameters; ``W`` is not changed.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def sgd_update(W: ArrayLike, dW: ArrayLike, learning_rate: float, l2: float = 0.
 
 
 def sgd_step(w: ArrayLike, g: ArrayLike, learning_rate: float) -> Array:
-    """Gradient descent, ``w − learning_rate · g``.
+    """Take a step of gradient descent, ``w − learning_rate · g``.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def sgd_step(w: ArrayLike, g: ArrayLike, learning_rate: float) -> Array:
 def momentum_step(
     w: ArrayLike, g: ArrayLike, m: ArrayLike, learning_rate: float, momentum: float = 0.9
 ) -> tuple[Array, Array]:
-    """Momentum (Polyak, 1964): ``m ← momentum · m + g``, ``w ← w − learning_rate · m``.
+    """Take a step with momentum (Polyak, 1964): ``m ← momentum · m + g``, ``w ← w − learning_rate · m``.
 
     Parameters
     ----------
@@ -89,7 +91,9 @@ def momentum_step(
 def nesterov_step(
     w: ArrayLike, g: ArrayLike, m: ArrayLike, learning_rate: float, momentum: float = 0.9
 ) -> tuple[Array, Array]:
-    """Nesterov's momentum: ``m ← momentum · m + g``, ``w ← w − learning_rate · (g + momentum · m)``.
+    """Take a step with Nesterov's momentum.
+
+    ``m ← momentum · m + g``, ``w ← w − learning_rate · (g + momentum · m)``.
 
     Parameters
     ----------
@@ -122,7 +126,7 @@ def adam_step(
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
 ) -> tuple[Array, Array, Array]:
-    """Adam (Kingma and Ba, 2015, algorithm 1), in the t-th step.
+    """Take the t-th step of Adam (Kingma and Ba, 2015, algorithm 1).
 
     ``m ← β₁ m + (1 − β₁) g``, ``v ← β₂ v + (1 − β₂) g²``, ``m̂ = m / (1 − β₁ᵗ)``, ``v̂ = v / (1 − β₂ᵗ)``,
     ``w ← w − learning_rate · m̂ / (√v̂ + ε)``.
@@ -166,7 +170,9 @@ def adamw_step(
     epsilon: float = 1e-8,
     weight_decay: float = 0.01,
 ) -> tuple[Array, Array, Array]:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): w loses ``learning_rate · weight_decay · w`` too.
+    """Take a step of Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    As `adam_step`; w also loses ``learning_rate · weight_decay · w``.
 
     Parameters
     ----------
@@ -191,7 +197,9 @@ def adamw_step(
 def rmsprop_step(
     w: ArrayLike, g: ArrayLike, v: ArrayLike, learning_rate: float, smoothing: float = 0.99, epsilon: float = 1e-8
 ) -> tuple[Array, Array]:
-    """RMSprop (Hinton, 2012): ``v ← s v + (1 − s) g²``, ``w ← w − learning_rate · g / (√v + ε)``, s the smoothing.
+    """Take a step of RMSprop (Hinton, 2012), s being the smoothing.
+
+    ``v ← s v + (1 − s) g²``, ``w ← w − learning_rate · g / (√v + ε)``.
 
     Parameters
     ----------
@@ -216,7 +224,9 @@ def rmsprop_step(
 def adagrad_step(
     w: ArrayLike, g: ArrayLike, v: ArrayLike, learning_rate: float, epsilon: float = 1e-10
 ) -> tuple[Array, Array]:
-    """AdaGrad (Duchi, Hazan and Singer, 2011): ``v ← v + g²``, ``w ← w − learning_rate · g / (√v + ε)``.
+    """Take a step of AdaGrad (Duchi, Hazan and Singer, 2011).
+
+    ``v ← v + g²``, ``w ← w − learning_rate · g / (√v + ε)``.
 
     Parameters
     ----------
@@ -238,14 +248,87 @@ def adagrad_step(
     return w - float(learning_rate) * g / (np.sqrt(v) + float(epsilon)), v
 
 
+class Optimizer(NamedTuple):
+    """The step of an optimizer, and what ``fastbp verify`` sets its hyper-parameters to.
+
+    Attributes
+    ----------
+    step : callable
+        ``step(w, g, *state, learning_rate=..., **hyper)``, which returns the new w and the new state.
+    states : int
+        Number of arrays in the state, 0 at the start.
+    counts : bool
+        Whether `step` takes the step's number ``t``, 1 for the first, by that name.
+    decays : bool
+        Whether it has a hyper-parameter ``weight_decay``, which is 0 for biases.
+    tried : dict of str to float
+        Values other than the defaults: one that does not reach the compiled step shows.
+    smooth : dict of str to float, or None
+        Values that keep a step from amplifying the rounding of a small gradient, so that whole runs can be compared.
+        None: a step jumps with the sign of a number, and only single steps can.
+    """
+
+    step: Callable[..., tuple[Array, ...]]
+    states: int
+    counts: bool = False
+    decays: bool = False
+    tried: Mapping[str, float] = {}
+    smooth: Mapping[str, float] | None = {}
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(
+        step=lambda w, g, learning_rate: (sgd_step(w, g, learning_rate),),
+        states=0,
+    ),
+    "momentum": Optimizer(
+        step=momentum_step,
+        states=1,
+        tried={"momentum": 0.8},
+    ),
+    "nesterov": Optimizer(
+        step=nesterov_step,
+        states=1,
+        tried={"momentum": 0.8},
+    ),
+    "adam": Optimizer(
+        step=adam_step,
+        states=2,
+        counts=True,
+        tried={"beta_1": 0.8, "beta_2": 0.99},
+        smooth={"epsilon": 0.1},
+    ),
+    "adamw": Optimizer(
+        step=adamw_step,
+        states=2,
+        counts=True,
+        decays=True,
+        tried={"beta_2": 0.999, "weight_decay": 0.1},
+        smooth={"epsilon": 0.1, "weight_decay": 0.1},
+    ),
+    "rmsprop": Optimizer(
+        step=rmsprop_step,
+        states=1,
+        tried={"smoothing": 0.9},
+        smooth={"epsilon": 0.1},
+    ),
+    "adagrad": Optimizer(
+        step=adagrad_step,
+        states=1,
+        smooth={"epsilon": 0.1},
+    ),
+}
+
+
 def optimizer_step(
     name: str, w: ArrayLike, g: ArrayLike, state: Sequence[ArrayLike], t: int, learning_rate: float, **options: float
 ) -> tuple[Array, tuple[Array, ...]]:
-    """A step of any optimizer by name.
+    """Take a step of any optimizer, by its name.
 
     Parameters
     ----------
-    name : {"sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad"}
+    name : str
+        One of `OPTIMIZERS`.
     w, g : array_like, any shape, the same
     state : sequence of array_like
         What the step before returned; empty in the first.
@@ -271,31 +354,21 @@ def optimizer_step(
     >>> optimizer_step("momentum", w, [4.0], state, 2, 0.25, momentum=0.5)
     (array([-1.5]), (array([6.]),))
     """
-    nothing = np.zeros(np.shape(w))
-    if name == "sgd":
-        return sgd_step(w, g, learning_rate, **options), ()
-    if name in ("adam", "adamw"):
-        m, v = state or (nothing, nothing)
-        step = adam_step if name == "adam" else adamw_step
-        new, *moments = step(w, g, m, v, t, learning_rate, **options)
-        return new, tuple(moments)
-    if name not in ONE_STATE:
-        raise ValueError(f"optimizer: got {name!r}, expected 'sgd', 'adam', 'adamw' or one of {', '.join(ONE_STATE)}")
-    (old,) = state or (nothing,)
-    new, kept = ONE_STATE[name](w, g, old, learning_rate, **options)
-    return new, (kept,)
+    row = row_of(OPTIMIZERS, "optimizer", name)
+    old = state or [np.zeros(np.shape(w))] * row.states
+    number = {"t": t} if row.counts else {}
+    new, *kept = row.step(w, g, *old, learning_rate=learning_rate, **number, **options)
+    return new, tuple(kept)
 
 
-ONE_STATE: dict[str, Callable[..., tuple[Array, Array]]] = {
-    "momentum": momentum_step,
-    "nesterov": nesterov_step,
-    "rmsprop": rmsprop_step,
-    "adagrad": adagrad_step,
-}
+def options_for(name: str, options: Mapping[str, float], is_bias: bool) -> dict[str, Any]:
+    """Return an optimizer's options for one parameter: biases do not decay."""
+    decay = {"weight_decay": 0.0} if is_bias and row_of(OPTIMIZERS, "optimizer", name).decays else {}
+    return {**options, **decay}
 
 
 def clip_gradients(gradients: Sequence[ArrayLike], max_norm: float) -> tuple[list[Array], float]:
-    """Gradients scaled so that their common norm is no more than ``max_norm``.
+    """Scale gradients so that their common norm is no more than ``max_norm``.
 
     Parameters
     ----------
@@ -308,7 +381,7 @@ def clip_gradients(gradients: Sequence[ArrayLike], max_norm: float) -> tuple[lis
     gradients : list of ndarray of float64
         Times ``min(1, max_norm / norm)``.
     norm : float
-        Before: the root of the sum of all squares.
+        The norm before scaling: the root of the sum of all squares.
 
     Examples
     --------
@@ -322,6 +395,6 @@ def clip_gradients(gradients: Sequence[ArrayLike], max_norm: float) -> tuple[lis
 
 
 def _alike(**arrays: ArrayLike) -> list[Array]:
-    """All in float64 and of the first one's shape."""
+    """Return all in float64, and refuse those of another shape than the first."""
     shape = np.shape(next(iter(arrays.values())))
     return [float64(name, array, shape) for name, array in arrays.items()]

@@ -1,4 +1,4 @@
-"""Training: minibatch after minibatch, in plain Python."""
+"""Training: one minibatch after another, in plain Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .arrays import Array, float64
 from .dropout import dropout_masks, step_key
 from .network import gradient
-from .optimizers import clip_gradients, optimizer_step
+from .optimizers import clip_gradients, optimizer_step, options_for
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
     dropout_key: int = 0,
     **options: Any,
 ) -> tuple[list[Array], list[Array], Array]:
-    """Minibatches over the rows in a given order, a step of an optimizer after each.
+    """Train on minibatches of the rows in a given order, with a step of an optimizer after each.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def train(
         As in `loss`.
     order : array_like of int, (n_rows,) or (epochs, n_rows)
         Row numbers of ``X``. Those of an epoch are cut into consecutive minibatches; the short last one is trained too,
-        on the mean over its own rows. An epoch's end inside one row of ``order`` means nothing.
+        on the mean over its own rows. In 1-D, all of ``order`` is one epoch.
     batch_size : int
     learning_rate : float or sequence of float
         Of all steps, or of each.
@@ -59,12 +59,12 @@ def train(
         Share p of hidden units to drop, by `dropout_masks` with `step_key` of ``dropout_key`` and the step, from 0.
     dropout_key : int
     **options
-        loss_name, leaky_slope and huber_delta, as in `loss`.
+        loss_name and the constants of activations and losses, as in `loss`.
 
     Returns
     -------
     weights, biases : list of ndarray of float64
-        The trained ones; those given are left as they are.
+        The trained ones; those given are not changed.
     losses : ndarray of float64, (n_minibatches,)
         The loss of each minibatch before its update, l2 term included.
 
@@ -83,8 +83,6 @@ def train(
     batches = _minibatches(order, len(X), batch_size)
     rates = np.broadcast_to(float64("learning_rate", learning_rate), len(batches))
     weight = np.ones(len(X)) if sample_weight is None else float64("sample_weight", sample_weight, (len(X),))
-    of_weights = dict(optimizer_options or {})
-    of_biases = {**of_weights, "weight_decay": 0.0} if optimizer == "adamw" else of_weights
     p = [float64("weights", W) for W in weights] + [float64("biases", b) for b in biases]
     layers = len(weights)
     states: list[tuple[Array, ...]] = [()] * len(p)
@@ -95,20 +93,21 @@ def train(
         if dropout > 0:
             hidden = [len(b) for b in p[layers:-1]]
             options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
+        strength = l2 / weight[batch].sum() if l2_per_weight else l2
+        rows = X[batch], labels[batch]
         value, dWs, dbs, _ = gradient(
-            p[:layers], p[layers:], X[batch], labels[batch], l2 / weight[batch].sum() if l2_per_weight else l2,
-            activation, input_shift, input_scale, **options,
-        )  # fmt: skip
+            p[:layers], p[layers:], *rows, strength, activation, input_shift, input_scale, **options
+        )
         gradients = [*dWs, *dbs] if max_grad_norm is None else clip_gradients([*dWs, *dbs], max_grad_norm)[0]
         for i, g in enumerate(gradients):
-            hyper = of_weights if i < layers else of_biases
+            hyper = options_for(optimizer, optimizer_options or {}, is_bias=i >= layers)
             p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, rates[step], **hyper)
         losses.append(value)
     return p[:layers], p[layers:], np.array(losses, dtype=np.float64)
 
 
 def _minibatches(order: ArrayLike, n: int, batch_size: int) -> list[NDArray[Any]]:
-    """Row numbers, a minibatch each."""
+    """Return the row numbers of each minibatch."""
     rows = np.asarray(order)
     if rows.ndim not in (1, 2) or (rows.size > 0 and rows.dtype.kind not in "iu"):
         raise ValueError(f"order: got shape {rows.shape} of {rows.dtype}, expected row numbers, 1-D or 2-D")

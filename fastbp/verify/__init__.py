@@ -1,8 +1,11 @@
-"""``fastbp verify``: are the kernels right, as they were compiled on this machine?
+"""``fastbp verify``: check the kernels as they were compiled on this machine.
 
-They are compared with what shares no code with them: central differences of an objective written out in `objective`,
-and the plain NumPy of `fastbp.reference`, each within a bound of ``k eps``. And with themselves, bit for bit: on other
-numbers of threads, under other schedules, one row at a time. All data come from fixed seeds.
+They are compared with `fastbp.reference`, plain NumPy that shares no code with them: with its values and gradients, and
+with central differences of its formulas, each within a bound of ``k eps``. And they are compared with themselves, bit
+for bit: with other numbers of threads, other splits of the work, one row at a time. All data come from fixed seeds.
+
+What is checked follows from the tables: every activation, loss and optimizer of the package, by its row in
+`fastbp.reference`.
 """
 
 from __future__ import annotations
@@ -48,9 +51,9 @@ def verify(report: Callable[[Check], object] | None = None, names: Collection[st
     Parameters
     ----------
     report : callable, optional
-        Called with each check as soon as it is done.
+        Called with each check when it ends.
     names : collection of str, optional
-        Which of `CHECKS` to carry out; all of them by default.
+        The checks to carry out, names of `CHECKS`; all of them by default.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def verify(report: Callable[[Check], object] | None = None, names: Collection[st
     threads.layer()  # starts the pool: until then short work stays on one thread
     checks = []
     for name, dtype in itertools.product(chosen, DTYPES):
-        checks.append(_carried_out(name, dtype))
+        checks.append(_carry_out(name, dtype))
         if report is not None:
             report(checks[-1])
     return checks
@@ -93,7 +96,7 @@ def _chosen(names: Collection[str] | None) -> list[str]:
     return chosen
 
 
-def _carried_out(name: str, dtype: str) -> Check:
+def _carry_out(name: str, dtype: str) -> Check:
     tally, start = Tally(), time.perf_counter()
     try:
         with np.errstate(all="ignore"):

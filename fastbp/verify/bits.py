@@ -1,4 +1,4 @@
-"""The same bits: on other numbers of threads, under other schedules, one row at a time, the update fused or apart."""
+"""Checks for the same bits: with other threads and splits, one row at a time, and with the update fused or apart."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 from .. import functional, threads
 from ..kernels import tile
+from ..kernels.activations import ACTIVATIONS
 from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from ..optimizers import OPTIMIZERS
 from ..program.tuning import Tuning, forced
-from .cases import DROPOUT, FORMS, WIDE, Case, combinations, draw, key_of_next_fit, softmax_cases, told
+from .cases import DROPOUT, FORMS, WIDE, Case, combinations, described, draw, key_of_next_fit, softmax_cases
 from .gradients import tensors
-from .objective import ACTIVATIONS
 from .tally import Array, Tally
 
-# What a schedule may choose without changing a bit; the programs of a network are remembered by these objects.
+# Choices that may not change a bit. The programs of a network are cached by these objects.
 ALONE = Tuning(parallel=False)
 BLOCKINGS = (
     Tuning(kc=1),
@@ -42,7 +42,7 @@ SPLITS = (
 
 
 def _results(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
-    """Everything that a network computes, training with a short last minibatch too."""
+    """Give everything that a network computes, including training with a short last minibatch."""
     drawn = draw(case, dtype)
     net, X, y = drawn.net, drawn.X, drawn.y
     g = net.gradient(X, y, case.l2, **drawn.options)
@@ -51,9 +51,19 @@ def _results(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
     yield "loss", np.array(net.loss(X, y, case.l2, sample_weight=drawn.weights))
     yield "logits", net.logits(X)
     yield "outputs", net.outputs(X)
-    history = net.fit(X, y, epochs=2, batch_size=max(1, case.n * 2 // 5), learning_rate=0.05, l2=case.l2,
-                      progress=False, optimizer=case.optimizer, sample_weight=drawn.weights, dropout=case.dropout,
-                      max_grad_norm=case.max_grad_norm)  # fmt: skip
+    history = net.fit(
+        X,
+        y,
+        epochs=2,
+        batch_size=max(1, case.n * 2 // 5),
+        learning_rate=0.05,
+        l2=case.l2,
+        optimizer=case.optimizer,
+        sample_weight=drawn.weights,
+        dropout=case.dropout,
+        max_grad_norm=case.max_grad_norm,
+        progress=False,
+    )
     yield "parameters after training", net.parameters
     yield "training's losses", np.array(history.loss)
 
@@ -61,8 +71,8 @@ def _results(case: Case, dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
 def _functions(shape: tuple[int, int, int], dtype: np.dtype[Any]) -> Iterator[tuple[str, Array]]:
     rng = np.random.default_rng(4)
     n, fan_in, fan_out = shape
-    X, W, b, dH = (rng.normal(size=shape).astype(dtype)
-                   for shape in ((n, fan_in), (fan_in, fan_out), (fan_out,), (n, fan_out)))  # fmt: skip
+    shapes = (n, fan_in), (fan_in, fan_out), (fan_out,), (n, fan_out)
+    X, W, b, dH = (rng.normal(size=size).astype(dtype) for size in shapes)
     yield "affine_forward", functional.affine_forward(X, W, b)
     yield "affine_relu_forward", functional.affine_relu_forward(X, W, b)
     yield from zip(("dX", "dW", "db"), functional.affine_backward(dH, X, W), strict=True)
@@ -86,16 +96,27 @@ def _bit_cases(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], Iterator[tu
 
 
 def _of_every_kind() -> Iterator[Case]:
-    """Every optimizer with an activation and a loss of its own; dropout, weights, l2 and clipping by turns."""
+    """Give every optimizer and every activation at least once; dropout, weights, l2 and clipping by turns."""
     shapes = itertools.cycle(((13, 35, 9, 5), (7, 40, 18), (33, 20, 41, 12)))
-    for i, (optimizer, activation, shape) in enumerate(zip(OPTIMIZERS, ACTIVATIONS, shapes, strict=False)):
-        loss, form = FORMS[i + 2 if i else 0]
-        yield Case(shape, (37, 90)[i % 2], activation, loss, form, 0.02 * (i % 3 > 0), False, i % 2 == 0,
-                   DROPOUT * (i % 4 > 0), optimizer, 0.1 if i % 3 < 2 else None)  # fmt: skip
+    optimizers, activations, forms = itertools.cycle(OPTIMIZERS), itertools.cycle(ACTIVATIONS), itertools.cycle(FORMS)
+    for i in range(max(len(OPTIMIZERS), len(ACTIVATIONS), len(FORMS))):
+        loss, form = next(forms)
+        yield Case(
+            next(shapes),
+            n=(37, 90)[i % 2],
+            activation=next(activations),
+            loss=loss,
+            form=form,
+            l2=0.02 * (i % 3 > 0),
+            weighted=i % 2 == 0,
+            dropout=DROPOUT * (i % 4 > 0),
+            optimizer=next(optimizers),
+            max_grad_norm=0.1 if i % 3 < 2 else None,
+        )
 
 
 def _same_under(tally: Tally, dtype: np.dtype[Any], ways: Iterable[tuple[Tuning, int | None]]) -> None:
-    """Each way, a tuning and a limit of threads, against one thread and the schedule's own blocking."""
+    """Compare each way, a tuning and a limit of threads, with one thread and the default blocking."""
     cases = _bit_cases(dtype)
     with forced(ALONE), threads.limit(1):
         expected = [[(name, value.copy()) for name, value in results()] for _, results in cases]
@@ -103,23 +124,23 @@ def _same_under(tally: Tally, dtype: np.dtype[Any], ways: Iterable[tuple[Tuning,
         for (what, results), wanted in zip(cases, expected, strict=True):
             with forced(way), threads.limit(limit):
                 for (name, actual), (_, value) in zip(results(), wanted, strict=True):
-                    tally.same(f"{name}, {what}, {told(way)}, threads: {limit or 'all'}", actual, value)
+                    tally.same(f"{name}, {what}, {described(way)}, threads: {limit or 'all'}", actual, value)
 
 
 def check_blockings(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Other stretches of k and of columns, other ways to read the operands."""
+    """Check other stretches of k and of columns, and other ways to read the operands."""
     _same_under(tally, dtype, ((way, None) for way in BLOCKINGS))
 
 
 def check_threads(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Parallel against serial, each way of splitting work, one thread against several; thrice, for races."""
+    """Check every way of splitting work among threads against one thread; three times, for races."""
     limits = (1, 2, 3, None) if threads.count() > 2 else (1, None)
     ways = [(way, limit) for way in SPLITS for limit in limits]
     _same_under(tally, dtype, ways + 2 * [way for way in ways if way[1] != 1])
 
 
 def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Rows alone and in batches of every size up to two tiles."""
+    """Check rows alone and in batches of every size up to two tiles."""
     forms = itertools.cycle(FORMS)
     for sizes, activation in itertools.product(WIDE, ACTIVATIONS):
         loss, form = next(forms)
@@ -138,13 +159,15 @@ def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
 
 
 def check_fused(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """A step of `fit`, weights and dropout included, against `gradient` and `sgd_update`."""
+    """Check a step of `fit`, with weights and dropout, against `gradient` and `sgd_update`."""
     ways = itertools.cycle((Tuning(), *BLOCKINGS, *SPLITS))
     rows = (1, 13, 37, 300)
     for case in itertools.chain(softmax_cases(WIDE, rows), combinations(WIDE, (1, 13, 37))):
         drawn = draw(case, dtype)
         net, X, y = drawn.net, drawn.X, drawn.y
         start, state = net.parameters.copy(), net.rng.bit_generator.state
+        whole: dict[str, Any] = {"epochs": 1, "batch_size": case.n, "shuffle": False, "progress": False}
+        whole["sample_weight"] = drawn.weights
         g = net.gradient(X, y, sample_weight=drawn.weights, dropout=case.dropout, dropout_key=key_of_next_fit(net))
         expected = [array.copy() for array in (*net.weights, *net.biases)]
         for i, (array, slope) in enumerate(zip(expected, (*g.weights, *g.biases), strict=True)):
@@ -152,14 +175,13 @@ def check_fused(tally: Tally, dtype: np.dtype[Any]) -> None:
         for way in itertools.islice(ways, 2):  # the next two of them for each case
             net.parameters, net.rng.bit_generator.state = start, state
             with forced(way):
-                net.fit(X, y, epochs=1, batch_size=case.n, learning_rate=0.1, l2=case.l2, shuffle=False, progress=False,
-                        sample_weight=drawn.weights, dropout=case.dropout)  # fmt: skip
+                net.fit(X, y, learning_rate=0.1, l2=case.l2, dropout=case.dropout, **whole)
             for actual, value in zip((*net.weights, *net.biases), expected, strict=True):
-                tally.same(f"{case}, {told(way)}", actual, value)
+                tally.same(f"{case}, {described(way)}", actual, value)
 
 
 def check_one_hot(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Class indices against one-hot rows of probabilities."""
+    """Check class indices against one-hot rows of probabilities."""
     for sizes, n, dropout in itertools.product(WIDE, (1, 13, 37), (0.0, DROPOUT)):
         case = Case(sizes, n, l2=0.02, weighted=dropout > 0, dropout=dropout)
         drawn, twin = draw(case, dtype), draw(case, dtype).net
@@ -168,7 +190,8 @@ def check_one_hot(tally: Tally, dtype: np.dtype[Any]) -> None:
         ours, theirs = tensors(net.gradient(X, y, **drawn.options)), tensors(twin.gradient(X, rows, **drawn.options))
         for (name, own), (_, other) in zip(ours, theirs, strict=True):
             tally.same(f"{case}: {name}", other, own)
+        epochs: dict[str, Any] = {"epochs": 2, "batch_size": 5, "shuffle": False, "progress": False}
+        settings: dict[str, Any] = {"learning_rate": 0.1, "l2": 0.02, "dropout": dropout, **epochs}
         for either, targets in ((net, y), (twin, rows)):
-            either.fit(X, targets, epochs=2, batch_size=5, learning_rate=0.1, l2=0.02, shuffle=False, progress=False,
-                       sample_weight=drawn.weights, dropout=dropout)  # fmt: skip
+            either.fit(X, targets, sample_weight=drawn.weights, **settings)
         tally.same(f"{case}: parameters after training", twin.parameters, net.parameters)

@@ -1,28 +1,37 @@
-"""Networks and what they are asked for: the combinations of activation, loss, sample weights and dropout, with numbers
-from fixed seeds that float32 holds exactly, so that both dtypes get the same."""
+"""Networks and their data: combinations of activation, loss, sample weights and dropout.
+
+The numbers come from fixed seeds and are exact in float32, so that both dtypes get the same.
+"""
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import reference
+from ..kernels.activations import ACTIVATIONS
+from ..kernels.losses import LOSSES
 from ..model.evaluation import Gradient
 from ..network import MLP
 from ..program.tuning import Tuning
-from .objective import ACTIVATIONS, LOSSES, nearest_kink
+from ..reference.tables import Constants
+from .objective import Objective
 from .tally import Array
 
-KINK = 1e-3  # rows that come so near to one are left out: rounding, or the step of a difference, may cross it
-SLOPE, DELTA, DROPOUT = 0.125, 0.75, 0.3  # not the defaults: a slope or delta that does not arrive shows
+KINK = 1e-3  # rows nearer to a kink are left out: rounding, or the step of a difference, may cross it
+DROPOUT = 0.3
 DROPOUT_KEY = 2**40 + 7
 SOFTMAX = "softmax_cross_entropy"
-# A loss and the form of its targets.
-FORMS = ((SOFTMAX, "labels"), (SOFTMAX, "probabilities"), *((name, "targets") for name in LOSSES if name != SOFTMAX))
+# Each loss with each form of its targets.
+FORMS = tuple(
+    (name, form)
+    for name, loss in LOSSES.items()
+    for form in (("labels", "probabilities") if loss.targets == "classes" else ("targets",))
+)
 WIDE = ((6, 5), (13, 35, 4), (9, 35, 12, 5), (7, 18, 23), (33, 90, 70, 10), (11, 20, 1))
 SMALL = ((3, 4), (4, 9, 3), (3, 8, 5, 4), (3, 6, 1))
 
@@ -31,12 +40,13 @@ def eps_of(dtype: np.dtype[Any]) -> float:
     return float(np.finfo(dtype).eps)
 
 
-def told(way: Tuning) -> str:
+def described(way: Tuning) -> str:
+    """Return what a tuning forces, in words."""
     return ", ".join(f"{name} {value}" for name, value in vars(way).items() if value is not None) or "nothing forced"
 
 
 class Case(NamedTuple):
-    """A network and what it is asked for."""
+    """A network, its data, and the settings of a gradient or of training."""
 
     sizes: tuple[int, ...]
     n: int
@@ -58,9 +68,32 @@ class Case(NamedTuple):
         return ", ".join(words + [self.optimizer] * (self.optimizer != "sgd"))
 
     @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        return (self.activation,) * (len(self.sizes) - 2) if isinstance(self.activation, str) else self.activation
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The constants of its activations and its loss: not the defaults, so that one that gets lost shows."""
+        of_rows = [reference.ACTIVATIONS[name].constants for name in self.activations]
+        of_rows.append(reference.LOSSES[self.loss].constants)
+        return {name: value for row in of_rows for name, value in trial(row, self.n, self.sizes[-1]).items()}
+
+    @property
     def terms(self) -> int:
-        """Of all the sums that an entry of the gradient goes through, with some for activations and loss."""
+        """The terms of all the sums that an entry of the gradient goes through, and some for activations and loss."""
         return self.n + 2 * sum(self.sizes) + 16
+
+
+def trial(constants: Constants, turn: int, outputs: int) -> dict[str, Any]:
+    """Return the values of a row's constants to try in this turn."""
+    return {name: constant.trial(turn, outputs) for name, constant in constants.items()}
+
+
+def trials(constants: Constants) -> list[dict[str, Any]]:
+    """Return every set of values to try of a row's constants, for one output; without constants one empty set."""
+    turns = max((len(constant.tried) for constant in constants.values()), default=0)
+    return [trial(constants, turn, outputs=1) for turn in range(max(1, turns))]
 
 
 class Drawn(NamedTuple):
@@ -71,7 +104,7 @@ class Drawn(NamedTuple):
     X: Array
     y: Array
     weights: Array | None  # of the rows
-    masks: list[Array] | None  # of `DROPOUT_KEY`
+    masks: list[Array] | None  # those of `DROPOUT_KEY`
     left_out: int
 
     @property
@@ -82,46 +115,50 @@ class Drawn(NamedTuple):
     @property
     def of_reference(self) -> dict[str, Any]:
         """Further arguments of `reference.loss`, without the masks."""
-        net = self.net
-        return {"activation": net.activation, "input_shift": net.input_shift, "input_scale": net.input_scale,
-                "loss_name": net.loss_name, "leaky_slope": net.leaky_slope,
-                "huber_delta": net.huber_delta}  # fmt: skip
+        case, scaling = self.case, {"input_shift": self.net.input_shift, "input_scale": self.net.input_scale}
+        return {"activation": case.activation, "loss_name": case.loss, **scaling, **case.constants}
 
     @property
     def t(self) -> Array:
-        """Targets as (n, outputs), one-hot rows for labels."""
+        """Targets as (n, outputs); labels become one-hot rows."""
         return _as_rows(self.y, self.case)
 
     def logits(self, masks: list[Array] | None = None) -> Array:
-        """By the reference."""
-        net = self.net
-        scaled = reference.scale_inputs(self.X, net.input_shift, net.input_scale)
-        return reference.forward(net.weights, net.biases, scaled, net.activation, leaky_slope=net.leaky_slope,
-                                 masks=masks)[-1]  # fmt: skip
+        """Return the reference's logits."""
+        case, net = self.case, self.net
+        inputs = reference.scale_inputs(self.X, net.input_shift, net.input_scale)
+        more = {"masks": masks, **case.constants}
+        return reference.forward(net.weights, net.biases, inputs, case.activation, **more)[-1]
 
     def gradient(self) -> Gradient:
-        """By the reference."""
-        net = self.net
-        found = reference.gradient(net.weights, net.biases, self.X, self.y, self.case.l2, **self.of_reference,
-                                   sample_weight=self.weights, masks=self.masks)  # fmt: skip
-        return Gradient(*found)
+        """Return the reference's gradient."""
+        more = {**self.of_reference, "sample_weight": self.weights, "masks": self.masks}
+        return Gradient(*reference.gradient(self.net.weights, self.net.biases, self.X, self.y, self.case.l2, **more))
+
+
+def objective_of(case: Case, net: MLP) -> Objective:
+    return Objective(case.activations, case.loss, case.constants, net.input_shift, net.input_scale)
 
 
 def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
+    """Return the case with numbers of which no row comes near a kink."""
     rng = np.random.default_rng([seed, len(case.sizes), case.n])
     features, outputs = case.sizes[0], case.sizes[-1]
-    scaling: dict[str, Any] = {"input_shift": np.arange(features) / 8, "input_scale": 0.5} if case.scaled else {}
-    net = MLP(case.sizes, case.activation, case.loss, dtype, seed, leaky_slope=SLOPE, huber_delta=DELTA, **scaling)
-    parameters = np.concatenate([part.ravel() for pair in _started(case, rng) for part in pair])
+    more = dict(case.constants)
+    if case.scaled:
+        more |= {"input_shift": np.arange(features) / 8, "input_scale": 0.5}
+    net = MLP(case.sizes, case.activation, case.loss, dtype, seed, **more)
+    parameters = np.concatenate([part.ravel() for pair in _initial(case, rng) for part in pair])
     net.parameters = parameters.astype(np.float32)
     X = rng.normal(size=(4 * case.n + 50, features)).astype(np.float32).astype(dtype)
     y = _targets(rng, case, len(X), outputs)
     y = y if case.form == "labels" else y.astype(np.float32).astype(dtype)
     weights = (rng.permutation(case.n) % 9 / 4 + (case.n == 1)).astype(dtype) if case.weighted else None
     masks = masks_of(case, DROPOUT_KEY, case.n) if case.dropout else None
-    t, rows, taken = _as_rows(y, case), np.arange(case.n), case.n
-    while True:  # a row near a kink gives its place, which its mask belongs to, to the next one
-        near = nearest_kink(net, X[rows], t[rows], masks) < KINK
+    objective, t = objective_of(case, net), _as_rows(y, case)
+    rows, taken = np.arange(case.n), case.n
+    while True:  # the next row takes the place of one near a kink, since a mask belongs to a place
+        near = objective.nearest_kink(net.weights, net.biases, X[rows], t[rows], masks) < KINK
         if not near.any():
             break
         rows[near] = np.arange(taken, taken + near.sum())
@@ -129,29 +166,34 @@ def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
     return Drawn(case, net, X[rows], y[rows], weights, masks, taken - case.n)
 
 
-def _started(case: Case, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-    """Weights that keep sums of order 1, and biases that are not 0, so that they can be missed."""
+def _initial(case: Case, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+    """Give weights that keep pre-activations of order 1, and biases other than 0, so that a missing one shows."""
     for fan_in, fan_out in itertools.pairwise(case.sizes):
         yield rng.normal(0.0, fan_in**-0.5, (fan_in, fan_out)), rng.normal(0.0, 0.5, fan_out)
 
 
 def _targets(rng: np.random.Generator, case: Case, n: int, outputs: int) -> Array:
-    """As y; of one output 1-D, as most people have it."""
+    """Draw y; with one output 1-D, the usual form."""
     if case.form == "labels":
         return rng.integers(0, outputs, n)
     if case.form == "probabilities":
         return probabilities(rng, n, outputs)
-    found: Array = rng.normal(size=(n, outputs))
-    if "binary" in case.loss:
-        found = rng.integers(0, 65, (n, outputs)) / 64
-    elif "poisson" in case.loss:
-        found = rng.poisson(1.5, (n, outputs)) * 1.0
+    found: Array = TARGETS[LOSSES[case.loss].targets](rng, (n, outputs))
     return found[:, 0] if outputs == 1 else found
 
 
+# How targets of each kind are drawn, except classes.
+TARGETS: Mapping[str, Any] = {
+    "shares": lambda rng, shape: rng.integers(0, 65, shape) / 64,
+    "counts": lambda rng, shape: rng.poisson(1.5, shape) * 1.0,
+    "numbers": lambda rng, shape: rng.normal(size=shape),
+}
+
+
 def probabilities(rng: np.random.Generator, n: int, classes: int) -> Array:
-    """Rows of multiples of 1/64, so that they sum to 1 exactly in either dtype."""
-    return rng.multinomial(64, np.full(classes, 1 / classes), n) / 64
+    """Draw rows of multiples of 1/64, so that they sum to 1 exactly in either dtype."""
+    rows: Array = rng.multinomial(64, np.full(classes, 1 / classes), n) / 64
+    return rows
 
 
 def _as_rows(y: Array, case: Case) -> Array:
@@ -164,12 +206,12 @@ def masks_of(case: Case, key: int, rows: int) -> list[Array]:
 
 
 def key_of_next_fit(net: MLP) -> int:
-    """What the next training with dropout derives its masks from: it draws it first of all."""
+    """Return the key of the next fit's dropout masks, which is the first number that a fit draws."""
     return int(copy.deepcopy(net.rng).integers(2**63))
 
 
 def softmax_cases(sizes: Iterable[tuple[int, ...]], rows: Iterable[int]) -> Iterator[Case]:
-    """What classifiers mostly are, in full: fused activations, both forms of labels, l2, every size and row count."""
+    """Give classifiers in full: activations that are fused, both forms of labels, l2, every size and row count."""
     forms = "labels", "probabilities"
     several = [shape for shape in sizes if shape[-1] > 1]
     for shape, n, activation, form, l2 in itertools.product(several, rows, ("identity", "relu"), forms, (0.0, 0.02)):
@@ -177,15 +219,14 @@ def softmax_cases(sizes: Iterable[tuple[int, ...]], rows: Iterable[int]) -> Iter
 
 
 def combinations(sizes: Sequence[tuple[int, ...]], rows: Sequence[int]) -> Iterator[Case]:
-    """Every activation with every loss, with and without weights, with and without dropout; the rest is drawn."""
+    """Give every activation with every loss, with and without weights and dropout; the other settings are drawn."""
     rng = np.random.default_rng(6)
-    for activation, (loss, form), weighted, dropout in itertools.product(
-        ACTIVATIONS, FORMS, (False, True), (0.0, DROPOUT)
-    ):
-        hidden = [shape for shape in sizes if len(shape) > 2 and (shape[-1] > 1 or loss != SOFTMAX)]
+    either = False, True
+    for activation, (loss, form), weighted, dropped in itertools.product(ACTIVATIONS, FORMS, either, either):
+        hidden = [shape for shape in sizes if len(shape) > 2 and (shape[-1] > 1 or form == "targets")]
         shape = hidden[rng.integers(len(hidden))]
-        yield Case(shape, int(rng.choice(rows)), activation, loss, form, float(rng.choice([0.0, 0.02])),
-                   bool(rng.integers(2)), weighted, dropout)  # fmt: skip
-    for shape in (shape for shape in sizes if len(shape) > 3):  # each layer its own
+        n, l2, scaled = int(rng.choice(rows)), float(rng.choice([0.0, 0.02])), bool(rng.integers(2))
+        yield Case(shape, n, activation, loss, form, l2, scaled, weighted, DROPOUT if dropped else 0.0)
+    for shape in (shape for shape in sizes if len(shape) > 3):  # another activation in each layer
         for first, second in itertools.permutations(("tanh", "relu", "silu", "identity"), 2):
             yield Case(shape, int(rng.choice(rows)), (first, second), "huber", "targets", 0.02, dropout=DROPOUT)

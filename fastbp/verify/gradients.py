@@ -1,4 +1,4 @@
-"""Gradients of whole networks: against central differences of the textbook's objective, and against the reference."""
+"""Checks of whole networks' gradients: against central differences, and against the reference."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 from .. import reference
 from ..model.evaluation import Gradient
 from ..numeric_gradients.check import gradcheck
-from .cases import DELTA, DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, softmax_cases
-from .objective import objective
+from .cases import DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, objective_of, softmax_cases
 from .tally import Array, Tally
+
+NEARBY = 1e-5  # a relative change of logits, too small to take a row across a kink
 
 
 def check_numeric(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Gradients of weights, biases and inputs against central differences of `objective`, all in float64; those of
-    float32 against the float64 ones of the same numbers."""
+    """Check gradients of weights, biases and inputs against central differences of the objective.
+
+    All of it is float64; gradients in float32 are compared with the float64 ones of the same numbers.
+    """
     large = (case for case in softmax_cases(((3, 4), (3, 7, 3), (3, 6, 5, 3)), (300,)) if case.scaled)
     for case in itertools.chain(combinations(SMALL, (1, 5, 13)), softmax_cases(SMALL, (37,)), large):
         drawn = draw(case, dtype)
@@ -34,11 +37,12 @@ def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
     case, net = drawn.case, drawn.net
     parts = [*net.weights, *net.biases, drawn.X]
     layers = len(net.weights)
+    objective = objective_of(case, net)
 
     def value(weights: list[Array], biases: list[Array], X: Array) -> float:
-        return objective(net, weights, biases, X, drawn.t, case.l2, drawn.weights, drawn.masks)
+        return objective(weights, biases, X, drawn.t, case.l2, drawn.weights, drawn.masks)
 
-    loss = value(parts[:layers], parts[layers:-1], drawn.X)
+    loss = value(net.weights, net.biases, drawn.X)
     tally.within(f"{case}: loss", g.loss, loss, case.terms * eps_of(net.dtype) * (1 + loss))
     for number, (name, analytic) in enumerate(tensors(g)):
 
@@ -50,39 +54,51 @@ def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
 
 
 def tensors(g: Gradient) -> list[tuple[str, Array]]:
-    return [*((f"weights[{i}]", dW) for i, dW in enumerate(g.weights)),
-            *((f"biases[{i}]", db) for i, db in enumerate(g.biases)), ("inputs", g.inputs)]  # fmt: skip
+    """Return the arrays of a gradient, each with its name."""
+    weights = [(f"weights[{i}]", dW) for i, dW in enumerate(g.weights)]
+    biases = [(f"biases[{i}]", db) for i, db in enumerate(g.biases)]
+    return [*weights, *biases, ("inputs", g.inputs)]
 
 
 def _compare(tally: Tally, drawn: Drawn, found: Gradient, wanted: Gradient) -> None:
-    """Each tensor relative to its largest entry, with what is lost where ``outputs - targets`` cancels."""
+    """Compare each array relative to its largest entry, and allow for the cancellation in ``outputs - targets``."""
     case = drawn.case
     k = case.terms * eps_of(drawn.net.dtype)
     tally.within(f"{case}: loss", found.loss, wanted.loss, k * (1 + wanted.loss))
     z = drawn.logits(drawn.masks)
-    k *= _cancelled(drawn, z)
-    slopes = reference.loss_of(case.loss, z, drawn.y, drawn.weights, DELTA)[1]
+    k *= _cancellation(drawn, z)
+    slopes = reference.loss_of(case.loss, z, drawn.y, drawn.weights, **loss_constants(case))[1]
     last = f"biases[{len(wanted.biases) - 1}]"
     for (name, actual), (_, expected) in zip(tensors(found), tensors(wanted), strict=True):
-        # The last bias's is nothing but the sum of the logits' slopes, which may cancel where there is one output.
+        # The gradient of the last biases is the sum of the logits' slopes, which may cancel if there is one output.
         scale = np.abs(slopes).sum(axis=0).max() if name == last else np.abs(expected).max()
         tally.within(f"{case}: {name}", actual, expected, k * scale)
 
 
-def _cancelled(drawn: Drawn, z: Array) -> float:
-    """How much larger than the largest slope of a logit the numbers are whose difference it is."""
-    if drawn.case.loss == "mean_absolute_error":
-        return 1.0  # the slope is a sign
-    net, t = drawn.net, drawn.t
-    outputs = reference.outputs_of(net.loss_name, z)
-    rounded = outputs * (1 + np.abs(z)) if "poisson" in net.loss_name else np.abs(outputs)
-    slopes = outputs - t if net.loss_name != "huber" else np.clip(outputs - t, -DELTA, DELTA)
+def loss_constants(case: Case) -> dict[str, Any]:
+    names = reference.LOSSES[case.loss].constants
+    return {name: value for name, value in case.constants.items() if name in names}
+
+
+def _cancellation(drawn: Drawn, z: Array) -> float:
+    """Return by how much a difference of outputs and targets may cancel in the slopes, over all rows; 1 for not at all.
+
+    Slopes that do not move with the outputs, such as a sign, are no differences. How much they move is measured.
+    """
+    case, constants = drawn.case, loss_constants(drawn.case)
+    outputs, slopes = reference.outputs_of(case.loss, z), reference.loss_of(case.loss, z, drawn.y, **constants)[1]
+    nearby = z * (1 + NEARBY)
+    moved = np.abs(reference.outputs_of(case.loss, nearby) - outputs)
+    bent = np.abs(reference.loss_of(case.loss, nearby, drawn.y, **constants)[1] - slopes)
+    factor = float(np.divide(bent, moved, out=np.zeros_like(bent), where=moved > 0).max())
+    # Outputs are rounded, and so are the logits that they are computed from.
+    rounded = np.maximum(np.abs(outputs), moved / NEARBY)
     w = np.ones((len(z), 1)) if drawn.weights is None else drawn.weights[:, np.newaxis]
-    return float((w * (rounded + np.abs(t))).max() / (w * np.abs(slopes)).max())
+    return max(1.0, factor * float((w * (rounded + np.abs(drawn.t))).max() / (w * np.abs(slopes)).max()))
 
 
 def check_gradient(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """`MLP.gradient`, `loss`, `logits` and `outputs` against the reference."""
+    """Check `MLP.gradient`, `loss`, `logits` and `outputs` against the reference."""
     rows = (1, 13, 37, 300)
     in_parts = [Case((33, 90, 70, 10), 3200, name, weighted=True, dropout=DROPOUT) for name in ("relu", "silu")]
     for case in itertools.chain(combinations(WIDE, rows), softmax_cases(WIDE, rows), in_parts):
@@ -91,7 +107,8 @@ def check_gradient(tally: Tally, dtype: np.dtype[Any]) -> None:
         tally.left_out += drawn.left_out
         _compare(tally, drawn, net.gradient(X, y, case.l2, **drawn.options), drawn.gradient())
         k = case.terms * eps_of(dtype)
-        loss = reference.loss(net.weights, net.biases, X, y, case.l2, **drawn.of_reference, sample_weight=drawn.weights)
+        more = {**drawn.of_reference, "sample_weight": drawn.weights}
+        loss = reference.loss(net.weights, net.biases, X, y, case.l2, **more)
         tally.within(f"{case}: loss alone", net.loss(X, y, case.l2, sample_weight=drawn.weights), loss, k * (1 + loss))
         logits = drawn.logits()
         size = np.abs(logits).max()

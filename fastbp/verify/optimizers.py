@@ -1,4 +1,4 @@
-"""Every optimizer's steps, one by one, against plain NumPy; and many steps in one compiled call against them."""
+"""Checks of every optimizer: its steps one by one against plain NumPy, and a fit at once against these steps."""
 
 from __future__ import annotations
 
@@ -9,62 +9,65 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..kernels.activations import ACTIVATIONS
 from ..learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
 from ..optimizers import OPTIMIZERS
+from ..reference.optimizers import options_for
 from .cases import FORMS, Case, Drawn, draw, eps_of
-from .objective import ACTIVATIONS
 from .tally import Array, Tally
-from .training import BATCH, EPOCHS, ROWS, hyper_of
+from .training import BATCH, EPOCHS, ROWS
 
 STEPS = EPOCHS * -(-ROWS // BATCH)
 IN_EPOCH = STEPS // EPOCHS
 EPS64 = eps_of(np.dtype(np.float64))
 NEVER = 1e6  # a norm that no gradient here reaches
-# Not the defaults, so that what does not arrive shows; epsilon is, for a step may here be as steep as it likes.
-HYPER: dict[str, dict[str, float]] = {
-    "momentum": {"momentum": 0.8},
-    "nesterov": {"momentum": 0.8},
-    "adam": {"beta_1": 0.8, "beta_2": 0.99},
-    "adamw": {"beta_2": 0.999, "weight_decay": 0.1},
-    "rmsprop": {"smoothing": 0.9},
-}
 
 
 def check_optimizers(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Every optimizer with and without l2 and clipping, under every schedule of the learning rate."""
+    """Check every optimizer with and without l2 and clipping, under every schedule of the learning rate."""
     combined = itertools.product(OPTIMIZERS, (0.0, 0.02), _schedules(1.0), (None, 0.1, NEVER))
     for number, (optimizer, l2, schedule, clip) in enumerate(combined):
         loss, form = FORMS[number % len(FORMS)]
-        case = Case((5, 9, 7, 3), ROWS, list(ACTIVATIONS)[number % len(ACTIVATIONS)], loss, form, l2,
-                    weighted=number % 4 < 2, optimizer=optimizer, max_grad_norm=clip)  # fmt: skip
+        activation, weighted = list(ACTIVATIONS)[number % len(ACTIVATIONS)], number % 4 < 2
+        settings: dict[str, Any] = {"weighted": weighted, "optimizer": optimizer, "max_grad_norm": clip}
+        case = Case((5, 9, 7, 3), ROWS, activation, loss, form, l2, **settings)
         _check_steps(tally, case, schedule, dtype)
 
 
 def _schedules(rate: float) -> dict[str, tuple[LearningRate, list[float]]]:
-    """Each learning rate, and what it is in each step, written out."""
+    """Return each learning rate, and its values in all steps, written out."""
     down = [rate * (0.1 + 0.9 * (1 + math.cos(math.pi * s / (STEPS - 2))) / 2) for s in range(STEPS - 2)]
     return {
         "constant": (Constant(rate), [rate] * STEPS),
         "inverse scaling": (InverseScaling(rate, 0.75), [rate / t**0.75 for t in range(1, STEPS + 1)]),
         "cosine": (Cosine(rate, warmup=2 / STEPS, final=0.1), [rate / 2, rate, *down]),
-        # No loss is lower by 10^9 than the one before: every epoch fails but the first, and halves the rate.
-        "adaptive": (Adaptive(rate, factor=0.5, patience=1, tol=1e9),
-                     [rate] * (2 * IN_EPOCH) + [rate / 2] * IN_EPOCH),
-    }  # fmt: skip
+        # No loss is lower by 10^9 than the one before: every epoch except the first fails, and halves the rate.
+        "adaptive": (
+            Adaptive(rate, factor=0.5, patience=1, tol=1e9),
+            [rate] * (2 * IN_EPOCH) + [rate / 2] * IN_EPOCH,
+        ),
+    }
 
 
 def _check_steps(tally: Tally, case: Case, schedule: str, dtype: np.dtype[Any]) -> None:
-    """One network takes steps of its own, each compared; another all in one fit, which has the same bits."""
+    """Compare each step that a network takes alone, and then a fit at once, which must have the same bits."""
     drawn, whole = draw(case, dtype), draw(case, dtype).net
-    learning_rate, textbook = _schedules(0.05 if OPTIMIZERS[case.optimizer].form != "adaptive" else 0.01)[schedule]
+    kind, tried = OPTIMIZERS[case.optimizer], reference.OPTIMIZERS[case.optimizer].tried
+    learning_rate, textbook = _schedules(min(0.05, 10 * kind.default_learning_rate))[schedule]
     rates = _of_each_step(learning_rate)
     what = f"{case}, {schedule} learning rate"
     tally.within(f"{what}: rates", rates, textbook, 8 * EPS64 * max(rates))
     _one_by_one(tally, what, drawn, rates)
-    optimizer = OPTIMIZERS[case.optimizer](**HYPER.get(case.optimizer, {}))
-    given: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH, "learning_rate": learning_rate, "l2": case.l2,
-                             "optimizer": optimizer, "shuffle": False, "progress": False,
-                             "sample_weight": drawn.weights}  # fmt: skip
+    given: dict[str, Any] = {
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
+        "learning_rate": learning_rate,
+        "l2": case.l2,
+        "optimizer": kind(**tried),
+        "shuffle": False,
+        "progress": False,
+        "sample_weight": drawn.weights,
+    }
     whole.fit(drawn.X, drawn.y, max_grad_norm=case.max_grad_norm, **given)
     tally.same(f"{what}: a fit at once", whole.parameters, drawn.net.parameters)
     if case.max_grad_norm == NEVER:
@@ -74,6 +77,7 @@ def _check_steps(tally: Tally, case: Case, schedule: str, dtype: np.dtype[Any]) 
 
 
 def _of_each_step(learning_rate: LearningRate) -> list[float]:
+    """Return the learning rates of all steps."""
     learning_rate.start()
     rates: list[float] = []
     for epoch in range(EPOCHS):
@@ -83,9 +87,9 @@ def _of_each_step(learning_rate: LearningRate) -> list[float]:
 
 
 def _one_by_one(tally: Tally, what: str, drawn: Drawn, rates: list[float]) -> None:
-    """Each step from the network's own parameters and gradient, so that no error is carried on; state apart."""
+    """Compare each step, from the network's own parameters and gradient, so that only the state carries errors on."""
     case, net = drawn.case, drawn.net
-    hyper = HYPER.get(case.optimizer, {})
+    hyper, jumps = reference.OPTIMIZERS[case.optimizer].tried, reference.OPTIMIZERS[case.optimizer].smooth is None
     parts = [*net.weights, *net.biases]
     states: list[tuple[Array, ...]] = [()] * len(parts)
     sizes = list(states)
@@ -100,17 +104,25 @@ def _one_by_one(tally: Tally, what: str, drawn: Drawn, rates: list[float]) -> No
         if case.max_grad_norm is not None:
             gradients, _ = reference.clip_gradients(gradients, case.max_grad_norm)
         before = [part.copy() for part in parts]
-        net.partial_fit(drawn.X[rows], drawn.y[rows], BATCH, rate, case.l2, optimizer, sample_weight=w,
-                        max_grad_norm=case.max_grad_norm)  # fmt: skip
-        # A few roundings, two more in the state with each step; and of the norm's sum.
+        more: dict[str, Any] = {"sample_weight": w, "max_grad_norm": case.max_grad_norm}
+        net.partial_fit(drawn.X[rows], drawn.y[rows], BATCH, rate, case.l2, optimizer, **more)
+        # A few roundings, two more in the state with each step, and those of the norm's sum.
         k = 8 + 2 * (step + 1) + (net.parameters.size if clipped else 0)
-        relative = k * eps_of(net.dtype) + 2 * EPS64 / (1 - hyper.get("beta_2", 0.0))  # 1 - beta_2^t cancels
+        relative = k * eps_of(net.dtype) + 2 * EPS64 / (1 - getattr(optimizer, "beta_2", 0.0))  # 1 - beta_2^t cancels
         for i, (old, slope) in enumerate(zip(before, gradients, strict=True)):
-            own = hyper_of(case.optimizer, hyper, i < len(g.weights))
-            wanted, states[i] = reference.optimizer_step(case.optimizer, old, slope, states[i], step + 1, rate, **own)
-            # What the step is made of, without cancellation: that of all gradients' magnitudes.
-            moved, sizes[i] = reference.optimizer_step(
-                case.optimizer, np.zeros(old.shape), np.abs(slope), sizes[i], step + 1, rate, **own
-            )
+            own = options_for(case.optimizer, hyper, is_bias=i >= len(g.weights))
+
+            def stepped(w: Array, g: Array, state: Any, own: Any = own, t: int = step + 1, rate: float = rate) -> Any:
+                return reference.optimizer_step(case.optimizer, w, g, state, t, rate, **own)
+
+            wanted, state = stepped(old, slope, states[i])
+            # The magnitude of what a step is computed from, without cancellation: the step of all magnitudes.
+            moved, size = stepped(np.zeros(old.shape), np.abs(slope), sizes[i])
             bound = relative * (np.abs(old) + np.abs(moved))
+            if jumps:  # rounding may take a number across the jump
+                for side in (-relative, relative):
+                    shifted = tuple(s + side * m for s, m in zip(states[i], sizes[i], strict=True))
+                    aside, _ = stepped(old, slope * (1 + side), shifted)
+                    bound = np.maximum(bound, 2 * np.abs(aside - wanted))
+            states[i], sizes[i] = state, size
             tally.within(f"{what}, step {step + 1}: parameters[{i}]", parts[i], wanted, bound)

@@ -1,4 +1,4 @@
-"""What a check has found: cases compared, the largest error as a share of its bound, the first failure in words."""
+"""The results of a check: cases compared, the largest error as a share of its bound, the first failure in words."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ class Check:
     cases : int
         Comparisons made.
     worst : float or None
-        The largest error as a share of its bound, infinity where NaN came; None where only bits were compared.
+        The largest error as a share of its bound, infinity for NaN; None if only bits were compared.
     failures : int
         Cases that failed.
     left_out : int
-        Rows, entries or runs left out for being near a kink: of ReLU, leaky ReLU or the absolute error at 0, of Huber's
-        loss at delta.
+        Rows, entries or runs left out because they come near a kink of an activation or a loss, as ReLU has at 0.
     seconds : float
     detail : str
         The first failure, in words; empty if there is none.
@@ -65,7 +64,7 @@ class Check:
 
 
 class Tally:
-    """What one check has seen so far."""
+    """Counts and compares the cases of one check."""
 
     def __init__(self) -> None:
         self.cases = self.failures = self.left_out = 0
@@ -73,11 +72,12 @@ class Tally:
         self.detail = ""
 
     def fail(self, detail: str) -> None:
+        """Count a failure; the first one is told in detail."""
         self.failures += 1
         self.detail = self.detail or detail
 
     def within(self, what: str, actual: Any, expected: Any, bound: Any) -> None:
-        """One case: ``|actual - expected| <= bound``, entry by entry."""
+        """Count a case that passes if ``|actual - expected| <= bound``, entry by entry."""
         self.cases += 1
         actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
         if actual.shape != expected.shape:
@@ -91,11 +91,11 @@ class Tally:
         if largest > 1:
             at = np.unravel_index(int(share.argmax()), share.shape)
             where = f"[{', '.join(map(str, at))}]" if at else "the value"
-            self.fail(f"{what}: got {actual[at]:.9g} at {where}, expected {expected[at]:.9g}; "
-                      f"the error is {largest:.3g} times its bound")  # fmt: skip
+            got = f"got {actual[at]:.9g} at {where}, expected {expected[at]:.9g}"
+            self.fail(f"{what}: {got}; the error is {largest:.3g} times its bound")
 
     def same(self, what: str, actual: Array, expected: Array) -> None:
-        """One case: the same bits."""
+        """Count a case that passes if all bits are the same."""
         self.cases += 1
         if actual.dtype != expected.dtype or actual.shape != expected.shape:
             self.fail(f"{what}: got {actual.dtype} {actual.shape}, expected {expected.dtype} {expected.shape}")
@@ -106,9 +106,9 @@ class Tally:
             self.fail(f"{what}: other bits in {wrong.size} of {actual.size} numbers, first in number {wrong[0]}")
 
     def numeric(self, what: str, result: GradcheckResult) -> None:
-        """One case: a gradient that agrees with central differences.
+        """Count a case that passes if a gradient agrees with central differences.
 
-        What rounding hides, as the zeros of units that are off, is neither a failure nor left out at a kink.
+        A derivative that rounding hides, such as the 0 of a unit that is off, counts neither as wrong nor as left out.
         """
         self.cases += 1
         self.left_out += result.skipped

@@ -270,7 +270,7 @@ def test_no_folder_for_compiled_code(tmp_path: Path) -> None:
     code = f"import fastbp; assert fastbp.__file__.startswith({str(tmp_path)!r}); {FINDINGS}"
     # PYTHONDONTWRITEBYTECODE: the interpreter would like to write where the file is
     lines = found(code, **{**environment, **blocked, "PYTHONDONTWRITEBYTECODE": "1"})
-    only(lines, "no folder for compiled code can be written", "every process compiles anew", "set NUMBA_CACHE_DIR")
+    only(lines, "no folder for compiled code can be written", "every process compiles again", "set NUMBA_CACHE_DIR")
     assert not [line for line in found(code, **environment) if "compiled code can be" in line]
 
 
@@ -289,15 +289,15 @@ def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
         ([used, written], "/image (read only, used), /home"),
     ):
         assert cache_findings(monkeypatch, *folders) == []
-        assert commands._folder_row() == row
+        assert diagnosis.cache_folders() == row
     line = "compiled code in /shared is not used: others may write to /shared; chmod go-w it"
     assert cache_findings(monkeypatch, others, written) == [line]
-    assert commands._folder_row() == "/home"
+    assert diagnosis.cache_folders() == "/home"
     assert cache_findings(monkeypatch, others)[0] == line
     only(cache_findings(monkeypatch, others), "no folder for compiled code can be written")
-    assert commands._folder_row() == "none can be used: each process compiles anew"
+    assert diagnosis.cache_folders() == "none can be used: each process compiles again"
     (line,) = cache_findings(monkeypatch, stamped=False)
-    only([line], "neither source nor bytecode", "every process compiles anew", "install fastbp as files")
+    only([line], "neither source nor bytecode", "every process compiles again", "install fastbp as files")
 
 
 # ---- the command ----

@@ -64,8 +64,8 @@ def test_columns_are_matched_by_name(run: Run, columns: dict[str, Any]) -> None:
     write("extra.csv", {"note": ["x"] * 40, "id": range(40), **columns})
     done = run("predict", "m.npz", "extra.csv")
     assert predictions(done.out) == answers
-    assert done.err == "fastbp predict: note: extra.csv: the model does not know the columns 'note', 'id': " \
-                       "they were left out\n"  # fmt: skip
+    assert done.err == "fastbp predict: note: extra.csv: columns that the model was not trained on were left out: " \
+                       "'note', 'id'\n"  # fmt: skip
     write("missing.csv", {"width": columns["width"], "kind": columns["kind"]})
     refused(run("predict", "m.npz", "missing.csv"), "missing.csv: got no column named 'height'")
 
@@ -259,7 +259,7 @@ def test_a_model_without_names_says_that_it_goes_by_position(run: Run, columns: 
     write("train.csv", {name: columns[name] for name in ("width", "height")})
     fastbp.MLP((2, 3), seed=0).save("m.npz")
     done = run("predict", "m.npz", "train.csv")
-    assert done.status == 0 and "the model knows no names of columns: they were taken in their order" in done.err
+    assert done.status == 0 and "the model has no column names; columns were used in their order" in done.err
 
 
 def test_without_standard_error(run: Run, columns: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.cli import commands
+from fastbp.cli import output, training
 from support.commands import (
     NAMES,
     QUICK,
@@ -151,7 +151,7 @@ def test_scaling_looks_at_many_rows_by_parts() -> None:
     X = np.random.default_rng(0).integers(0, 256, (50_000, 200), np.uint8)
     tracemalloc.start()
     try:
-        shift, scale = commands.input_scaling(X, None, np.dtype(np.float32))
+        shift, scale = training.input_scaling(X, None, np.dtype(np.float32))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -162,9 +162,9 @@ def test_scaling_looks_at_many_rows_by_parts() -> None:
 
 def test_a_feature_that_only_rounding_moves_is_constant() -> None:
     X = np.array([[1e9, 1.0], [1e9 + 1, 3.0]])
-    _, scale = commands.input_scaling(X, None, np.dtype(np.float32))
+    _, scale = training.input_scaling(X, None, np.dtype(np.float32))
     np.testing.assert_array_equal(scale, [1, 1])
-    _, scale = commands.input_scaling(X, None, np.dtype(np.float64))
+    _, scale = training.input_scaling(X, None, np.dtype(np.float64))
     np.testing.assert_array_equal(scale, [2, 1])
 
 
@@ -262,7 +262,7 @@ def test_an_output_file_is_replaced_as_a_whole(trained: Run) -> None:
 def test_a_failure_while_writing_leaves_the_old_file(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("old")
-    with pytest.raises(KeyboardInterrupt), commands._replacing(str(out)) as file:
+    with pytest.raises(KeyboardInterrupt), output.replacing(str(out)) as file:
         file.write("half")
         raise KeyboardInterrupt
     assert out.read_text() == "old"

@@ -127,7 +127,7 @@ def test_errors_of_several_inputs(error: type[Exception], message: str, gradient
     [
         (TypeError, "function: got int, expected a callable", (3, [1.0], [1.0])),
         (TypeError, r"function: returned shape \(1,\) of complex128", (lambda x: x * 1j, [1.0], [1.0])),
-        (TypeError, "function: returned list that is no array", (lambda x: [1.0, [1.0]], [1.0], [1.0])),
+        (TypeError, "function: returned list that is not an array", (lambda x: [1.0, [1.0]], [1.0], [1.0])),
         (ValueError, r"function: returned an empty array of shape \(0,\)", (lambda x: x[1:], [1.0], [1.0])),
         (
             ValueError,
@@ -153,7 +153,7 @@ def test_errors_of_several_inputs(error: type[Exception], message: str, gradient
         (TypeError, "point: got dtype complex128", (cubic, [1.0], [1j])),
         (TypeError, "point: got dtype object", (cubic, [1.0], [None])),
         (TypeError, "point: got dtype <U3", (cubic, [1.0], ["1.0"])),
-        (TypeError, "point: got list that is no array", (cubic, [1.0], [[1.0], [1.0, 2.0]])),
+        (TypeError, "point: got list that is not an array", (cubic, [1.0], [[1.0], [1.0, 2.0]])),
         (ValueError, "point: got an empty array", (cubic, [], [])),
         (ValueError, "point: got 1 entries NaN or infinite", (cubic, [1.0, 1.0], [math.nan, 1.0])),
         (ValueError, "point: got 1 entries NaN or infinite", (cubic, [1.0], [math.inf])),

@@ -54,7 +54,7 @@ def test_nothing_compared_proves_nothing() -> None:
     assert not result
     assert result.skipped == 2
     assert math.isnan(result.error)
-    assert "nothing to go by (0 compared, 2 left out" in str(result)
+    assert "no derivative could be compared (0 compared, 2 left out" in str(result)
 
 
 def test_a_kink_excuses_no_more_than_it_explains() -> None:

@@ -16,8 +16,7 @@ from fastbp.cli import commands
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.verify import CHECKS, Check
-from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw
-from fastbp.verify.objective import nearest_kink, objective
+from fastbp.verify.cases import KINK, SMALL, WIDE, combinations, draw, objective_of
 from fastbp.verify.tally import Tally
 
 # ---- the command ----
@@ -188,11 +187,11 @@ def test_same() -> None:
 
 
 def test_the_objective_is_that_of_the_reference() -> None:
-    """Two texts of one formula, written apart."""
+    """Two texts of one network, written apart."""
     for case in combinations(WIDE, (13,)):
         drawn = draw(case, np.dtype(np.float64))
-        net = drawn.net
-        ours = objective(net, net.weights, net.biases, drawn.X, drawn.t, case.l2, drawn.weights, drawn.masks)
+        net, objective = drawn.net, objective_of(case, drawn.net)
+        ours = objective(net.weights, net.biases, drawn.X, drawn.t, case.l2, drawn.weights, drawn.masks)
         theirs = fastbp.reference.loss(net.weights, net.biases, drawn.X, drawn.y, case.l2, **drawn.of_reference,
                                        sample_weight=drawn.weights, masks=drawn.masks)  # fmt: skip
         assert ours == pytest.approx(theirs, rel=1e-13)
@@ -218,7 +217,8 @@ def test_no_row_is_near_a_kink(dtype: str) -> None:
     left_out = 0
     for case in combinations(WIDE, (37,)):
         drawn = draw(case, np.dtype(dtype))
-        assert nearest_kink(drawn.net, drawn.X, drawn.t, drawn.masks).min() >= KINK
+        net, objective = drawn.net, objective_of(case, drawn.net)
+        assert objective.nearest_kink(net.weights, net.biases, drawn.X, drawn.t, drawn.masks).min() >= KINK
         assert len(drawn.X) == len(drawn.y) == case.n
         left_out += drawn.left_out
     assert left_out > 0

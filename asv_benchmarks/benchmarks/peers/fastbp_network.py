@@ -25,15 +25,23 @@ class Inference:
 
 class Training(Inference):
     def fit(self, X: Array, y: Array, epochs: int = 1) -> fastbp.History:
-        return self.net.fit(X, y, epochs=epochs, batch_size=self.problem.batch, learning_rate=LEARNING_RATE, l2=L2,
-                            shuffle=False, progress=False)  # fmt: skip
+        return self.net.fit(
+            X,
+            y,
+            epochs=epochs,
+            batch_size=self.problem.batch,
+            learning_rate=LEARNING_RATE,
+            l2=L2,
+            shuffle=False,
+            progress=False,
+        )
 
     def run(self) -> float:
-        """Mean loss of an epoch, penalty included: fastbp always adds it up, the peers are spared it."""
+        """Train one epoch and return its mean loss with penalty, which fastbp always computes and peers do not."""
         return self.fit(self.X, self.y).loss[-1]
 
     def result(self) -> Array:
-        """Minibatch by minibatch, for its losses without penalty; the parameters are those of one `run` to the bit."""
+        """Train by single minibatches, for losses without penalty; the parameters have the same bits as after `run`."""
         losses = []
         for X, y in self.problem.minibatches:
             losses.append(self.net.loss(X, y))

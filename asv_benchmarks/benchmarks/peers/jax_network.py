@@ -1,4 +1,4 @@
-"""JAX: one compiled `scan` over all minibatches of an epoch, its parameters donated, its data on the device before."""
+"""JAX: one compiled `scan` over all minibatches of an epoch, with donated parameters and data on the device already."""
 
 from __future__ import annotations
 

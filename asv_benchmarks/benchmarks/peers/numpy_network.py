@@ -1,4 +1,4 @@
-"""Hand-written NumPy: in place, nothing allocated that can be kept."""
+"""Hand-written NumPy: in place, with every array kept that can be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Inference:
         self.H = [np.empty((problem.batch, size), problem.dtype) for size in problem.sizes[1:]]
 
     def forward(self, X: Array) -> Array:
-        """The logits less the maximum of their row."""
+        """Return the logits minus the maximum of their row."""
         for W, b, H in zip(self.W, self.b, self.H, strict=True):
             np.matmul(X, W, out=H)
             H += b

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the network as a chain of Gemm and Relu nodes, softmax behind."""
+"""ONNX Runtime: the network as a chain of Gemm and Relu nodes, followed by Softmax."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def model(problem: Problem) -> bytes:
         nodes.append(helper.make_node("Gemm", [f"H{layer}", f"W{layer}", f"b{layer}"], [f"Z{layer}"]))
         after = ("Relu", f"H{layer + 1}") if layer < last else ("Softmax", "P")
         nodes.append(helper.make_node(after[0], [f"Z{layer}"], [after[1]]))
-    ends = [helper.make_tensor_value_info(name, kind, ["n", size])
-            for name, size in (("H0", problem.sizes[0]), ("P", problem.sizes[-1]))]  # fmt: skip
+    ends = [
+        helper.make_tensor_value_info(name, kind, ["n", size])
+        for name, size in (("H0", problem.sizes[0]), ("P", problem.sizes[-1]))
+    ]
     graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 

@@ -15,9 +15,14 @@ class Training:
             raise Missing("scikit-learn gives two classes one logistic output: another network")
         self.problem, self.X, self.y = problem, problem.X, problem.y
         self.net = MLPClassifier(
-            problem.sizes[1:-1], solver="sgd", learning_rate_init=LEARNING_RATE, momentum=0, shuffle=False,
-            batch_size=problem.batch, alpha=L2 * problem.batch,  # it divides alpha by the rows of a minibatch
-        )  # fmt: skip
+            problem.sizes[1:-1],
+            solver="sgd",
+            learning_rate_init=LEARNING_RATE,
+            momentum=0,
+            shuffle=False,
+            batch_size=problem.batch,
+            alpha=L2 * problem.batch,  # scikit-learn divides alpha by the rows of a minibatch
+        )
         self.net.partial_fit(*problem.minibatches[0], classes=np.arange(problem.sizes[-1]))  # makes the arrays
         for mine, initial in zip(self.net.coefs_ + self.net.intercepts_, problem.weights + problem.biases, strict=True):
             mine[...] = initial
@@ -26,7 +31,7 @@ class Training:
         return self.net.partial_fit(self.X, self.y).loss_
 
     def result(self) -> Array:
-        """Minibatch by minibatch, to take off the penalty that it adds to each loss."""
+        """Train by single minibatches, to subtract the penalty that scikit-learn adds to each loss."""
         losses = []
         for X, y in self.problem.minibatches:
             penalty = 0.5 * L2 * sum(float(np.vdot(W, W)) for W in self.net.coefs_)

@@ -69,7 +69,7 @@ class Training:
         self.minibatches = [(torch.from_numpy(X), torch.from_numpy(y)) for X, y in problem.minibatches]
 
     def step(self, X: Tensor, y: Tensor) -> Tensor:
-        """The update by whole lists: half the time of ``torch.optim.SGD``, fused or not."""
+        """Update whole lists at once, in half the time of ``torch.optim.SGD``, fused or not."""
         loss = loss_of(self.parameters, X, y)
         gradient = torch.autograd.grad(loss, self.parameters)
         with torch.no_grad():

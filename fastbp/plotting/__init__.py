@@ -1,0 +1,23 @@
+"""Pictures, drawn by matplotlib (the extra `plot`): graphs with both passes, histories, decision regions, descents.
+
+Every function returns a `Picture`, which shows itself in a notebook and is saved by `savefig`. Neither pyplot nor a
+backend is used, and a user's style sheet has no effect: a picture looks the same everywhere.
+"""
+
+from __future__ import annotations
+
+try:
+    import matplotlib as matplotlib
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] != "matplotlib":
+        raise
+    message = "fastbp.plotting: needs matplotlib: pip install 'fastbp[plot]'"
+    raise ModuleNotFoundError(message, name="matplotlib") from None
+
+from .decision_regions import plot_decision_regions
+from .descents import plot_descent
+from .graphs import plot_graph
+from .histories import plot_history
+from .picture import Picture, check_path
+
+__all__ = ["Picture", "check_path", "plot_decision_regions", "plot_descent", "plot_graph", "plot_history"]
