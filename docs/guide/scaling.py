@@ -1,7 +1,7 @@
-"""A model of a data-parallel step's time, and its tables for 4 to 1,024 ranks; docs/scaling.md explains it.
+"""A model of a data-parallel step's time, and its tables for 4 to 1,024 ranks; docs/guide/scaling.md explains it.
 
-    python docs/scaling.py                              the constants as measured for docs/scaling.md
-    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/scaling.py --measured ranks.json
+    python docs/guide/scaling.py                              the constants as measured for docs/guide/scaling.md
+    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/guide/scaling.py --measured ranks.json
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ITEM = 4  # bytes of a float32
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one rank; docs/scaling.md says how they were measured.
+    """Of one rank; docs/guide/scaling.md says how they were measured.
 
     Attributes
     ----------
