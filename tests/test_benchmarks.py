@@ -27,6 +27,10 @@ if not FOLDER.is_dir():
     pytest.skip("the benchmarks are not here", allow_module_level=True)
 
 KINDS = ("time_", "track_")
+# What starts processes takes 2 to 15 s each: of every module one at the most is in the fast lane.
+PROCESSES = ("Against", "Start", "StepOf", "StepOn", "ranks", "stream")
+FAST = ("inference.InferenceAgainst.track_predict_proba-4-3-2-1-NumPy", "start.Start.track_import_over_numba-",
+        "stream.Resident.track_resident-uint8")  # fmt: skip
 with pytest.MonkeyPatch.context() as patch:  # they read at import how much to measure
     patch.setenv("FASTBP_BENCHMARKS_BRIEF", "1")
     patch.syspath_prepend(str(FOLDER))
@@ -42,7 +46,9 @@ def benchmarks() -> Iterator[Any]:
                 for method in (method for method in dir(kind) if method.startswith(KINDS)):
                     for chosen in itertools.product(*getattr(kind, "params", [])):
                         identity = "-".join(map(str, chosen))
-                        yield pytest.param(kind, method, chosen, id=f"{name}.{kind.__name__}.{method}-{identity}")
+                        identity = f"{name}.{kind.__name__}.{method}-{identity}"
+                        slow = any(word in identity for word in PROCESSES) and identity not in FAST
+                        yield pytest.param(kind, method, chosen, id=identity, marks=[pytest.mark.slow] * slow)
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +95,7 @@ def test_asv_accepts_every_benchmark(asv: Callable[..., str]) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_asv_runs_benchmarks(asv: Callable[..., str]) -> None:
     """Of every way to measure one: in asv's process, in processes in turns, on a file; and with parameters."""
     asv("machine", "--yes")
@@ -106,8 +113,10 @@ TASKS = {"step": (PROBLEM, PROBLEM.check_training),
          "inference": (replace(PROBLEM, steps=1), PROBLEM.check_probabilities)}  # fmt: skip
 
 
-@pytest.mark.parametrize("task, peer", [(task, peer) for task, known in MODULES["problem"].PEERS.items()
-                                        for peer in known if peer != "fastbp"])  # fmt: skip
+@pytest.mark.parametrize("task, peer", [
+    pytest.param(task, peer, marks=[pytest.mark.slow] * (peer != "NumPy"))
+    for task, known in MODULES["problem"].PEERS.items() for peer in known if peer != "fastbp"
+])  # fmt: skip
 def test_a_peer_computes_the_same(task: str, peer: str) -> None:
     if not find_spec(MODULES["problem"].DISTRIBUTIONS[peer]):
         pytest.skip(f"{peer} is not installed")
@@ -118,7 +127,7 @@ def test_a_peer_computes_the_same(task: str, peer: str) -> None:
     assert set(outcome.seconds) == {"fastbp", peer}
 
 
-@pytest.mark.parametrize("fault", ["it.l2 = 0", "it.b[0][0] += 1e-5"])
+@pytest.mark.parametrize("fault", [pytest.param("it.l2 = 0", marks=pytest.mark.slow), "it.b[0][0] += 1e-5"])
 def test_a_peer_that_computes_something_else_is_an_error(fault: str) -> None:
     sides = PROBLEM.sides(["fastbp", "NumPy"], "step")
     sides["NumPy"] = replace(sides["NumPy"], setup=sides["NumPy"].setup + fault)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_python
 
 import fastbp
+from support.processes import run_python
 
 # What compiles: layers fused or not, labels of both kinds, rows in place and gathered from every dtype, predictions; a
 # network large enough for two threads.

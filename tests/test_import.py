@@ -6,9 +6,9 @@ import json
 import pydoc
 
 import pytest
-from conftest import python, run_python
 
 import fastbp
+from support.processes import python, run_python
 
 MODULES = ("distributed", "graph", "lessons", "plotting", "verify")  # not loaded before they are asked for
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_within
 
 from fastbp import reference
 from fastbp.kernels import operations as op
@@ -24,6 +23,7 @@ from fastbp.optimizers import (
     RMSprop,
     optimizer_of,
 )
+from support.comparisons import assert_within
 
 STEPS = 50
 EPS = float(np.finfo(np.float64).eps)

@@ -19,12 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import process_cells
 import pytest
 
 import fastbp
+from support import process_cells
+from support.processes import PACKAGE, TESTS
 
-SCRIPT = Path(__file__).with_name("process_cells.py")
+SCRIPT = Path(process_cells.__file__)
 LIMIT = 100.0  # seconds: a layer's ways take 7 on two cores, a way's long form 20
 LONG_ROUNDS, LONG_PROCESSES = 25, 3
 
@@ -43,6 +44,7 @@ SAFE = {"tbb": "tbb", "omp": "omp", "omp by default": "omp"}
 FORKS = ("fork_predict", "fork_fit", "grandchild", "fork_among_threads", "fork_from_a_thread", "fork_among_short_fits",
          "pool")  # fmt: skip
 WAYS = tuple(way for way in process_cells.WAYS if way != "alone")
+FAST = {(layer, way) for layer in LAYERS for way in WAYS if layer == "tbb" or way in ("threads_apart", "fork_fit")}
 
 
 def why_not(layer: str, way: str) -> str | None:
@@ -63,7 +65,7 @@ def why_not(layer: str, way: str) -> str | None:
 def run(ways: list[str], rounds: int, environment: dict[str, str]) -> tuple[dict[str, Any], str]:
     """The lines of the ways that came to their end, and what there is to say if some did not."""
     inherited = {name: value for name, value in os.environ.items() if name != "NUMBA_THREADING_LAYER"}
-    inherited |= {"PYTHONPATH": str(Path(fastbp.__file__).parents[1]), "NUMBA_NUM_THREADS": "2"}
+    inherited |= {"PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{TESTS}", "NUMBA_NUM_THREADS": "2"}
     process = subprocess.Popen(
         [sys.executable, "-P", "-W", "error", str(SCRIPT), str(rounds), *ways], env=inherited | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
@@ -83,10 +85,10 @@ def run(ways: list[str], rounds: int, environment: dict[str, str]) -> tuple[dict
 
 
 @functools.cache
-def short(layer: str) -> dict[str, Any]:
+def short(layer: str, fast: bool) -> dict[str, Any]:
     """A layer's ways, by one process as far as it comes; by another one from behind the way that it died of."""
     results: dict[str, Any] = {}
-    left = [way for way in WAYS if not why_not(layer, way)]
+    left = [way for way in WAYS if ((layer, way) in FAST) is fast and not why_not(layer, way)]
     while left:
         done, trouble = run(left, 1, LAYERS[layer])
         results |= done
@@ -130,12 +132,13 @@ def test_one_thread_computes_what_numpy_does() -> None:
     assert all(answer["error"] < 1e-5 for answer in answers.values())  # of probabilities, in float32
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer, way", [
+    pytest.param(layer, way, marks=[pytest.mark.slow] * ((layer, way) not in FAST)) for layer in LAYERS for way in WAYS
+])  # fmt: skip
 def test_the_bits_of_one_thread(layer: str, way: str) -> None:
     if reason := why_not(layer, way):
         pytest.skip(reason)
-    check(short(layer)[way], layer)
+    check(short(layer, (layer, way) in FAST)[way], layer)
 
 
 @pytest.mark.long

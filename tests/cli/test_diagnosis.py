@@ -10,12 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import copied, run_python
 
 from fastbp import hardware, threads
 from fastbp.cli import commands, diagnosis
 from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
+from support.processes import copied, run_python
 
 PROCESSORS = hardware.affinity()
 FINDINGS = "import json; from fastbp.cli import diagnosis; print(json.dumps(diagnosis.findings()))"

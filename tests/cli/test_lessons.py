@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run_python
 
 from fastbp.cli import commands
 from fastbp.lessons import LESSONS
+from support.processes import run_python
 
-PAGES = Path(__file__).parents[1] / "docs" / "learn"
+PAGES = Path(__file__).parents[2] / "docs" / "learn"
 MAKE = runpy.run_path(str(PAGES / "make.py"))
 
 

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PACKAGE
-from test_cli import Run, predictions, refused, run, table
 
 import fastbp
-
-__all__ = ["run"]  # a fixture
+from support.commands import Run, predictions, refused, table
+from support.processes import PACKAGE
 
 QUICK = ("--epochs", "30", "--hidden", "8")
 

@@ -11,7 +11,6 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import assert_same_bits
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_regression
@@ -22,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastbp import MLPClassifier, MLPRegressor
+from support.comparisons import assert_same_bits
 
 X, Y = make_classification(200, 6, random_state=0)
 FRAME = pd.DataFrame(X, columns=[f"feature {i}" for i in range(6)])

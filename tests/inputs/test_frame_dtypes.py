@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from frame_cases import NAMED, NAMES, PLAIN, REVERSED, X, Y, frame, network
 
 from fastbp import MLP
 from fastbp.frames import Table, array_of, name_of, read
 from fastbp.inputs.in_memory import rows_of
+from support.comparisons import assert_same_bits
+from support.frame_cases import NAMED, NAMES, PLAIN, REVERSED, X, Y, frame, network
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

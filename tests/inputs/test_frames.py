@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from frame_cases import FRAMES, NAMED, NAMES, PLAIN, REVERSED, X, Y, fitted, frame, network
 
 import fastbp
 import fastbp.plotting
 from fastbp import MLP, Ensemble, cross_validate, distributed, fit_many, search
 from fastbp.frames import name_of
+from support.comparisons import assert_same_bits
+from support.frame_cases import FRAMES, NAMED, NAMES, PLAIN, REVERSED, X, Y, fitted, frame, network
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")

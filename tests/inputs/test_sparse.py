@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, run_python
 
 from fastbp import MLP
+from support.comparisons import assert_same_bits
+from support.processes import run_python
 
 sparse = pytest.importorskip("scipy.sparse")
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from formula_cases import (
+
+from fastbp.kernels import formulas
+from fastbp.kernels.simd import TARGET
+from support.comparisons import assert_same_bits
+from support.formula_cases import (
     DTYPES,
     WIDER,
     WITH_WIDER,
@@ -21,9 +24,6 @@ from formula_cases import (
     normal_distribution,
     table,
 )
-
-from fastbp.kernels import formulas
-from fastbp.kernels.simd import TARGET
 
 logistic = mapped(formulas.logistic, 1)
 tanh = mapped(formulas.tanh, 1)

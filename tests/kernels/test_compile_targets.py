@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import copied, planted, python, run_python
 
 from fastbp.kernels.gemm import MR
 from fastbp.kernels.simd import TARGET
+from support.processes import TESTS, copied, planted, python, run_python
 
-CHECK = Path(__file__).with_name("small_check.py")
+CHECK = TESTS / "support/small_check.py"
 X86 = TARGET.triple.startswith("x86_64")
 AVX2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+bmi,+bmi2,+f16c,+sse4.2"}
 GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
@@ -105,6 +105,7 @@ def instructions(output: str, dtype: str) -> dict[str, int]:
     return {name: int(count) for name, count in found}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_AVX2, reason="needs a processor with AVX2")
 def test_as_an_avx2_target(runs: dict[str, Future[Any]]) -> None:
     output = passed(runs["AVX2"].result())
@@ -116,6 +117,7 @@ def test_as_an_avx2_target(runs: dict[str, Future[Any]]) -> None:
         assert used["vfmadd"] > 100
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not X86, reason="needs an x86-64 processor")
 def test_as_a_generic_target(runs: dict[str, Future[Any]]) -> None:
     output = passed(runs["generic"].result())
@@ -126,6 +128,7 @@ def test_as_a_generic_target(runs: dict[str, Future[Any]]) -> None:
         assert used["xmm"] > 1000
 
 
+@pytest.mark.slow
 def test_another_tile_shape_gives_the_same_bits(runs: dict[str, Future[Any]]) -> None:
     ours, other = passed(runs["unmodified"].result()), passed(runs["other shape"].result())
     assert f"tiles {MR} and" in line(ours, "target")
@@ -133,6 +136,7 @@ def test_another_tile_shape_gives_the_same_bits(runs: dict[str, Future[Any]]) ->
     assert line(other, "hash") == line(ours, "hash")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_caught(fault: str, runs: dict[str, Future[Any]]) -> None:
     done = runs[fault].result()

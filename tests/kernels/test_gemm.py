@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, assert_within, guarded, product_bound, surrounded
 from numba import from_dtype
 
 import fastbp
@@ -18,6 +17,8 @@ from fastbp.kernels import steps
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.simd import TARGET
 from fastbp.program.split import Machine, Tuning, forced
+from support.comparisons import assert_same_bits, assert_within, product_bound
+from support.memory import guarded, surrounded
 
 DTYPES = [np.float32, np.float64]
 FORWARD = {"affine": (fastbp.affine_forward, False), "affine_relu": (fastbp.affine_relu_forward, True)}

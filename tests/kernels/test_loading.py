@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import python
+
+from support.processes import python
 
 # Ctrl-C comes when a call first gets to a function of that name in a file of that name: within one of LLVM's callbacks
 # it would be lost; within a module of Numba's it would leave it half imported, and every later call would fail.

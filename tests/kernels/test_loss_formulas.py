@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from formula_cases import DTYPES, WITH_WIDER, assert_ulps, mapped, needs_longdouble, table
 
 from fastbp.kernels import loss_formulas
+from support.formula_cases import DTYPES, WITH_WIDER, assert_ulps, mapped, needs_longdouble, table
 
 binary_cross_entropy = mapped(loss_formulas.binary_cross_entropy, 2)
 binary_cross_entropy_gradient = mapped(loss_formulas.binary_cross_entropy_gradient, 2)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, assert_within, guarded
 from numba import from_dtype
 
 import fastbp
@@ -16,6 +15,8 @@ from fastbp import reference
 from fastbp.kernels import steps
 from fastbp.kernels.simd import TARGET
 from fastbp.program.split import Tuning, forced
+from support.comparisons import assert_same_bits, assert_within
+from support.memory import guarded
 
 DTYPES = [np.float32, np.float64]
 

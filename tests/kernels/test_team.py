@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import planted, python
 
 from fastbp import threads
 from fastbp.kernels import operations as op
 from fastbp.program.execution import Program, Strand, aligned, rates_of, run
+from support.processes import planted, python
 
 FLOAT32 = np.dtype(np.float32)
 NUMBERS = 16  # a cache line of results each, as real strands have

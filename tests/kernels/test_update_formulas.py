@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from formula_cases import DTYPES, any_bits, fused, mapped
 
 from fastbp.kernels import formulas
+from support.comparisons import assert_same_bits
+from support.formula_cases import DTYPES, any_bits, fused, mapped
 
 momentum_state = mapped(formulas.momentum_state, 2, scalars=2)
 second_state = mapped(formulas.second_state, 2, scalars=2)

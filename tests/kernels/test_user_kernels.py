@@ -8,12 +8,13 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from conftest import assert_same_bits, guarded
 
 import fastbp
 from fastbp import kernels
 from fastbp.kernels import jit
 from fastbp.kernels.gemm import MR
+from support.comparisons import assert_same_bits
+from support.memory import guarded
 
 DTYPES = [np.float32, np.float64]
 SHAPES = [(1, 1, 1), (3, 40, 5), (MR + 1, 17, 33), (37, 100, 70), (70, 33, 16), (2, 9, 129)]  # n, fan_in, fan_out

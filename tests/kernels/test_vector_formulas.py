@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
-from formula_cases import DTYPES, WIDER, WITH_WIDER, any_bits, assert_ulps, fused, mapped, neighbours, table
 
 from fastbp.kernels import formulas
+from support.comparisons import assert_same_bits
+from support.formula_cases import DTYPES, WIDER, WITH_WIDER, any_bits, assert_ulps, fused, mapped, neighbours, table
 
 ULPS = 2
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradient_bounds import bounds_of
-from network_cases import network, targets_of
 
 from fastbp import MLP, gradcheck, reference
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
+from support.gradient_bounds import bounds_of
+from support.network_cases import network, targets_of
 
 DTYPES = ("float64", "float32")
 TWICE = 2.0  # the reference rounds too

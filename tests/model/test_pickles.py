@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
 
 import fastbp
 from fastbp import MLP, Ensemble, optimizers
 from fastbp.model import pickles
+from support.comparisons import assert_same_bits
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))

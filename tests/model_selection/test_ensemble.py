@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, bits_of, python
 
 import fastbp
 from fastbp import MLP, Ensemble, fit_many, learning_rates, optimizers, threads
 from fastbp.model.npz_file import CheckpointError
+from support.comparisons import assert_same_bits, bits_of
+from support.processes import python
 
 N, FEATURES, CLASSES = 90, 6, 3
 EACH: dict[str, list[Any]] = {  # one for each of four networks

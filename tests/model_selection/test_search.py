@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
 
 import fastbp
 from fastbp import MLP, cross_validate, threads
+from support.comparisons import assert_same_bits
 
 N, FEATURES, CLASSES = 103, 5, 3
 SIZES = (FEATURES, 7, CLASSES)

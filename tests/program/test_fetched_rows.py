@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import guarded
 
 import fastbp
 from fastbp import MLP
@@ -14,6 +13,7 @@ from fastbp.learning_rates import Constant
 from fastbp.optimizers import SGD
 from fastbp.program.split import Tuning, forced
 from fastbp.training import loop
+from support.memory import guarded
 
 N, BATCH = 53, 12
 Array = np.ndarray[Any, Any]

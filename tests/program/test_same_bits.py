@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from network_cases import network, targets_of
 
 import fastbp
 from fastbp import MLP, reference
@@ -19,6 +18,7 @@ from fastbp.program.split import Tuning, forced
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from fastbp.verify.bits import BLOCKINGS, SPLITS
+from support.network_cases import network, targets_of
 
 DTYPES = ("float32", "float64")
 # One thread and two in turn; the schedule's own choice on both.

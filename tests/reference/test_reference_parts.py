@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_reference import assert_close, assert_gradient, network, slopes
 
 from fastbp import reference
+from support.oracle import assert_close, assert_gradient, network, slopes
 
 EPS = float(np.finfo(np.float64).eps)
 WORD = 2**64

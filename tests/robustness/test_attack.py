@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CANARY, assert_within, forms, product_bound, python
 from numba import from_dtype
 
 import fastbp
@@ -16,6 +14,10 @@ from fastbp import MLP, reference
 from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
 from fastbp.kernels.simd import TARGET
 from fastbp.program.split import Tuning, forced
+from support.comparisons import assert_within, product_bound
+from support.fields import Field
+from support.lanes import forms
+from support.processes import TESTS, python
 
 DTYPES = [np.float32, np.float64]
 KC = 16
@@ -116,41 +118,14 @@ def check_network(dtype: Any, rng: np.random.Generator, n: int, f: int, h: int, 
 # ---- nothing beyond an operand: pages that may not be touched, canaries ----
 
 
+@pytest.mark.slow
 @forms(1, 12)
 def test_every_operand_at_a_protected_page(cases: int) -> None:
     """In a process of its own: a touch kills that, and not the suite."""
-    path = {"PYTHONPATH": f"{Path(fastbp.__file__).parents[1]}:{Path(__file__).parent}"}
-    done = python(Path(__file__).with_name("attack_pages.py"), str(cases), env=path, timeout=600.0)
+    done = python(TESTS / "support/attack_pages.py", str(cases), timeout=600.0)
     print(done.stdout)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.stdout.endswith("ok\n")
-
-
-class Field:
-    """Numbers amid canaries: dense, in rows that lie apart, or one element in three."""
-
-    LAYOUTS = ("dense", "apart", "sparse")
-
-    def __init__(self, values: Any, layout: str):
-        values = np.asarray(values)
-        canary = CANARY[values.dtype.itemsize == 8]
-        more = {"dense": 0, "apart": 5, "sparse": 2 * values.shape[-1]}[layout]
-        wide = values.shape[-1] + more
-        high = int(np.prod(values.shape[:-1]))
-        self.memory = np.full(64 + high * wide + 64, canary, f"u{values.dtype.itemsize}")
-        inner = self.memory[64:-64].view(values.dtype).reshape(*values.shape[:-1], wide)
-        step = 3 if layout == "sparse" else 1
-        self.view = inner[..., ::step][..., : values.shape[-1]]
-        self.view[...] = values
-        self._before = self.memory.copy()
-        self._same_view = np.ndarray(values.shape, values.dtype, self._before, self.view.ctypes.data
-                                     - self.memory.ctypes.data, self.view.strides)  # fmt: skip
-
-    def intact(self, written: bool = False) -> bool:
-        """Whether no bit is another; apart from the numbers themselves where they are to be `written`."""
-        if written:
-            self._same_view[...] = self.view
-        return bool((self.memory == self._before).all())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

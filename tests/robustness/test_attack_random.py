@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LONG, PACKAGE, assert_within, forms, planted, product_bound, python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastbp
 from fastbp import MLP, reference
-
-TESTS = Path(__file__).parent
-ON_PATH = {"PYTHONPATH": f"{PACKAGE.parent}:{TESTS}"}
+from support.comparisons import assert_within, product_bound
+from support.lanes import LONG, forms
+from support.processes import PACKAGE, TESTS, planted, python
 
 # ---- any shape, strides, offset, byte order and dtype ----
 # test_functional.py has steps of -3 to 3 that all axes share, of whole numbers; here each axis has its own, 0 and gaps
@@ -165,7 +164,7 @@ def test_softmax_cross_entropy_in_any_memory(drawn: Any, data: st.DataObject) ->
 
 @forms(400, 10_000)
 def test_random_calls(cases: int) -> None:
-    done = python(TESTS / "attack_fuzz.py", str(cases), env=ON_PATH, timeout=900.0)
+    done = python(TESTS / "support/attack_fuzz.py", str(cases), timeout=900.0)
     print(done.stdout)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.stdout.endswith("ok\n")
@@ -235,12 +234,12 @@ def test_no_warning_of_numpy_comes_through(name: str) -> None:
 # ---- faults planted in a copy: each attack must see its own ----
 # Compiling, 10 to 30 s each, is nearly all that they do: in the long form only.
 
-EDGES = "test_attack.py", "short and float32 and test_all_edges_of_products"
-NETWORK = "test_attack.py", "short and float32 and test_all_edges_of_a_network"
-AROUND = "test_attack.py", "short and float32 and dense and around"
-VALUES = "test_attack_values.py", "float32 and test_relu"
-WHEREVER = "test_attack_values.py", "short and float32 and wherever"
-MEMORY = "test_attack_random.py", "elementwise"
+EDGES = "robustness/test_attack.py", "short and float32 and test_all_edges_of_products"
+NETWORK = "robustness/test_attack.py", "short and float32 and test_all_edges_of_a_network"
+AROUND = "robustness/test_attack.py", "short and float32 and dense and around"
+VALUES = "robustness/test_attack_values.py", "float32 and test_relu"
+WHEREVER = "robustness/test_attack_values.py", "short and float32 and wherever"
+MEMORY = "robustness/test_attack_random.py", "elementwise"
 # What is planted: file, text, fault; what is run: a script, or tests; the exit code and what is said.
 FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "edges: a later stretch drops the partial sum": (
@@ -254,12 +253,12 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "pages: a load beyond the end, without effect": (
         "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[columns] > 3e38 else 0), advance(w, i)",
-        "attack_pages.py", -11, "Segmentation fault",
+        "support/attack_pages.py", -11, "Segmentation fault",
     ),
     "pages: a load before the beginning, without effect": (
         "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[-1] > 3e38 else 0), advance(w, i)",
-        "attack_pages.py", -11, "Segmentation fault",
+        "support/attack_pages.py", -11, "Segmentation fault",
     ),
     "canaries: a store of one too many": (
         "kernels/optimizers.py", "[op.LEARNING_RATE], l2), here, left)", "[op.LEARNING_RATE], l2), here, left + 1)",
@@ -280,25 +279,25 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     ),
     "random calls: inputs' gradient without the scale": (
         "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "inputs *= 1\n    if l2:",
-        "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: a loss that leaves out the weights": (
         "model/evaluation.py", "losses *= weights", "losses *= 1",
-        "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: dropout in rows that begin elsewhere": (
         "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(first_row + i + 1)",
-        "attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "pages: a load behind the rows' weights, without effect": (
         "kernels/losses.py", "        losses[i] *= weights[i]",
         "        losses[i] *= weights[i] if weights[rows] < 3e38 else 0.0",
-        "attack_pages.py", -11, "Segmentation fault",
+        "support/attack_pages.py", -11, "Segmentation fault",
     ),
     "random calls: labels beyond the classes, written where they point": (
         "validation.py", "wrong = ~((array >= 0) & (array < classes))",
         "wrong = ~((array >= -(2**30)) & (array < 2**62))",
-        "attack_fuzz.py", -11, "Segmentation fault",
+        "support/attack_fuzz.py", -11, "Segmentation fault",
     ),
 }  # fmt: skip
 
@@ -315,14 +314,13 @@ def test_a_fault_has_its_place(fault: str) -> None:
 def test_an_attack_sees_its_fault(fault: str, tmp_path: Path) -> None:
     file, old, new, what, code, message = FAULTS[fault]
     env = planted(tmp_path, file, old, new)
-    env["PYTHONPATH"] += f":{TESTS}"
     if isinstance(what, str):
         done = python(TESTS / what, *(["3000"] if "fuzz" in what else []), env=env, timeout=300.0)
     else:
         module, chosen = what
         run = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-        done = python(run, "-p", "no:cacheprovider", "-q", "-W", "default", str(TESTS / module), "-k", chosen, env=env,
-                      timeout=300.0)  # fmt: skip
+        done = python(run, "-p", "no:cacheprovider", "-q", "-m", "", "-W", "default", str(TESTS / module), "-k", chosen,
+                      env=env, timeout=300.0)  # fmt: skip
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     assert re.search(message, output), output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,47 +12,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP
-
-SIZES = (6, 9, 5)
-N = 12
-
-
-def rows() -> tuple[Any, Any]:
-    rng = np.random.default_rng(7)
-    return rng.normal(size=(N, SIZES[0])), rng.integers(0, SIZES[-1], N)
-
-
-def network(dtype: str = "float32") -> MLP:
-    return MLP(SIZES, seed=3, dtype=dtype)
-
-
-def refuses(name: str, call: Callable[[], object]) -> None:
-    """The error is a ValueError or TypeError that begins with the argument's name."""
-    with pytest.raises((ValueError, TypeError), match=rf"^{re.escape(name)}(\[\d+\])?( in \w+)?: ") as caught:
-        call()
-    for word in ("got", "expected"):
-        assert word in str(caught.value)
-
-
-def refuses_and_keeps(name: str, call: Callable[[MLP], object], dtype: str = "float32") -> None:
-    net = network(dtype)
-    before, state = net.parameters.copy(), net.rng.bit_generator.state
-    refuses(name, lambda: call(net))
-    np.testing.assert_array_equal(net.parameters, before)
-    assert net.rng.bit_generator.state == state
-    X, y = rows()
-    assert np.isfinite(net.loss(X, y))  # and it works on
-
-
-def changed(array: Any, where: Any, value: Any, dtype: Any = None) -> Any:
-    array = np.array(array, dtype)
-    array[where] = value
-    return array
-
-
-def cases(table: dict[str, Any]) -> Any:
-    """Parameters of a test, each under its name."""
-    return pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in table.items()])
+from support.bad_input import BAD_RATES, SIZES, Y_METHODS, N, cases, changed, network, refuses, refuses_and_keeps, rows
 
 
 def test_what_the_tables_start_from_is_good() -> None:
@@ -137,7 +96,6 @@ X_METHODS: dict[str, Callable[[MLP, Any, Any], object]] = {
     "predict": lambda net, X, y: net.predict(X), "predict_proba": lambda net, X, y: net.predict_proba(X),
     "logits": lambda net, X, y: net.logits(X),
 }  # fmt: skip
-Y_METHODS = ("fit", "gradient", "loss", "score")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -212,12 +170,6 @@ def test_probabilities_are_allowed_the_rounding_of_their_own_dtype() -> None:
 
 # ---- numbers ----
 
-BAD_RATES = {
-    "negative": -0.1, "barely negative": -1e-300, "NaN": math.nan, "infinite": math.inf, "-infinite": -math.inf,
-    "bool": True, "NumPy bool": np.False_, "text": "0.1", "bytes": b"1", "None": None, "complex": 1j,
-    "complex64": np.complex64(1), "list": [0.1], "vector": np.array([0.1]), "empty": np.array([]), "object": object(),
-    "NumPy NaN": np.float32("nan"),
-}  # fmt: skip
 RATES: dict[str, Callable[[MLP, Any, Any, Any], object]] = {
     "learning_rate of fit": lambda net, X, y, value: net.fit(X, y, learning_rate=[] if value is None else value),
     "l2 of fit": lambda net, X, y, value: net.fit(X, y, l2=value),

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_bad_input import BAD_RATES, SIZES, Y_METHODS, N, cases, changed, network, refuses, refuses_and_keeps, rows
 
 import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from fastbp.optimizers import OPTIMIZERS, Adam, AdamW, Momentum, RMSprop
+from support.bad_input import BAD_RATES, SIZES, Y_METHODS, N, cases, changed, network, refuses, refuses_and_keeps, rows
 
 # ---- numbers ----
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_python
+
+from support.processes import run_python
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 MEGABYTE = 1 << 20
@@ -127,6 +128,7 @@ def soak(seconds: float, warm_up: int, row_counts: int) -> None:
 needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 
 
+@pytest.mark.slow
 @needs_proc
 def test_memory_stays_flat() -> None:
     soak(6, warm_up=24, row_counts=2)
@@ -306,6 +308,7 @@ def interrupt_fits(interrupts: int, seed: int) -> None:
     assert result["longest"] < 1.0  # 50 ms, and what a busy machine adds
 
 
+@pytest.mark.slow
 @needs_fork
 def test_ctrl_c_at_any_moment_leaves_whole_steps() -> None:
     interrupt_fits(5, seed=1)

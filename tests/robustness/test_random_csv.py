@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from conftest import LONG
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fastbp.datasets.csv_form import MISSING
 from fastbp.datasets.readers import read
+from support.lanes import LONG
 
 MISSING_TEXTS = {text.lower() for text in MISSING}
 NUMBERED = "0, 1, 2, ..."

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_case import Call, Case, eps_of, near
-from fuzz_networks import network
 
 import fastbp
 from fastbp import reference
+from support.fuzz_case import Call, Case, eps_of, near
+from support.fuzz_networks import network
 
 SECONDS = 60  # a call takes milliseconds, or seconds where it compiles
 # ---- the functions ----

@@ -20,7 +20,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from conftest import bits_of, guarded
 from numba import from_dtype
 
 import fastbp
@@ -34,6 +33,8 @@ from fastbp.program.split import Tuning, forced
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from fastbp.training import loop
+from support.comparisons import bits_of
+from support.memory import guarded
 
 try:
     from scipy.sparse import csr_array

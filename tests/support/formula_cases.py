@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits
 
 from fastbp.kernels.jit import kernel
 from fastbp.kernels.simd import TARGET, advance, lanes, load, number, pointer, store
+from support.comparisons import assert_same_bits
 
 DTYPES = [np.float32, np.float64]
 WIDER = {np.float32: np.float64, np.float64: np.longdouble}

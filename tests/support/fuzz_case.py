@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from test_attack import Field
 
 from fastbp.learning_rates import Adaptive, Constant
 from fastbp.optimizers import Adam
+from support.fields import Field
 
 INTERESTING = [1, 2, 3, 7, 8, 9, 13, 14, 15, 16, 17, 31, 33]
 Rng = np.random.Generator

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from conftest import bits_of
-from fuzz_case import Call, Case, near
 
 import fastbp
 from fastbp import MLP, reference
@@ -19,6 +17,8 @@ from fastbp.model.initializers import INITIALIZERS
 from fastbp.optimizers import OPTIMIZERS, Adam, Nesterov
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
+from support.comparisons import bits_of
+from support.fuzz_case import Call, Case, near
 
 SOFTMAX = "softmax_cross_entropy"
 KINKS = ("relu", "leaky_relu")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from network_cases import network, targets_of
 
 from fastbp import MLP, reference
 from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling
@@ -18,6 +17,7 @@ from fastbp.spec.losses import LOSSES
 from fastbp.training import loop
 from fastbp.training.optimizer_state import OptimizerState
 from fastbp.training.plan import DivergenceError, Plan
+from support.network_cases import network, targets_of
 
 DTYPES = ("float64", "float32")
 SIZES, N, BATCH, EPOCHS = (4, 7, 5, 3), 23, 6, 3  # the last minibatch has 5 rows

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import assert_same_bits, run_python
 
 import fastbp
 from fastbp import MLP
+from support.comparisons import assert_same_bits
+from support.processes import run_python
 
 
 def data() -> tuple[Any, Any]:

@@ -1,0 +1,266 @@
+"""Options of the estimators that scikit-learn's do not have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.datasets import make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
+
+import fastbp
+from fastbp import MLPRegressor
+from support.comparisons import assert_same_bits
+from support.estimator_cases import EPS, TARGETS, X, Y, arrays, assert_same_arrays, classifier, regressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def differ(one: Any, other: Any) -> bool:
+    return any((mine != theirs).any() for mine, theirs in zip(arrays(one), arrays(other), strict=True))
+
+
+# ---- activations ----
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "identity", "gelu", "silu", "leaky_relu"])
+def test_one_activation_a_layer(name: str) -> None:
+    assert_same_arrays(classifier(activation=[name, name]).fit(X, Y), classifier(activation=name).fit(X, Y))
+
+
+def test_logistic_layers_begin_smaller_one_by_one_too() -> None:
+    def begun(activation: Any) -> list[Any]:
+        return arrays(classifier(activation=activation, solver="sgd", learning_rate_init=1e-300, max_iter=1).fit(X, Y))
+
+    alike, mixed, rectified = begun("logistic"), begun(("logistic", "relu")), begun("relu")
+    for i, (small, both, large) in enumerate(zip(alike, mixed, rectified, strict=True)):
+        np.testing.assert_allclose(both, small if i in (0, 3) else large, rtol=0, atol=4 * EPS)  # of bounds below 1
+    np.testing.assert_allclose(begun(("relu", "logistic"))[2], alike[2], rtol=0, atol=4 * EPS)  # the last layer
+
+
+def test_layers_with_activations_of_their_own() -> None:
+    fitted = classifier(activation=("tanh", "logistic")).fit(X, Y)
+    (W1, W2, W3), (b1, b2, b3) = fitted.coefs_, fitted.intercepts_
+    logits = expit(np.tanh(X @ W1 + b1) @ W2 + b2) @ W3 + b3
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=200 * EPS)
+
+
+@pytest.mark.parametrize("wrong", ["swish", ("relu",), ("relu", "swish"), 3])
+def test_activations_that_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="activation"):
+        classifier(activation=wrong).fit(X, Y)
+
+
+# ---- weights of classes ----
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_class_weights_are_weights_of_rows(solver: str, early_stopping: bool) -> None:
+    options = {"solver": solver, "early_stopping": early_stopping}
+    of_classes = {0: 0.5, 1: 3.0, 2: 1.0}
+    weights, rows = np.array([0.5, 3.0, 1.0])[Y], np.random.default_rng(0).random(len(Y))
+    expected = classifier(**options).fit(X, Y, weights)
+    assert_same_arrays(classifier(class_weight=of_classes, **options).fit(X, Y), expected)
+    assert_same_arrays(classifier(class_weight=of_classes, **options).fit(X, Y, rows),
+                       classifier(**options).fit(X, Y, weights * rows))  # fmt: skip
+    assert differ(classifier(**options).fit(X, Y), expected)
+
+
+def test_balanced_classes() -> None:
+    words, rows = np.array(["a", "b", "c"])[Y][:100], X[:100]
+    counts = {word: int((words == word).sum()) for word in "abc"}
+    weights = np.array([100 / (3 * counts[word]) for word in words])
+    assert_same_arrays(classifier(class_weight="balanced").fit(rows, words), classifier().fit(rows, words, weights))
+
+
+def test_class_weights_of_several_labels() -> None:
+    X, Y = make_multilabel_classification(80, 6, n_classes=2, random_state=0)
+    weights = np.array([1.0, 2.0])[Y[:, 0]] * np.array([3.0, 1.0])[Y[:, 1]]
+    weighted = classifier(class_weight=[{0: 1, 1: 2}, {0: 3, 1: 1}]).fit(X, Y)
+    assert_same_arrays(weighted, classifier().fit(X, Y, weights))
+
+
+def test_class_weights_in_parts() -> None:
+    """Rows that lack one of the classes; and what "balanced" would mean of them."""
+    few = Y < 2
+    one, other = classifier(class_weight={1: 3.0, 2: 5.0}), classifier()
+    one.partial_fit(X[few], Y[few], classes=[0, 1, 2])
+    other.partial_fit(X[few], Y[few], classes=[0, 1, 2], sample_weight=np.array([1.0, 3.0, 5.0])[Y[few]])
+    assert_same_arrays(one, other)
+    with pytest.raises(ValueError, match='class_weight: got "balanced", expected a dict with partial_fit'):
+        classifier(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2])
+
+
+# ---- dropout, clipping, time ----
+
+
+def test_dropout() -> None:
+    one, same = classifier(dropout=0.5).fit(X, Y), classifier(dropout=0.5).fit(X, Y)
+    assert_same_arrays(one, same)
+    assert differ(one, classifier(dropout=0.5, random_state=1).fit(X, Y))
+    assert differ(one, classifier().fit(X, Y))
+    for proba in (one.predict_proba(X), one.predict_proba(X)):  # nothing is left out of a prediction
+        assert_same_bits(proba, same.predict_proba(X))
+
+
+def test_dropout_trains_a_sum_of_what_is_kept() -> None:
+    """One hidden unit of the identity, half of the time left out: its gradient is 0, or twice as large."""
+    steps = set()
+    for seed in range(20):
+        net = MLPRegressor("squared_error", (1,), "identity", solver="sgd", momentum=0, alpha=0, max_iter=1,
+                           learning_rate_init=1e-3, dropout=0.5, random_state=seed)  # fmt: skip
+        draws = np.random.RandomState(seed)
+        begun = draws.uniform(-np.sqrt(3), np.sqrt(3), (1, 1)), draws.uniform(-np.sqrt(3), np.sqrt(3), 1)
+        net.fit([[1.0]], [5.0])
+        steps.add(bool(net.coefs_[0] != begun[0]))
+    assert steps == {False, True}
+
+
+def test_a_long_gradient_is_shortened() -> None:
+    options = {"solver": "sgd", "momentum": 0, "max_iter": 1, "batch_size": 120, "learning_rate_init": 0.5}
+    begun = classifier(**{**options, "learning_rate_init": 1e-300}).fit(X, Y)
+    free, bound = classifier(**options).fit(X, Y), classifier(max_grad_norm=1e-3, **options).fit(X, Y)
+
+    def step(fitted: Any) -> Any:
+        return np.concatenate([(a - b).ravel() for a, b in zip(arrays(fitted), arrays(begun), strict=True)])
+
+    assert np.linalg.norm(step(bound)) == pytest.approx(0.5e-3, rel=1e-9)  # steps of 1e-5 from weights of 1: 1e-11
+    assert np.linalg.norm(step(free)) > 1e-2
+    np.testing.assert_allclose(step(bound) / 0.5e-3, step(free) / np.linalg.norm(step(free)), atol=1e-9)
+
+
+def test_a_time_budget_ends_the_fit() -> None:
+    assert classifier(max_iter=10_000, tol=0, time_budget=1e-9).fit(X, Y).n_iter_ == 1
+
+
+# ---- validation data and callbacks ----
+
+
+def test_validation_data_are_scored_every_epoch() -> None:
+    scores = []
+    one = classifier(validation_data=(X[:40], Y[:40]), max_iter=8, learning_rate_init=0.3,
+                     callbacks=[lambda fitted, _: scores.append(fitted.score(X[:40], Y[:40]))])  # fmt: skip
+    one.fit(X[40:], Y[40:])
+    assert one.validation_scores_ == scores
+    assert one.best_validation_score_ == max(scores) > scores[-1]
+    assert one.best_loss_ == min(one.loss_curve_)
+    other = classifier(max_iter=8, learning_rate_init=0.3).fit(X[40:], Y[40:])
+    assert_same_arrays(one, other)  # no row set aside, no draw more
+
+
+def test_validation_data_stop_early_and_the_best_is_restored() -> None:
+    one = regressor(validation_data=(X[:40], TARGETS[:40, 0]), early_stopping=True, max_iter=500, tol=0,
+                    n_iter_no_change=3, learning_rate_init=0.05)  # fmt: skip
+    one.fit(X[40:], TARGETS[40:, 0])
+    assert one.n_iter_ < 500
+    assert one.t_ == one.n_iter_ * 80
+    assert one.validation_scores_[-1] < max(one.validation_scores_) == one.best_validation_score_
+    assert one.score(X[:40], TARGETS[:40, 0]) == one.best_validation_score_
+    assert one.best_loss_ is None
+
+
+@pytest.mark.parametrize(("data", "said"), [
+    ((X,), "got 1 items, expected a pair"), ((X[:, :2], Y), "has 2 features"), ((X, Y[:-1]), "inconsistent numbers"),
+    ((np.where(X > 2, np.inf, X), Y), "infinity"),
+])  # fmt: skip
+def test_validation_data_that_are_refused(data: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"validation_data: .*{said}"):
+        classifier(validation_data=data).fit(X, Y)
+
+
+@pytest.mark.parametrize("kind", [classifier, regressor])
+def test_callbacks(kind: Callable[..., Any]) -> None:
+    seen: list[Any] = []
+
+    def first(fitted: Any, history: Any) -> bool:
+        seen.append((fitted.n_iter_, len(history.loss), fitted.loss_ == history.loss[-1], fitted.predict(X[:2]).shape))
+        return fitted.n_iter_ == 3
+
+    def second(fitted: Any, history: Any) -> object:
+        seen.append(history.validation_score[-1] == fitted.validation_scores_[-1])
+        return "no more"  # only True ends
+
+    fitted = kind(callbacks=[first, second], max_iter=50, validation_data=(X, Y)).fit(X, Y)
+    assert seen == [value for i in (1, 2, 3) for value in ((i, i, True, (2,)), True)]
+    assert fitted.n_iter_ == 3
+
+
+def test_a_fit_that_a_callback_ends_has_not_run_out(recwarn: pytest.WarningsRecorder) -> None:
+    classifier(callbacks=(lambda fitted, history: fitted.n_iter_ == 5,)).fit(X, Y)
+    assert not [warning for warning in recwarn if warning.category is ConvergenceWarning]
+
+
+@pytest.mark.parametrize("wrong", [[print, 3], (None,)])
+def test_callbacks_that_cannot_be_called(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="callbacks: got .*expected a sequence of callables"):
+        classifier(callbacks=wrong).fit(X, Y)
+
+
+def test_ctrl_c_keeps_what_was_trained() -> None:
+    def interrupt(fitted: Any, history: Any) -> None:
+        if fitted.n_iter_ == 2:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        fitted = classifier(callbacks=[interrupt]).fit(X, Y)
+    assert_same_arrays(fitted, classifier(max_iter=2).fit(X, Y))
+
+
+# ---- threads and dtypes ----
+
+
+def test_threads() -> None:
+    allowed = fastbp.threads.count()
+    for wanted, outer, expected in ((1, None, 1), (None, None, allowed), (None, 1, 1)):
+        counts: list[int] = []
+        callback = [lambda fitted, history, counts=counts: counts.append(fastbp.threads.count())]
+        with fastbp.threads.limit(outer):
+            classifier(n_threads=wanted, max_iter=1, callbacks=callback).fit(X, Y)
+        assert counts == [expected]
+    with pytest.raises(ValueError, match="n_threads"):
+        classifier(n_threads=0).fit(X, Y)
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    wide = {"hidden_layer_sizes": (300, 300), "max_iter": 2}
+    assert_same_arrays(classifier(n_threads=1).set_params(**wide).fit(X, Y), classifier().set_params(**wide).fit(X, Y))
+
+
+@pytest.mark.parametrize(("given", "dtype", "expected"), [
+    (np.float32, None, np.float32), (np.float64, None, np.float64), (np.int64, None, np.float64),
+    (np.float64, "float32", np.float32), (np.float32, "float64", np.float64), (np.float64, np.float32, np.float32),
+])  # fmt: skip
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_what_is_computed_in(given: Any, dtype: Any, expected: Any, solver: str) -> None:
+    rows = (3 * X).astype(given)
+    fitted = classifier(dtype=dtype, solver=solver).fit(rows, Y)
+    assert {array.dtype for array in arrays(fitted)} == {np.dtype(expected)} == {fitted.network_.dtype}
+    assert fitted.predict_proba(rows).dtype == expected
+    assert regressor(dtype=dtype, solver=solver).fit(rows, TARGETS[:, 0]).predict(rows).dtype == expected
+    same = np.require(rows, expected)
+    assert_same_arrays(fitted, classifier(solver=solver).fit(same, Y))
+
+
+def test_lbfgs_searches_in_float64() -> None:
+    """From the same parameters, in float32 and not, to the same ones, rounded."""
+    rows = X.astype(np.float32)
+    single = classifier(solver="lbfgs", warm_start=True).fit(rows, Y)
+    double = classifier(solver="lbfgs", warm_start=True, dtype="float64").fit(rows, Y)
+    double.coefs_ = [array.astype(np.float64) for array in single.coefs_]
+    double.intercepts_ = [array.astype(np.float64) for array in single.intercepts_]
+    assert single.fit(rows, Y).loss_ == double.fit(rows, Y).loss_
+    for one, other in zip(arrays(single), arrays(double), strict=True):
+        assert_same_bits(one, other.astype(np.float32))
+
+
+def test_dtypes_that_are_refused() -> None:
+    for wrong in ("float16", np.int32):
+        with pytest.raises(ValueError, match="dtype"):
+            classifier(dtype=wrong).fit(X, Y)
+    with pytest.raises(ValueError, match="infinity"):
+        classifier(dtype="float32").fit(1e300 * X, Y)

@@ -1,0 +1,262 @@
+"""`verify` finds faults planted in a copy."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from support.processes import PACKAGE, planted, python
+
+COMMAND = "import sys; from fastbp.cli.commands import main; sys.exit(main(['verify']))"
+
+
+# One check in one dtype: half to compile, and no wait for those that find nothing.
+ALONE = """
+import sys
+from fastbp import verify
+verify.DTYPES = "float64",
+(check,) = verify.verify(print, names=[sys.argv[1]])
+sys.exit(0 if check else 1)
+"""
+LONG = [pytest.mark.long, pytest.mark.skipif(os.environ.get("FASTBP_LONG") != "1", reason="needs FASTBP_LONG=1")]
+STEP = """time, phases = chain([*writer.forward(), *loss, *writer.backward(inputs=False)], machine)
+        squares = """
+EARLY_UPDATE = """last = writer.weight_gradients(op.PARAMETERS, 8, False)[-1]
+        time, phases = chain([*writer.forward(), *loss], machine)
+        phases.append([[last.part(machine, 0, last.rows, 0, last.columns)]])
+        phases += chain(writer.backward(inputs=False), machine)[1] if network.layers > 1 else []
+        squares = """
+SUM_UP = "        updates[-1][-1].append(writer.sum_up("
+WITHOUT_THE_LAST = """        is_last = lambda it: it["code"] == op.GEMM and it["c"] == last.c[1]
+        updates = [[[it for it in strand if not is_last(it)] for strand in phase] for phase in updates]
+        updates[-1][-1].append(writer.sum_up("""
+PENALTY = """            phases[0][number % len(phases[0])].append(operation)
+        more, updates = writer.updates(form)
+"""
+LATE_PENALTY = """            pass
+        more, updates = writer.updates(form)
+        updates.append([list(squares)])
+"""
+
+
+class Fault(NamedTuple):
+    """What is planted: files, the texts that are replaced, and a check that must fail for it."""
+
+    changes: tuple[tuple[str, str, str], ...]
+    caught_by: str
+
+
+def fault(file: str, old: str, new: str, caught_by: str) -> Fault:
+    return Fault(((file, old, new),), caught_by)
+
+
+FAULTS = {
+    "the SGD formula has the wrong sign": fault(
+        "kernels/formulas.py", "fma(-learning_rate, ", "fma(learning_rate, ", "ReLU and SGD update"
+    ),
+    "the ReLU's mask is missing": fault(
+        "kernels/microkernel.py", "tile = tile_relu_mask(tile, y, ldc, rows, columns, ())", "pass", "numeric gradients"
+    ),
+    "packing is off by one": fault(
+        "kernels/packing.py", "advance(row, c + size), size)", "advance(row, c + size - 1), size)", "affine layers"
+    ),
+    "a later stretch drops the partial sum": fault(
+        "kernels/gemm.py", "again = resume != 0 or k0 > 0", "again = resume != 0", "affine layers"
+    ),
+    "a tail's column mask is one lane short": fault(
+        "kernels/packing.py", "advance(source, r * source_step + c), columns - c)",
+        "advance(source, r * source_step + c), columns - c - 1)", "affine layers",
+    ),
+    "an epilogue's column mask is one lane short": fault(
+        "kernels/tile.py", "builder.sub(columns, I64(v * tile.lanes))", "builder.sub(columns, I64(v * tile.lanes + 1))",
+        "affine layers",
+    ),
+    "dX is computed from the updated W": Fault(
+        (("program/passes.py", STEP, EARLY_UPDATE), ("program/passes.py", SUM_UP, WITHOUT_THE_LAST)), "fused update"
+    ),
+    "the penalty is that of the updated W": fault("program/passes.py", PENALTY, LATE_PENALTY, "reference training"),
+    "partial sums overwrite W before its update": fault(
+        "kernels/gemm.py", "aside = (epilogue & SGD) != 0 and depth > kc", "aside = False", "fused update"
+    ),
+    "a short last batch is divided by the full size": fault(
+        "training/loop.py", "sizes[whole :: whole + 1] = left", "pass", "reference training"
+    ),
+    "a step fetches one row only": fault(
+        "kernels/gather.py", "advance(x, order[i] * columns)", "advance(x, order[0] * columns)", "reference training"
+    ),
+    "the second epoch of a call begins too early": fault(
+        "kernels/steps.py", "first + course[op.LAST]", "first", "reference training"
+    ),
+    "the bias is not added": fault(
+        "kernels/microkernel.py", "tile = tile_add_row(tile, bias, columns)", "pass", "affine layers"
+    ),
+    "L2 is applied to biases": fault(
+        "kernels/steps.py", "workspace, rates[op.LEARNING_RATE], number(c, 0.0))",
+        "workspace, rates[op.LEARNING_RATE], rates[op.L2])", "reference training",
+    ),
+    "L2 is missing in the gradient": fault(
+        "kernels/formulas.py", "return fma(l2, w, dw)", "return dw", "numeric gradients"
+    ),
+    "L2 is missing in the update": fault(
+        "kernels/formulas.py", "fma(-learning_rate, fma(l2, w, dw), w)", "fma(-learning_rate, dw, w)",
+        "ReLU and SGD update",
+    ),
+    "the label's column is wrong, few classes": fault(
+        "kernels/losses.py", "workspace[label * vl + r] -= one", "workspace[(label + 1) % classes * vl + r] -= one",
+        "softmax with loss",
+    ),
+    "the label's column is wrong, many classes": fault(
+        "kernels/losses.py", "dz[labels[i]] = own", "dz[classes - 1 - labels[i]] = own", "softmax with loss"
+    ),
+    "column sums miss a row": fault(
+        "kernels/affine.py", "for i in range(rows):\n        total = tile_add_block",
+        "for i in range(rows - 1):\n        total = tile_add_block", "affine layers",
+    ),
+    "the mean loss is divided wrongly": fault(
+        "functional.py", "sums[0] / n)", "sums[0] / (n + 1))", "softmax with loss"
+    ),
+    "a transposed square swaps the wrong lane": fault(
+        "kernels/packing.py", "else size + i - distance for i", "else size + i for i", "affine layers"
+    ),
+    "a split among threads skips a row": fault(
+        "program/split.py", "return [(begin, end) for begin, end in",
+        "return [(begin, end - (end < total)) for begin, end in", "threads and splits",
+    ),
+    "exp is good to four digits only": fault(
+        "kernels/formulas.py", "EXP_TERMS = {32: 7, 64: 13}", "EXP_TERMS = {32: 4, 64: 4}", "softmax with loss"
+    ),
+    "the fused update rounds otherwise": fault(
+        "kernels/tile.py", "formulas.sgd.write(w, dw, learning_rate, l2))", "w - learning_rate * (dw + l2 * w))",
+        "fused update",
+    ),
+    "the gradient of inputs lacks their scale": fault(
+        "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "pass\n    if l2:", "numeric gradients"
+    ),
+    "GELU's derivative has another density": fault(
+        "kernels/formulas.py", "1.0 / math.sqrt(2.0 * math.pi)", "1.0 / math.sqrt(2.0)", "numeric gradients"
+    ),
+    "SiLU's derivative has the wrong sign": fault(
+        "kernels/formulas.py", "fma(z, larger_share, -1.0)", "fma(-z, larger_share, -1.0)", "numeric gradients"
+    ),
+    "leaky ReLU's slope does not come back": fault(
+        "kernels/formulas.py", "select(y <= 0.0, slope * dy, dy)", "select(y <= 0.0, dy * 0.01, dy)",
+        "numeric gradients",
+    ),
+    "an activation's derivative is taken from its output": fault(
+        "spec/activations.py", "kernels.GELU, True", "kernels.GELU, False", "numeric gradients"
+    ),
+    "dropout's scale is missing on the way back": Fault(
+        (
+            ("program/network_operations.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
+            ("kernels/dropout.py", "np.uint64(layer + 1)", "np.uint64(layer % 64 + 1)"),
+            ("kernels/dropout.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
+        ),
+        "numeric gradients",
+    ),
+    "dropout is missing on the way back": fault(
+        "program/network_operations.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
+    ),
+    "dropout forgets on which row it is": fault(
+        "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(i)", "threads and splits"
+    ),
+    "dropout forgets on which step it is": fault(
+        "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
+    ),
+    "dropout forgets which part of the rows it has": fault(
+        "model/evaluation.py", "key=(key + begin * STREAM) % 2**64", "key=key", "reference gradients"
+    ),
+    "the rows' weights are not applied to the gradient": fault(
+        "kernels/losses.py", "dz[i * columns + j] *= weights[i]", "pass", "numeric gradients"
+    ),
+    "the rows' weights are not applied to the loss": fault(
+        "kernels/losses.py", "losses[i] *= weights[i]", "pass", "numeric gradients"
+    ),
+    "weights are normalised by the number of rows": fault(
+        "model/row_weights.py", "sums = weights.sum(axis=1, dtype=np.float64)",
+        "sums = np.full(len(weights), float(weights.shape[1]))", "numeric gradients",
+    ),
+    "a loss's share is that of a mean": fault(
+        "spec/losses.py", "self.share / outputs if self.mean else self.share", "self.share / outputs",
+        "numeric gradients",
+    ),
+    "a mean squared error is halved": fault(
+        "spec/losses.py", "losses.SQUARED_ERROR, 2.0)", "losses.SQUARED_ERROR)", "numeric gradients"
+    ),
+    "Huber's delta does not arrive": fault(
+        "model/model.py", '"delta": self.huber_delta}', '"delta": 1.0}', "numeric gradients"
+    ),
+    "Huber's slope is not bounded below": fault(
+        "kernels/loss_formulas.py", "select(difference < -delta, -delta, difference)", "difference",
+        "activations and losses",
+    ),
+    "a count of 0 has a logarithm": fault(
+        "kernels/loss_formulas.py", "select(t > 0.0, fma(t, log.write(t) - z, excess), excess)",
+        "fma(t, log.write(t) - z, excess)", "activations and losses",
+    ),
+    "Adam's bias is not corrected": fault(
+        "optimizers.py", "learning_rate * root / (1.0 - np.power(self.beta_1, steps))", "learning_rate * root",
+        "optimizers' steps",
+    ),
+    "Adam's epsilon is not corrected": fault(
+        "optimizers.py", "self.epsilon * root", "self.epsilon", "reference training"
+    ),
+    "AdamW's biases decay": fault(
+        "program/network_operations.py", "| DECAY if weights else 0", "| DECAY if weights else DECAY",
+        "optimizers' steps",
+    ),
+    "Nesterov does not look ahead": fault(
+        "optimizers.py", "learning_rate * self.momentum", "learning_rate", "optimizers' steps"
+    ),
+    "clipping's norm is one without biases": fault(
+        "program/network_operations.py", "[*range(0, fan_in * fan_out, SQUARES), None]",
+        "range(0, fan_in * fan_out, SQUARES)",
+        "optimizers' steps",
+    ),
+    "clipping adds the penalty twice": fault(
+        "program/network_operations.py", "PENALTY if step.penalised and not step.clipped",
+        "PENALTY if step.penalised", "optimizers' steps",
+    ),
+    "every step has the first one's rates": fault(
+        "kernels/steps.py", "advance(pointer(rates), step * course[op.RATE_STEP])", "pointer(rates)",
+        "optimizers' steps",
+    ),
+    "a state loses its last lane": fault(
+        "kernels/optimizers.py", "store(second, advance(v, i), left)", "store(second, advance(v, i), left - 1)",
+        "optimizers' steps",
+    ),
+}  # fmt: skip
+SHORT = ("the ReLU's mask is missing", "a later stretch drops the partial sum", "a split among threads skips a row")
+
+
+def test_every_fault_has_its_place() -> None:
+    """Most are planted in long runs only, where a place that has changed would long go unseen."""
+    for name, (changes, _) in FAULTS.items():
+        texts: dict[str, str] = {}
+        for file, old, new in changes:
+            text = texts.get(file) or (PACKAGE / file).read_text(encoding="utf-8")
+            assert text.count(old) == 1, (name, file)
+            texts[file] = text.replace(old, new)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in SHORT else LONG) for name in FAULTS])
+def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
+    changes, caught_by = FAULTS[name]
+    environment = planted(tmp_path, *changes[0])
+    for file, old, new in changes[1:]:
+        path = tmp_path / "fastbp" / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new), encoding="utf-8")
+    if name == SHORT[0]:
+        done = python(COMMAND, env=environment, timeout=600.0)
+        assert re.search(r"^\d+ of \d+ checks FAILED: ", done.stdout, re.MULTILINE), done.stdout
+    else:
+        done = python(ALONE, caught_by, env=environment, timeout=600.0)
+    print(done.stdout)
+    assert (done.returncode, done.stderr) == (1, "")
+    failed = re.findall(r"^ *(\S.*?)  +float\d\d .* FAILED", done.stdout, re.MULTILINE)
+    assert caught_by in failed
