@@ -58,9 +58,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=relative)
-def test_files_that_are_named_exist(path: Path) -> None:
+def test_files_and_folders_that_are_named_exist(path: Path) -> None:
     folders = [ROOT / name for name in ("", "fastbp", "tests", "asv_benchmarks", "asv_benchmarks/benchmarks", "docs")]
-    for name in re.findall(r"`([\w./-]+\.py)`", prose(path)):
+    for name in re.findall(r"`([\w./-]+(?:\.py|/))`", prose(path)):
         assert any((folder / name).exists() for folder in [*folders, path.parent]), name
 
 
@@ -157,7 +157,10 @@ def test_pages_with_code_are_prepared_for() -> None:
     assert {relative(path) for path in with_code if not str(path).startswith(str(parts))} <= set(PREPARED)
 
 
-@pytest.mark.parametrize("name", PREPARED)
+SLOW = {"docs/how-to/call-the-kernels.md"}  # compiles kernels into a function of its own, which no cache keeps
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in PREPARED])
 def test_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace = {"fastbp": fastbp, **PREPARED[name]()}

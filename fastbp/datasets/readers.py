@@ -46,7 +46,7 @@ def load(
     - `.npz`: arrays `X` (n, features) and `y` (n,) of class indices or text, optionally `X_test` and `y_test` (`x` and
       `x_test` do as well). Never unpickles.
     - `.csv`, `.csv.gz`: UTF-8 (or UTF-16 behind a byte order mark), every feature a finite number. Blank lines are
-      passed over. What is guessed about such files, and what is refused, is told in docs/data.md.
+      passed over. What is guessed about such files, and what is refused, is told in docs/guide/data.md.
     - A folder of the four IDX files of MNIST and its kin, gzipped or not; the t10k pair may be absent. A single
       `*idx3-ubyte[.gz]` file has no labels and needs `labelled=False`.
 
