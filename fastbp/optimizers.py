@@ -8,7 +8,7 @@ With the gradient g, L2 part included, the compiled pass knows these updates; th
   ``w = keep w - first_share m / (sqrt(v) + epsilon)``
 
 m and v start at 0. `keep` is for weights; biases do not decay. Conventions are PyTorch's, so that training there and
-here differs by rounding alone; `tests/test_against_torch.py` compares.
+here differs by rounding alone; `tests/reference/test_against_torch.py` compares.
 """
 
 from __future__ import annotations

@@ -146,17 +146,24 @@ def test_a_missing_peer_is_noted_and_a_broken_one_is_an_error() -> None:
         duel({"broken": Side("1 / 0", "pass", threads=1)})
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [pytest.param(("step", "products", "memory"), id="some"), pytest.param(None, id="all", marks=pytest.mark.slow)],
+)
+def test_the_command(
+    parts: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     peers = importlib.import_module("asv_benchmarks.peers")
     monkeypatch.setattr(peers.start, "seconds_of", lambda codes, *rest: [1.0] * len(codes))  # is run above
+    parts = parts or tuple(peers.PARTS)
     chart, figures = tmp_path / "chart.svg", tmp_path / "figures.json"
-    peers.main([*peers.PARTS, "--networks", "5-17-9-3:7", "--peers", "NumPy", "--threads", "1", "--rounds", "1",
+    peers.main([*parts, "--networks", "5-17-9-3:7", "--peers", "NumPy", "--threads", "1", "--rounds", "1",
                 "--chart", str(chart), "--json", str(figures)])  # fmt: skip
     shown = capsys.readouterr().out
     assert "5-17-9-3" in shown and "nan" not in shown
     records = json.loads(figures.read_text(encoding="utf-8"))
-    assert set(peers.PARTS) < set(records)
+    assert set(parts) < set(records)
     assert records["step"][0]["seconds"].keys() == {"fastbp", "NumPy"}
     assert chart.read_text(encoding="utf-8").startswith("<?xml")
     again = tmp_path / "again.svg"

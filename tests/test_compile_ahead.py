@@ -66,6 +66,7 @@ def warmed(place: Path) -> tuple[dict[str, str], dict[str, float], str | None]:
     return environment, seconds, layer
 
 
+@pytest.mark.slow
 def test_after_it_a_fresh_process_compiles_nothing(place: Path, warmed: Any) -> None:
     environment, seconds, layer = warmed
     assert list(seconds) == ["float32 kernels", *(["float32 parallel"] if layer else []), "float32 gathering"]
@@ -82,6 +83,11 @@ def test_after_it_a_fresh_process_compiles_nothing(place: Path, warmed: Any) -> 
     gone.unlink()
     assert json.loads(run_python(train, environment)) == [1, 0, 0]
     assert entries(place).keys() == before.keys()
+
+
+def test_in_the_cache_of_this_run_a_process_after_it_compiles_nothing() -> None:
+    run_python(WARM)
+    assert json.loads(run_python(textwrap.dedent(TRAIN))) == [0, 0, 0]
 
 
 DROPPED = """
@@ -109,6 +115,7 @@ def _others_may_read(*places: str) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in folders)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="who may write is not known on this system")
 @pytest.mark.skipif(not _others_may_read(sys.prefix, fastbp.__path__[0]), reason="nobody may not read this environment")
 def test_what_another_user_compiled_is_used_where_nothing_can_be_written(place: Path, warmed: Any) -> None:

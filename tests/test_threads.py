@@ -219,17 +219,21 @@ def test_limits_nest_and_end() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_child_forked_while_another_thread_compiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", [pytest.param("fit", marks=pytest.mark.slow), "a_users_function"])
+def test_a_child_forked_while_another_thread_compiles(what: str, tmp_path: Path) -> None:
     result = run(
         """
         import os, threading, time
         from numba.core.compiler_lock import global_compiler_lock
 
+        def a_users_function():
+            numba.njit(lambda x: np.sort(x) @ np.cumsum(x))(np.ones(9))
+
         def child():
             fastbp.MLP((4, 3, 2), seed=0).predict_proba(np.ones((1, 4), np.float32))
             os._exit(7)
 
-        compiling = threading.Thread(target=fit)
+        compiling = threading.Thread(target=WHAT)
         compiling.start()
         while global_compiler_lock._lock.acquire(blocking=False):  # until the other thread has it
             global_compiler_lock._lock.release()
@@ -244,8 +248,8 @@ def test_a_child_forked_while_another_thread_compiles(tmp_path: Path) -> None:
             os.kill(pid, 9)
         compiling.join()
         answer(status=os.waitstatus_to_exitcode(done[1]) if done[0] else "still there")
-        """,
-        NUMBA_CACHE_DIR=str(tmp_path),
+        """.replace("WHAT", what),
+        **({"NUMBA_CACHE_DIR": str(tmp_path)} if what == "fit" else {}),
     )
     assert result == {"status": 7}
 

@@ -15,6 +15,7 @@ from fastbp import hardware, threads
 from fastbp.cli import commands, diagnosis
 from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
+from support.lanes import in_lanes
 from support.processes import copied, run_python
 
 PROCESSORS = hardware.affinity()
@@ -41,20 +42,24 @@ def only(lines: list[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("DISABLE_JIT", "1"),
-        ("OPT", "0"),
-        ("OPT", "2"),
-        ("BOUNDSCHECK", "1"),
-        ("DEBUGINFO", "1"),
-        ("LOOP_VECTORIZE", "0"),
-    ],
-)
+    ("setting", "value"), in_lanes(
+        [("DISABLE_JIT", "1"), ("OPT", "0"), ("OPT", "2"), ("BOUNDSCHECK", "1"), ("DEBUGINFO", "1"),
+         ("LOOP_VECTORIZE", "0")],
+        fast=[("DISABLE_JIT", "1")],
+    ),
+)  # fmt: skip
 def test_settings_that_slow_down(setting: str, value: str) -> None:
     lines = found(**{f"NUMBA_{setting}": value})
     only(lines, f"NUMBA_{setting}={value} is set: ", "; unset it")
     assert len([line for line in lines if " is set: " in line]) == 1
+
+
+def test_several_settings_that_slow_down() -> None:
+    settings = {"OPT": "2", "BOUNDSCHECK": "1", "DEBUGINFO": "1", "LOOP_VECTORIZE": "0"}
+    lines = found(**{f"NUMBA_{setting}": value for setting, value in settings.items()})
+    for setting, value in settings.items():
+        only(lines, f"NUMBA_{setting}={value} is set: ", "; unset it")
+    assert len([line for line in lines if " is set: " in line]) == len(settings)
 
 
 def test_settings_that_do_no_harm() -> None:

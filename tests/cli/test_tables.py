@@ -15,6 +15,7 @@ import pytest
 
 import fastbp
 from support.commands import Run, predictions, refused, table
+from support.lanes import in_lanes
 from support.processes import PACKAGE
 
 QUICK = ("--epochs", "30", "--hidden", "8")
@@ -192,7 +193,7 @@ def test_nothing_is_written_before_all_is_checked(run: Run) -> None:
 # ---- terminals ----
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", in_lanes(["ascii", "latin-1", "utf-8"], fast=["ascii"]))
 def test_class_names_beyond_the_terminals_alphabet(run: Run, columns: dict[str, Any], encoding: str) -> None:
     kinds = ["été" if kind == "bad" else "夏" for kind in columns["kind"]]
     write("train.csv", {**columns, "kind": kinds})

@@ -37,6 +37,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_search_over_a_dask_cluster(tmp_path: Path) -> None:
     script = tmp_path / "search.py"  # a file: the workers import it
     script.write_text(SEARCH, encoding="utf-8")

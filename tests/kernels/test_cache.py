@@ -11,6 +11,7 @@ import pytest
 
 from support import installed
 from support.cached_package import HIT, MISS, Copy, finished
+from support.lanes import in_lanes
 
 
 def test_the_second_process_loads_what_the_first_compiled(package: Copy) -> None:
@@ -26,6 +27,7 @@ def test_the_second_process_loads_what_the_first_compiled(package: Copy) -> None
     assert [path for path in package.cache.rglob("*") if path.is_file() and path not in before] == []  # no index
 
 
+@pytest.mark.slow
 def test_a_change_in_another_file_is_a_miss_and_old_entries_go(package: Copy) -> None:
     assert package.run() == MISS
     seen = {package.entry().name}
@@ -117,7 +119,7 @@ class Installed:
         return list(self.folder.rglob("*.nbc"))
 
 
-@pytest.mark.parametrize("way", installed.KEPT, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", in_lanes(installed.KEPT, fast=installed.KEPT[:1]), ids=lambda way: way.__name__)
 def test_an_upgrade_in_place_never_runs_what_was_compiled_before(way: installed.Way, tmp_path: Path) -> None:
     package = Installed(tmp_path, way)
     package.install("x - y")
@@ -131,7 +133,7 @@ def test_an_upgrade_in_place_never_runs_what_was_compiled_before(way: installed.
     assert after.name != before.name
 
 
-@pytest.mark.parametrize("way", installed.NOT_KEPT, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", in_lanes(installed.NOT_KEPT, fast=installed.NOT_KEPT[:1]), ids=lambda way: way.__name__)
 def test_nothing_is_kept_where_the_code_cannot_be_seen(way: installed.Way, tmp_path: Path) -> None:
     package = Installed(tmp_path, way)
     package.install("x - y")
@@ -139,6 +141,7 @@ def test_nothing_is_kept_where_the_code_cannot_be_seen(way: installed.Way, tmp_p
     assert package.entries() == []
 
 
+@pytest.mark.slow
 def test_the_code_of_an_import_hook_is_what_counts(package: Copy) -> None:
     """A loader that changes the code of a file on its way is asked for the code."""
     hook = """

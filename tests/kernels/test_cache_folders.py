@@ -45,6 +45,7 @@ def test_a_damaged_entry_is_a_miss_and_written_again(package: Copy) -> None:
     assert results == dict.fromkeys(results, MISS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1 << 9, 1 << 12])
 def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block: int) -> None:
     """Of the right length and a readable pickle, as a disk that lost a block leaves it."""
@@ -75,6 +76,7 @@ def test_entries_do_not_swap(package: Copy) -> None:
     assert result == [{"hits": 0, "misses": 2}, {"hits": 2, "misses": 0}]
 
 
+@pytest.mark.slow
 def test_a_changed_setting_is_another_entry(package: Copy) -> None:
     assert package.run() == MISS
     for number, setting in enumerate(({"NUMBA_OPT": "1"}, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""})):
@@ -127,6 +129,7 @@ READ_ONLY = """
 """
 
 
+@pytest.mark.slow
 def test_a_folder_that_became_read_only(package: Copy) -> None:
     """Found writable when it was first looked at, and not when compiled code is to be saved."""
     assert package.run(READ_ONLY, BEFORE="") == [MISS, [True]]
@@ -135,6 +138,7 @@ def test_a_folder_that_became_read_only(package: Copy) -> None:
     assert package.run(READ_ONLY, BEFORE="") == [HIT, [True]]  # it is still read
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_disk_that_is_read_only(package: Copy) -> None:
     assert package.run(READ_ONLY) == [MISS, []]
@@ -147,6 +151,7 @@ def test_a_disk_that_is_read_only(package: Copy) -> None:
     assert package.run(READ_ONLY) == [MISS, [False]]
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_folder_that_is_only_read_comes_before_one_that_is_written(package: Copy) -> None:
     """The folder beside the package, filled by root in an image; then its user, who may write at home."""
@@ -228,6 +233,7 @@ def test_a_folder_that_vanished(package: Copy) -> None:
     assert package.run(code) == MISS
 
 
+@pytest.mark.slow
 def test_processes_that_race_all_get_their_result(package: Copy) -> None:
     code = """
     import time

@@ -83,6 +83,7 @@ def test_no_steps() -> None:
     np.testing.assert_array_equal(carried_out([[add(0, 1), add(0, 2)]], 2, 0, 3), [1, 1.125, 1.25])
 
 
+@pytest.mark.slow
 def test_strands_that_nobody_claims_are_seen(tmp_path: Path) -> None:
     claim = "look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn)"
     done = python(CODE, env=planted(tmp_path, "kernels/steps.py", claim, "turn >= 0"), timeout=90)

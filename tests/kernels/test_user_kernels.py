@@ -14,6 +14,7 @@ from fastbp import kernels
 from fastbp.kernels import jit
 from fastbp.kernels.gemm import MR
 from support.comparisons import assert_same_bits
+from support.lanes import in_lanes
 from support.memory import guarded
 
 DTYPES = [np.float32, np.float64]
@@ -75,7 +76,10 @@ def from_python(X: Any, W: Any, b: Any, labels: Any, learning_rate: float, l2: f
                   "G": fastbp.relu_backward(dlogits, R), "W": updated}  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+IN_LANES = in_lanes(DTYPES, fast=[np.float32])  # each dtype compiles every kernel into the user's function
+
+
+@pytest.mark.parametrize("dtype", IN_LANES)
 @pytest.mark.parametrize(("depth", "columns"), [(512, 512), (24, 32), (1, 1)])
 def test_serial(depth: int, columns: int, dtype: Any) -> None:
     """Every operand and result ends at a protected page, the workspace too."""
@@ -93,7 +97,7 @@ def test_serial(depth: int, columns: int, dtype: Any) -> None:
             assert_same_bits({**given, **made}[name], expected[name])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", IN_LANES)
 def test_results_that_begin_behind_a_protected_page(dtype: Any) -> None:
     rng = np.random.default_rng(2)
     for shape in SHAPES:
@@ -106,6 +110,7 @@ def test_results_that_begin_behind_a_protected_page(dtype: Any) -> None:
             assert_same_bits({**given, **made}[name], expected[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_in_a_prange(dtype: Any) -> None:
     if fastbp.threads.layer() is None:  # also loads TBB: Numba's own workqueue is not what is tested here
@@ -124,6 +129,26 @@ def test_in_a_prange(dtype: Any) -> None:
         assert mean_losses[i] == loss
         for name in RESULTS:
             assert_same_bits({**given, **made}[name][i], results[name])
+
+
+def test_one_kernel_in_a_prange() -> None:
+    if fastbp.threads.layer() is None:
+        pytest.skip("no threading layer that can be trusted")
+
+    @numba.njit(parallel=True)
+    def losses_of(logits, labels, dlogits, losses, workspace, mean_losses):
+        for i in numba.prange(len(logits)):
+            mean_losses[i] = kernels.softmax_cross_entropy(logits[i], labels[i], dlogits[i], losses[i], workspace[i])
+
+    rng = np.random.default_rng(6)
+    logits, labels = rng.normal(size=(24, 37, 21)).astype(np.float32), rng.integers(0, 21, (24, 37))
+    dlogits, losses, mean_losses = np.full_like(logits, np.nan), np.zeros((24, 37), np.float32), np.zeros(24)
+    workspace = np.stack([kernels.workspace(np.float32, 32, 32)] * 24)
+    losses_of(logits, labels, dlogits, losses, workspace, mean_losses)
+    for i in range(24):
+        loss, expected = fastbp.softmax_cross_entropy(logits[i], labels[i])
+        assert mean_losses[i] == loss
+        assert_same_bits(dlogits[i], expected)
 
 
 def test_relu_in_place() -> None:

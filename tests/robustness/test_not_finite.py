@@ -52,7 +52,7 @@ TUNINGS = [Tuning(), Tuning(parallel=True), Tuning(parallel=True, row_parts=5), 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @forms(400, 40_000)
-@pytest.mark.filterwarnings("ignore:overflow encountered in reduce")  # known, see test_attack_random.py
+@pytest.mark.filterwarnings("ignore:overflow encountered in reduce")  # known, see test_random_calls.py
 def test_nan_and_infinity_are_refused_wherever_they_are(cases: int, dtype: Any) -> None:
     rng = np.random.default_rng(6)
     v = Limits(dtype)

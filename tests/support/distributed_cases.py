@@ -1,4 +1,4 @@
-"""Runs that `test_distributed.py` starts by ``mpirun -n 2 python distributed_cases.py OUT.npz CASE ...``: each rank
+"""Runs that `test_ranks.py` starts by ``mpirun -n 2 python distributed_cases.py OUT.npz CASE ...``: each rank
 carries the cases out, rank 0 writes what came of them."""
 
 from __future__ import annotations

@@ -20,5 +20,9 @@ def forms(short: int, long: int) -> Any:
 
 
 def in_lanes(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
-    """Return the values as parameters of a test, marked slow except those in `fast`."""
-    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    """Return the values as parameters of a test, tuples as several, marked slow except those in `fast`."""
+
+    def slow(value: Any) -> Any:
+        return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+
+    return [value if value in fast else slow(value) for value in values]

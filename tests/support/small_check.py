@@ -1,6 +1,6 @@
 """Every kernel against the reference at a few awkward shapes, as a script: for other targets and for planted faults.
 
-    python tests/small_check.py [float32] [float64]
+    python tests/support/small_check.py [float32] [float64]
 
 Prints what it was compiled for and one hash of all results, and "ok" last; a wrong result ends it with an
 AssertionError that names the kernel.

@@ -242,7 +242,9 @@ def test_every_fault_has_its_place() -> None:
             texts[file] = text.replace(old, new)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in SHORT else LONG) for name in FAULTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SHORT else LONG) for name in FAULTS]
+)
 def test_a_planted_fault_is_found(name: str, tmp_path: Path) -> None:
     changes, caught_by = FAULTS[name]
     environment = planted(tmp_path, *changes[0])

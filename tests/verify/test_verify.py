@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import verify
+from fastbp import functional, verify
 from fastbp.cli import commands
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
@@ -107,6 +107,20 @@ def test_an_exception_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     check, _ = verify.verify(names=["one-hot targets"])
     assert not check
     assert check.detail == "nothing was compared"
+
+
+def test_a_wrong_result_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults in compiled code, which takes long to compile: see `test_planted_faults`."""
+    right = functional.sgd_update
+
+    def wrong(parameters: Any, gradient: Any, learning_rate: float, l2: float = 0.0) -> None:
+        right(parameters, gradient, learning_rate, 0.0)
+
+    monkeypatch.setattr(functional, "sgd_update", wrong)
+    for check in verify.verify(names=["ReLU and SGD update"]):
+        assert not check
+        assert check.failures > 0
+        assert "sgd_update" in check.detail
 
 
 def test_bad_arguments() -> None:

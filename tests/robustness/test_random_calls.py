@@ -164,7 +164,7 @@ def test_softmax_cross_entropy_in_any_memory(drawn: Any, data: st.DataObject) ->
 
 @forms(400, 10_000)
 def test_random_calls(cases: int) -> None:
-    done = python(TESTS / "support/attack_fuzz.py", str(cases), timeout=900.0)
+    done = python(TESTS / "support/random_calls.py", str(cases), timeout=900.0)
     print(done.stdout)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.stdout.endswith("ok\n")
@@ -234,12 +234,12 @@ def test_no_warning_of_numpy_comes_through(name: str) -> None:
 # ---- faults planted in a copy: each attack must see its own ----
 # Compiling, 10 to 30 s each, is nearly all that they do: in the long form only.
 
-EDGES = "robustness/test_attack.py", "short and float32 and test_all_edges_of_products"
-NETWORK = "robustness/test_attack.py", "short and float32 and test_all_edges_of_a_network"
-AROUND = "robustness/test_attack.py", "short and float32 and dense and around"
-VALUES = "robustness/test_attack_values.py", "float32 and test_relu"
-WHEREVER = "robustness/test_attack_values.py", "short and float32 and wherever"
-MEMORY = "robustness/test_attack_random.py", "elementwise"
+EDGES = "robustness/test_edges_and_pages.py", "short and float32 and test_all_edges_of_products"
+NETWORK = "robustness/test_edges_and_pages.py", "short and float32 and test_all_edges_of_a_network"
+AROUND = "robustness/test_edges_and_pages.py", "short and float32 and dense and around"
+VALUES = "robustness/test_special_values.py", "float32 and test_relu"
+WHEREVER = "robustness/test_not_finite.py", "short and float32 and wherever"
+MEMORY = "robustness/test_random_calls.py", "elementwise"
 # What is planted: file, text, fault; what is run: a script, or tests; the exit code and what is said.
 FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "edges: a later stretch drops the partial sum": (
@@ -253,12 +253,12 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "pages: a load beyond the end, without effect": (
         "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[columns] > 3e38 else 0), advance(w, i)",
-        "support/attack_pages.py", -11, "Segmentation fault",
+        "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "pages: a load before the beginning, without effect": (
         "kernels/optimizers.py", "left, here = begin + columns - i, advance(w, i)",
         "left, here = begin + columns - i - (1 if w[-1] > 3e38 else 0), advance(w, i)",
-        "support/attack_pages.py", -11, "Segmentation fault",
+        "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "canaries: a store of one too many": (
         "kernels/optimizers.py", "[op.LEARNING_RATE], l2), here, left)", "[op.LEARNING_RATE], l2), here, left + 1)",
@@ -279,25 +279,25 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     ),
     "random calls: inputs' gradient without the scale": (
         "model/evaluation.py", "inputs *= model.input_scale\n    if l2:", "inputs *= 1\n    if l2:",
-        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: a loss that leaves out the weights": (
         "model/evaluation.py", "losses *= weights", "losses *= 1",
-        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: dropout in rows that begin elsewhere": (
         "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(first_row + i + 1)",
-        "support/attack_fuzz.py", 1, "network: AssertionError: .* beyond the bound",
+        "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "pages: a load behind the rows' weights, without effect": (
         "kernels/losses.py", "        losses[i] *= weights[i]",
         "        losses[i] *= weights[i] if weights[rows] < 3e38 else 0.0",
-        "support/attack_pages.py", -11, "Segmentation fault",
+        "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "random calls: labels beyond the classes, written where they point": (
         "validation.py", "wrong = ~((array >= 0) & (array < classes))",
         "wrong = ~((array >= -(2**30)) & (array < 2**62))",
-        "support/attack_fuzz.py", -11, "Segmentation fault",
+        "support/random_calls.py", -11, "Segmentation fault",
     ),
 }  # fmt: skip
 

@@ -122,7 +122,7 @@ def check_network(dtype: Any, rng: np.random.Generator, n: int, f: int, h: int, 
 @forms(1, 12)
 def test_every_operand_at_a_protected_page(cases: int) -> None:
     """In a process of its own: a touch kills that, and not the suite."""
-    done = python(TESTS / "support/attack_pages.py", str(cases), timeout=600.0)
+    done = python(TESTS / "support/protected_pages.py", str(cases), timeout=600.0)
     print(done.stdout)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert done.stdout.endswith("ok\n")

@@ -1,4 +1,4 @@
-"""Random calls of a network for attack_fuzz: any activations, loss, optimizer and setting, against the reference."""
+"""Random calls of a network: any activations, loss, optimizer and setting, against the reference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastbp.optimizers import OPTIMIZERS, Adam, Nesterov
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from support.comparisons import bits_of
-from support.fuzz_case import Call, Case, near
+from support.random_case import Call, Case, near
 
 SOFTMAX = "softmax_cross_entropy"
 KINKS = ("relu", "leaky_relu")

@@ -1,6 +1,6 @@
 """Every array that compiled code is handed, at pages that may not be touched: behind its end and before its beginning.
 
-    python tests/attack_pages.py [rounds]
+    PYTHONPATH=tests python tests/support/protected_pages.py [rounds]
 
 A process of its own, for a touch kills it: faulthandler then says where. Not only operands are so placed but what
 fastbp takes for itself too, by functions put in the place of `np.empty`, `np.zeros` and `aligned` within its modules:

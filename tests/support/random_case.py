@@ -1,4 +1,4 @@
-"""What the random calls of attack_fuzz share: arguments in any form, or spoiled, amid canaries, and their bounds."""
+"""What random calls share: arguments in any form, or spoiled, amid canaries, and their bounds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Random calls of the whole public face: right where they are valid, an error that names an argument where not.
 
-    python tests/attack_fuzz.py [calls [seed]]
+    PYTHONPATH=tests python tests/support/random_calls.py [calls [seed]]
 
 Each call takes good arguments, in any layout, amid canaries, and spoils some of them in more calls than not. What it
 asks of the outcome:
@@ -28,8 +28,8 @@ import numpy as np
 
 import fastbp
 from fastbp import reference
-from support.fuzz_case import Call, Case, eps_of, near
-from support.fuzz_networks import network
+from support.random_case import Call, Case, eps_of, near
+from support.random_networks import network
 
 SECONDS = 60  # a call takes milliseconds, or seconds where it compiles
 # ---- the functions ----
