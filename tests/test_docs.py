@@ -74,6 +74,13 @@ def test_names_of_the_package_exist(path: Path) -> None:
             found = getattr(found, part, None) or importlib.import_module(f"{found.__name__}.{part}")
 
 
+@pytest.mark.parametrize("path", sorted((DOCS / "learn").glob("*.md")), ids=relative)
+def test_chinese_has_its_own_punctuation_and_no_line_breaks(path: Path) -> None:
+    text = LINK.sub("]", prose(path))
+    assert not re.search(r"[\u4e00-\u9fff][,:;?!()]|[,;:?!(][\u4e00-\u9fff]", text)
+    assert not re.search(r"[\u4e00-\u9fff，。：；、？！）]\n[^\n|]", text)
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text(encoding="utf-8")
     for folder in ("guide", "how-to", "internals"):
@@ -128,6 +135,11 @@ def _of_scikit_learn() -> dict[str, Any]:
     return {}
 
 
+def _of_plotting() -> dict[str, Any]:
+    pytest.importorskip("matplotlib")
+    return {}
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -141,6 +153,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/data.md": _of_data,
     "docs/guide/many-networks.md": _of_many_networks,
     "docs/guide/streaming.md": _of_streaming,
+    "docs/guide/graphs.md": _of_plotting,
     "docs/how-to/call-the-kernels.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }
