@@ -19,55 +19,28 @@ from typing import Any
 
 import fastbp
 from fastbp import learning_rates
-from fastbp.kernels import activations as functions
+from fastbp.kernels.activations import ACTIVATIONS
+from fastbp.kernels.losses import LOSSES
 from fastbp.model.initializers import INITIALIZERS
 from fastbp.optimizers import OPTIMIZERS
-from fastbp.spec.activations import ACTIVATIONS
-from fastbp.spec.losses import LOSSES
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 BLOCK = re.compile(r"(<!-- generated: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-# To be deleted as soon as the rows of ACTIVATIONS and LOSSES have a `formula` and their `constants`.
-FORMULAS = {
-    "identity": "x",
-    "logistic": "1 / (1 + exp(−x))",
-    "tanh": "tanh x",
-    "relu": "x where x > 0, otherwise 0; its derivative at 0 is 0",
-    "leaky_relu": "x where x > 0, otherwise leaky_slope x",
-    "gelu": "x Φ(x), Φ the normal distribution function (by the error function, not its tanh approximation)",
-    "silu": "x / (1 + exp(−x))",
-    "softmax_cross_entropy": "log Σ exp z − Σ t z",
-    "binary_cross_entropy": "mean over outputs of log(1 + exp z) − t z",
-    "binary_cross_entropy_sum": "sum over outputs of log(1 + exp z) − t z",
-    "mean_squared_error": "mean over outputs of (z − t)²",
-    "half_squared_error": "mean over outputs of (z − t)² / 2",
-    "mean_absolute_error": "mean over outputs of |z − t|; its derivative at z = t is 0",
-    "huber": "mean over outputs of (z − t)² / 2 where |z − t| ≤ huber_delta, "
-    "otherwise huber_delta (|z − t| − huber_delta / 2)",
-    "poisson_deviance": "mean over outputs of 2 (t log(t / m) − t + m), m = exp z",
-    "half_poisson_deviance_sum": "sum over outputs of t log(t / m) − t + m, m = exp z",
-}
-CONSTANTS = {"leaky_relu": {"leaky_slope": 0.01}, "huber": {"huber_delta": 1.0}}
 
 DISTRIBUTIONS = {
     "he": "normal, of variance 2 / fan_in",
     "glorot": "normal, of variance 2 / (fan_in + fan_out)",
     "he_uniform": "uniform, of variance 2 / fan_in",
     "glorot_uniform": "uniform, of variance 2 / (fan_in + fan_out)",
+    "lecun": "normal, of variance 1 / fan_in",
+    "lecun_uniform": "uniform, of variance 1 / fan_in",
 }
 TARGETS = {
     "classes": "class indices, or rows of probabilities",
     "shares": "numbers from 0 to 1, one for each output",
     "numbers": "numbers",
     "counts": "numbers of at least 0",
-}
-OUTPUTS = {
-    None: "softmax of z",
-    functions.LOGISTIC: "1 / (1 + exp(−z))",
-    functions.IDENTITY: "z",
-    functions.EXP: "exp z",
 }
 
 # What modules without an `__all__`, and classes, hold for other modules, and not for users.
@@ -84,28 +57,25 @@ HELPERS = {
 
 
 def activations() -> Iterator[str]:
-    rows = [
-        (f"`{name}`", formula(name, row), constants(name, row), "He" if row.he else "Glorot")
-        for name, row in ACTIVATIONS.items()
-    ]
+    rows = [(f"`{name}`", row.formula, constants(row), f"`{row.initializer}`") for name, row in ACTIVATIONS.items()]
     return table(("name", "y", "constants", "weights start as"), rows)
 
 
 def losses() -> Iterator[str]:
     rows = [
-        (f"`{name}`", formula(name, row), constants(name, row), TARGETS[row.targets], OUTPUTS[row.output])
-        for name, row in LOSSES.items()
+        (f"`{name}`", row.formula, constants(row), TARGETS[row.targets], outputs(row)) for name, row in LOSSES.items()
     ]
     return table(("name", "loss of a row", "constants", "y", "outputs"), rows)
 
 
-def formula(name: str, row: Any) -> str:
-    return str(getattr(row, "formula", None) or FORMULAS[name])
+def constants(row: Any) -> str:
+    texts = [f"`{constant.name}={constant.default:g}`" for constant in row.constants]
+    several = [", or a number for each output" * constant.per_output for constant in row.constants]
+    return ", ".join(map("".join, zip(texts, several, strict=True)))
 
 
-def constants(name: str, row: Any) -> str:
-    found: dict[str, float] = getattr(row, "constants", CONSTANTS.get(name, {}))
-    return ", ".join(f"`{constant}={value:g}`" for constant, value in found.items())
+def outputs(row: Any) -> str:
+    return "softmax of z" if row.output is None else re.sub(r"\bx\b", "z", row.output.formula)
 
 
 def initializers() -> Iterator[str]:
