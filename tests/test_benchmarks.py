@@ -29,8 +29,7 @@ if not FOLDER.is_dir():
 KINDS = ("time_", "track_")
 # What starts processes takes 2 to 15 s each: of every module one at the most is in the fast lane.
 PROCESSES = ("Against", "Start", "StepOf", "StepOn", "ranks", "stream")
-FAST = ("inference.InferenceAgainst.track_predict_proba-4-3-2-1-NumPy", "start.Start.track_import_over_numba-",
-        "stream.Resident.track_resident-uint8")  # fmt: skip
+FAST = ("inference.InferenceAgainst.track_predict_proba-4-3-2-1-NumPy", "start.Start.track_import_over_numba-")
 with pytest.MonkeyPatch.context() as patch:  # they read at import how much to measure
     patch.setenv("FASTBP_BENCHMARKS_BRIEF", "1")
     patch.syspath_prepend(str(FOLDER))
@@ -88,6 +87,7 @@ def asv(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.mark.slow
 def test_asv_accepts_every_benchmark(asv: Callable[..., str]) -> None:
     """It takes any name of a module that reads "setup" or "teardown", whatever the case, for a function to call."""
     assert [line.strip("· ") for line in asv("check", "--python=same").splitlines()] == [

@@ -14,6 +14,7 @@ from support.processes import run_python
 pytest.importorskip("matplotlib")
 from fastbp import plotting
 from fastbp.plotting import Picture, check_path, plot_decision_regions, plot_descent, plot_graph, plot_history
+from support.lanes import in_lanes
 from support.pictures import car
 
 
@@ -138,7 +139,7 @@ def pictures() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("which", ["graph", "history", "regions", "descent"])
+@pytest.mark.parametrize("which", in_lanes(["graph", "history", "regions", "descent"], fast=["graph", "history"]))
 def test_files_are_the_same_each_time(which: str, tmp_path: Path) -> None:
     draw = pictures()[which]
     for ending, start in (("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("SVG", b"<?xml")):

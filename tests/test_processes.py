@@ -44,7 +44,13 @@ SAFE = {"tbb": "tbb", "omp": "omp", "omp by default": "omp"}
 FORKS = ("fork_predict", "fork_fit", "grandchild", "fork_among_threads", "fork_from_a_thread", "fork_among_short_fits",
          "pool")  # fmt: skip
 WAYS = tuple(way for way in process_cells.WAYS if way != "alone")
-FAST = {(layer, way) for layer in LAYERS for way in WAYS if layer == "tbb" or way in ("threads_apart", "fork_fit")}
+SLOW = ("forkserver", "loky", "pool")  # with tbb, by default; of the other layers two ways are fast
+FAST = {
+    (layer, way)
+    for layer in LAYERS
+    for way in WAYS
+    if (way not in SLOW if layer == "tbb" else way in ("threads_apart", "fork_fit"))
+}
 
 
 def why_not(layer: str, way: str) -> str | None:

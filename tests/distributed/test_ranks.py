@@ -19,6 +19,7 @@ from support import distributed_cases
 from support.comparisons import assert_same_bits
 from support.distributed_cases import CASES, EVENTS, KEPT, by_one
 from support.idx import idx
+from support.lanes import in_lanes
 from support.processes import TESTS
 
 SCRIPT = Path(distributed_cases.__file__)
@@ -93,6 +94,7 @@ def test_events(event: str, by_ranks: dict[str, Any]) -> None:
     assert by_ranks[event]
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_three_ranks(tmp_path: Path) -> None:
     """An odd number, each with another part of the message, and one with fewer rows than there are steps."""
@@ -112,6 +114,7 @@ for case in (Case((11, 40, 25), {{"optimizer": "adam", "l2": 1e-3, "dropout": 0.
 # ---- killed, resumed, failed ----
 
 
+@pytest.mark.slow
 @needs_mpi
 @pytest.mark.parametrize("killed_after", [9, 20])
 def test_a_rank_is_killed_and_the_job_resumed(killed_after: int, tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_what_all_ranks_raise_is_printed_once() -> None:
 
 
 @needs_mpi
-@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize("gz", in_lanes([False, True], fast=[True]))
 def test_command(gz: bool, tmp_path: Path) -> None:
     X, y = fastbp.datasets.load_digits()
     rows = {"train": slice(0, 301), "t10k": slice(301, 400)}

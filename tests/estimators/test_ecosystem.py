@@ -34,7 +34,11 @@ def classifier(**options: Any) -> MLPClassifier:
                             **options})  # fmt: skip
 
 
-@pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor()], ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize(
+    "estimator",
+    [MLPClassifier(), pytest.param(MLPRegressor(), marks=pytest.mark.slow)],
+    ids=lambda estimator: type(estimator).__name__,
+)
 @pytest.mark.filterwarnings("ignore")  # that of a single row has no R2, and the like: the checks' own
 def test_scikit_learns_checks(estimator: Any) -> None:
     results = check_estimator(estimator, on_skip=None)  # raises at the first that fails

@@ -14,6 +14,7 @@ from sklearn.datasets import make_classification, make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
 
 import fastbp
+from support.lanes import pairwise
 
 TOLERANCE = 1e-8  # relative to an array's largest entry: what is promised after 20 epochs
 N = 230  # not a multiple of the minibatch: the last one is short
@@ -21,6 +22,8 @@ N = 230  # not a multiple of the minibatch: the last one is short
 # scikit-learn's regression does not converge in so few epochs, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
+KINDS = ["binary", "multiclass", "multilabel", "regression"]
+ACTIVATIONS = ["relu", "tanh", "logistic", "identity"]
 SOLVERS: dict[str, dict[str, Any]] = {
     "plain": {"solver": "sgd", "momentum": 0},
     "momentum": {"solver": "sgd", "nesterovs_momentum": False},
@@ -89,9 +92,7 @@ def assert_same_answers(theirs: Any, ours: Any, X: Any) -> None:
         assert_close(ours.predict(X), theirs.predict(X))
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "regression"])
+@pytest.mark.parametrize("kind, activation, solver", pairwise(KINDS, ACTIVATIONS, SOLVERS))
 def test_parameters_and_losses_are_scikit_learns(kind: str, activation: str, solver: str) -> None:
     X, y = data(kind)
     theirs, ours = pair(kind, activation=activation, **SOLVERS[solver])
@@ -110,9 +111,7 @@ def test_with_sample_weights(kind: str, solver: str) -> None:
     assert_same_answers(theirs, ours, X)
 
 
-@pytest.mark.parametrize("solver", ["nesterov", "adaptive", "adam"])
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "regression"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted, kind, solver", pairwise([False, True], KINDS, ["nesterov", "adaptive", "adam"]))
 def test_early_stopping(kind: str, solver: str, weighted: bool) -> None:
     X, y = data(kind)
     weights = np.random.default_rng(0).random(N) if weighted else None
@@ -179,8 +178,7 @@ def test_labels_that_are_words() -> None:
 # ---- lbfgs ----
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "regression", "poisson"])
+@pytest.mark.parametrize("kind, activation", pairwise([*KINDS, "poisson"], ACTIVATIONS))
 def test_lbfgs_reaches_the_same_loss(kind: str, activation: str) -> None:
     """With a penalty that leaves one minimum: without, roundings decide in which valley two hundred steps end. With
     ReLU they decide at which kink the line search gives up, so that only the first steps can be compared."""

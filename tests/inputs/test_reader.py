@@ -180,6 +180,7 @@ def test_memory_is_given_back() -> None:
     assert [ref() for ref in kept] == [None, None]
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_any_moment_ends_the_reader() -> None:
     if not hasattr(signal, "setitimer"):
         pytest.skip("needs timers")

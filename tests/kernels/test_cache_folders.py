@@ -62,6 +62,7 @@ def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block
     assert results == dict.fromkeys(results, MISS)
 
 
+@pytest.mark.slow
 def test_entries_do_not_swap(package: Copy) -> None:
     result = package.run(
         ENTRY

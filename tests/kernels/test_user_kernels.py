@@ -14,7 +14,6 @@ from fastbp import kernels
 from fastbp.kernels import jit
 from fastbp.kernels.gemm import MR
 from support.comparisons import assert_same_bits
-from support.lanes import in_lanes
 from support.memory import guarded
 
 DTYPES = [np.float32, np.float64]
@@ -76,10 +75,8 @@ def from_python(X: Any, W: Any, b: Any, labels: Any, learning_rate: float, l2: f
                   "G": fastbp.relu_backward(dlogits, R), "W": updated}  # fmt: skip
 
 
-IN_LANES = in_lanes(DTYPES, fast=[np.float32])  # each dtype compiles every kernel into the user's function
-
-
-@pytest.mark.parametrize("dtype", IN_LANES)
+@pytest.mark.slow  # each dtype compiles every kernel into the user's function
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("depth", "columns"), [(512, 512), (24, 32), (1, 1)])
 def test_serial(depth: int, columns: int, dtype: Any) -> None:
     """Every operand and result ends at a protected page, the workspace too."""
@@ -97,7 +94,8 @@ def test_serial(depth: int, columns: int, dtype: Any) -> None:
             assert_same_bits({**given, **made}[name], expected[name])
 
 
-@pytest.mark.parametrize("dtype", IN_LANES)
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_results_that_begin_behind_a_protected_page(dtype: Any) -> None:
     rng = np.random.default_rng(2)
     for shape in SHAPES:
@@ -129,6 +127,19 @@ def test_in_a_prange(dtype: Any) -> None:
         assert mean_losses[i] == loss
         for name in RESULTS:
             assert_same_bits({**given, **made}[name][i], results[name])
+
+
+def test_one_layer_serial() -> None:
+    @numba.njit
+    def forward(X, W, b, H, workspace):
+        kernels.affine_relu_forward(X, W, b, H, workspace)
+
+    rng = np.random.default_rng(7)
+    for shape in SHAPES:
+        X, W, b = (operands(rng, np.float32, *shape)[name] for name in ("X", "W", "b"))
+        H = guarded(np.full((shape[0], shape[2]), np.nan, np.float32))
+        forward(guarded(X), guarded(W), guarded(b), H, guarded(kernels.workspace(np.float32, 24, 32)))
+        assert_same_bits(H, fastbp.affine_relu_forward(X, W, b))
 
 
 def test_one_kernel_in_a_prange() -> None:

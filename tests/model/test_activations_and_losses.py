@@ -15,6 +15,7 @@ from fastbp import MLP, gradcheck, reference
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from support.gradient_bounds import bounds_of
+from support.lanes import pairwise
 from support.network_cases import network, targets_of
 
 DTYPES = ("float64", "float32")
@@ -76,9 +77,7 @@ def check(net: MLP, n: int, soft: bool, weights: str, l2: float, dropout: float)
         assert_within(f"loss alone, {what}", net.loss(X, y, l2, sample_weight=weight), loss, bound.loss)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation, loss, dtype", pairwise(ACTIVATIONS, LOSSES, DTYPES))
 def test_gradients_agree_with_the_reference(activation: str, loss: str, dtype: str) -> None:
     """Every form of weights, l2 and dropout, and by turns 1 row or 37, one output or three, inputs scaled or not."""
     one = 2 if loss == "softmax_cross_entropy" else 1  # of one class there is nothing to learn
@@ -152,9 +151,7 @@ def check_predictions(net: MLP, X: Any, y: Any, logits: Any, bound: Any) -> None
         assert net.score(X, y) == right.all(axis=1).mean()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation, loss, dtype", pairwise(ACTIVATIONS, LOSSES, DTYPES))
 def test_gradients_of_each_row(activation: str, loss: str, dtype: str) -> None:
     net = network((4, 7, 5, 3), (activation, "silu"), loss, dtype, scaled=True)
     X = np.random.default_rng(3).normal(size=(9, 4)).astype(dtype)

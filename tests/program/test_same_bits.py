@@ -18,6 +18,7 @@ from fastbp.program.split import Tuning, forced
 from fastbp.spec.activations import ACTIVATIONS
 from fastbp.spec.losses import LOSSES
 from fastbp.verify.bits import BLOCKINGS, SPLITS
+from support.lanes import pairwise
 from support.network_cases import network, targets_of
 
 DTYPES = ("float32", "float64")
@@ -39,9 +40,7 @@ def trained(optimizer: str, activation: Any, loss: str, dtype: str) -> tuple[MLP
     return net, history
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("turn", [0, 3], ids=["some", "others"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer, turn, dtype", pairwise(OPTIMIZERS, [0, 3], DTYPES))
 def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, dtype: str) -> None:
     """Each optimizer with four of the activations and two of the losses, each activation with every other optimizer."""
     at = list(OPTIMIZERS).index(optimizer) + turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -22,7 +23,22 @@ def forms(short: int, long: int) -> Any:
 def in_lanes(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
     """Return the values as parameters of a test, tuples as several, marked slow except those in `fast`."""
 
-    def slow(value: Any) -> Any:
-        return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+    return [value if value in fast else _slow(value) for value in values]
 
-    return [value if value in fast else slow(value) for value in values]
+
+def pairwise(*parameters: Iterable[Any]) -> list[Any]:
+    """Return all combinations of the parameters' values, marked slow except a part that holds every pair of values.
+
+    Of two parameters the part holds every value.
+    """
+    lists = [list(values) for values in parameters]
+    least = min(map(len, lists))
+    combined = itertools.product(*map(enumerate, lists))
+    return [
+        values if sum(indices) % least == 0 else _slow(values)
+        for indices, values in (zip(*each, strict=True) for each in combined)
+    ]
+
+
+def _slow(value: Any) -> Any:
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)

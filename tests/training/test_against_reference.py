@@ -17,6 +17,7 @@ from fastbp.spec.losses import LOSSES
 from fastbp.training import loop
 from fastbp.training.optimizer_state import OptimizerState
 from fastbp.training.plan import DivergenceError, Plan
+from support.lanes import pairwise
 from support.network_cases import network, targets_of
 
 DTYPES = ("float64", "float32")
@@ -107,8 +108,7 @@ def check_fit(net: MLP, X: Any, y: Any, optimizer: Any, rate: float, schedule: s
     assert np.abs(net.weights[0] - start[0]).max() > 0.001 * rate  # something was learnt
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer, schedule", pairwise(OPTIMIZERS, SCHEDULES))
 def test_fit_agrees_with_the_reference(optimizer: str, schedule: str) -> None:
     X_of, turn = {}, itertools.cycle(LOSSES)
     for dtype, clipped, dropout, weighted, l2 in itertools.product(

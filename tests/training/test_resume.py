@@ -100,6 +100,7 @@ def test_killed_again_and_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert outcome("adam", checkpoint=path) == never_killed("adam")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @forms(short=4, long=60)
 def test_kill_9_and_ctrl_c_at_random_moments(cases: int) -> None:

@@ -23,7 +23,18 @@ from fastbp.verify.tally import Tally
 # ---- the command ----
 
 
-def test_all_is_well_here(capsys: pytest.CaptureFixture[str]) -> None:
+# Ten seconds and more each.
+LENGTHY = ("numeric gradients", "reference gradients", "optimizers' steps", "fused update", "threads and splits")
+
+
+@pytest.mark.parametrize(
+    "left_out", [pytest.param(LENGTHY, id="short"), pytest.param((), id="all", marks=pytest.mark.slow)]
+)
+def test_all_is_well_here(
+    left_out: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in left_out:
+        monkeypatch.delitem(CHECKS, name)
     assert commands.main(["verify", "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
