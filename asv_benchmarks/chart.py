@@ -1,4 +1,4 @@
-"""The chart of the README: time of a training step of each peer, relative to fastbp's."""
+"""Draw the chart of docs/guide/performance.md: time of a training step of each peer, relative to fastbp's."""
 
 from __future__ import annotations
 

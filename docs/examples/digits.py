@@ -1,4 +1,4 @@
-"""Handwritten digits: a network with dropout and Adam, stopped early, saved and read again.
+"""Read handwritten digits: a network with dropout and Adam, stopped early, saved and loaded.
 
     python docs/examples/digits.py
 """
@@ -6,7 +6,7 @@
 import fastbp
 from fastbp.learning_rates import Cosine
 
-X, y = fastbp.datasets.load_digits()  # 1,797 pictures of 8 x 8 pixels, each from 0 to 16
+X, y = fastbp.datasets.load_digits()  # 1,797 pictures of 8 x 8 pixels with values from 0 to 16
 train, rest = fastbp.datasets.stratified_split(y, 0.4, seed=0)
 held_out, test = rest[::2], rest[1::2]
 
@@ -17,8 +17,8 @@ history = net.fit(
     validation_data=(X[held_out], y[held_out]), early_stopping=25,
 )  # fmt: skip
 print(f"{len(history.loss)} epochs in {sum(history.seconds):.2f} s")
-print(f"{net.score(X[test], y[test]):.1%} of {len(test)} digits that it never saw")
+print(f"{net.score(X[test], y[test]):.1%} of {len(test)} unseen digits are right")
 
 net.save("digits.npz")
 again = fastbp.load("digits.npz")
-print("read again, it says the same:", (again.predict(X[test]) == net.predict(X[test])).all())
+print("the loaded network predicts the same:", (again.predict(X[test]) == net.predict(X[test])).all())

@@ -1,4 +1,4 @@
-"""From scikit-learn in one line: the import. The rest of a program stays as it is.
+"""Move from scikit-learn by one line, the import. The rest of the program stays as it is.
 
     pip install 'fastbp[sklearn]'
     python docs/examples/from_scikit_learn.py
@@ -23,7 +23,7 @@ model.fit(X_train, y_train)
 print(f"fitted in {time.perf_counter() - start:.2f} s, score {model.score(X_test, y_test):.3f}")
 print("cross-validated:", cross_val_score(model, X, y, cv=3).round(3))
 
-# And what was not there: dropout, class weights, a validation set of one's own, a limit of time, float32.
+# These arguments are new: dropout, class weights, your own validation set, a time limit, float32.
 network = MLPClassifier(
     (64, 64), activation="gelu", dropout=0.1, class_weight="balanced", dtype="float32", early_stopping=True,
     validation_data=(X_test / 16, y_test), time_budget=5.0, random_state=0,

@@ -1,4 +1,4 @@
-"""A table of numbers: predict one column from the others, stop early, and draw how the loss fell.
+"""Predict one column of a table from the others, stop early, and draw the losses.
 
     pip install 'fastbp[sklearn,plot]'
     python docs/examples/regression.py
@@ -10,11 +10,11 @@ from sklearn.datasets import load_diabetes
 import fastbp
 from fastbp.plotting import plot_history
 
-X, y = load_diabetes(return_X_y=True)  # 442 patients, 10 measurements, and how their illness went on
+X, y = load_diabetes(return_X_y=True)  # 442 patients, 10 measurements, and the progress of their disease
 order = np.random.default_rng(0).permutation(len(X))
 train, held_out, test = np.split(order, [300, 370])
 
-# Numbers of order one, for inputs and targets alike.
+# Bring inputs and targets to order one.
 mean, spread = y[train].mean(), y[train].std()
 target = (y - mean) / spread
 net = fastbp.MLP(
@@ -27,7 +27,7 @@ history = net.fit(
 )  # fmt: skip
 missed = np.abs(net.predict(X[test]) * spread + mean - y[test]).mean()
 print(f"stopped after {len(history.loss)} epochs")
-print(f"missed by {missed:.0f} on average, where always {mean:.0f} would miss by {np.abs(y[test] - mean).mean():.0f}")
+print(f"mean error {missed:.0f}; predicting {mean:.0f} for all would give {np.abs(y[test] - mean).mean():.0f}")
 print(f"R^2 {net.score(X[test], target[test]):.2f}")
 plot_history(history, "regression.svg")
-print("drawn to regression.svg")
+print("the losses are drawn in regression.svg")

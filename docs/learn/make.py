@@ -1,8 +1,8 @@
-"""Puts code, output and pictures into the pages of this folder: ``python docs/learn/make.py``.
+"""Put code, output and pictures into the pages of this folder: ``python docs/learn/make.py``.
 
 The code of a page is the body of its lesson in fastbp/lessons.py, cut at its ``# 1.``, ``# 2.``, ...: the n-th code
-block of a page is step n, and the ``text`` block behind it what the step prints. The prose between is the page's own.
-tests/cli/test_lessons.py makes every page anew and compares.
+block of a page is step n, and the ``text`` block behind it is what the step prints. The prose in between belongs to
+the page. tests/cli/test_lessons.py makes every page again and compares.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ BLOCKS = re.compile(r"^```python\n.*?^```\n(\n```text\n.*?^```\n)?", re.MULTILIN
 
 
 def steps(lesson: Callable[[], None]) -> list[str]:
-    """The code of a lesson, a string a step."""
+    """Return the code of a lesson, one string for each step."""
     body = inspect.getsource(lesson).split('"""', 2)[2]
     return [step.strip() + "\n" for step in re.split(r"^(?=# \d+\. )", textwrap.dedent(body), flags=re.MULTILINE)[1:]]
 
 
 def page(name: str) -> str:
-    """The text of a page with the code of today, which is run, and its output. Pictures go to the current folder."""
+    """Return the text of a page with its current code, which is run, and output. Pictures go to the current folder."""
     blocks, namespace = [], {}
     for step in steps(LESSONS[name]):
         output = io.StringIO()

@@ -1,7 +1,7 @@
-"""A model of a data-parallel step's time, and its tables for 4 to 1,024 ranks; docs/scaling.md explains it.
+"""Print a model of a data-parallel step's time as tables for 4 to 1,024 ranks; docs/guide/scaling.md explains it.
 
-    python docs/scaling.py                              the constants as measured for docs/scaling.md
-    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/scaling.py --measured ranks.json
+    python docs/guide/scaling.py                              by the constants as measured for docs/guide/scaling.md
+    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/guide/scaling.py --measured ranks.json
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ITEM = 4  # bytes of a float32
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one rank; docs/scaling.md says how they were measured.
+    """The costs of one rank; docs/guide/scaling.md says how they were measured.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class Costs:
 
 
 def least_squares(seconds: list[float], *columns: list[float]) -> list[float]:
-    """Coefficients of the columns, none below 0, whose sums miss the seconds by the least shares."""
+    """Return coefficients of the columns, none below 0, whose sums have the least squares of relative errors."""
     shares = np.stack(columns, axis=1) / np.array(seconds)[:, None]
     found, *_ = np.linalg.lstsq(shares, np.ones(len(seconds)), rcond=None)
     return [float(number) for number in np.maximum(found, 1e-12)]
 
 
 def fitted(records: list[dict[str, Any]]) -> Costs:
-    """Costs from the part "ranks" of the peers, lines of one rank and of two: steps without their exchanges."""
+    """Return costs from records of the peers' part "ranks", of one rank and of two: steps without their exchanges."""
     sizes, rows = ([float(each[name]) for each in records] for name in ("parameters", "rows"))
     fixed, per_row, per_parameter = least_squares(
         [each["step"] - each["exchange"] for each in records],
@@ -65,7 +65,7 @@ def fitted(records: list[dict[str, Any]]) -> Costs:
 
 
 def link_of(records: list[dict[str, Any]]) -> tuple[float, float]:
-    """Bandwidth and latency between two ranks of this machine, by their exchanges."""
+    """Return bandwidth and latency between two ranks of this machine, fitted to their exchanges."""
     pairs = [record for record in records if record["ranks"] == 2]
     double_latency, per_byte = least_squares(
         [each["exchange"] for each in pairs], [1.0] * len(pairs), [float(each["bytes"]) for each in pairs]
@@ -74,7 +74,7 @@ def link_of(records: list[dict[str, Any]]) -> tuple[float, float]:
 
 
 def compare(costs: Costs, records: list[dict[str, Any]]) -> None:
-    """What the model says of the lines it was fitted to."""
+    """Print the records beside the model that was fitted to them."""
     link = link_of(records)
     print(f"two ranks here: {1e-9 * link[0]:.2g} GB/s, {1e6 * link[1]:.2g} us a message\n")
     print(f"{'network':<16}{'rows a rank':>12}{'ranks':>7}{'step us':>9}{'model us':>10}{'waiting':>9}{'ring':>7}")
@@ -86,24 +86,24 @@ def compare(costs: Costs, records: list[dict[str, Any]]) -> None:
 
 
 def ring(ranks: int, size: int, link: tuple[float, float]) -> float:
-    """2 (N - 1) messages of 1 / N of the vector each: what long vectors take, fastbp's own exchange too."""
+    """Return the time of 2 (N - 1) messages of 1 / N of the vector each, as for long vectors and fastbp's exchange."""
     bandwidth, latency = link
     return 2 * (ranks - 1) * (latency + size / ranks / bandwidth)
 
 
 def tree(ranks: int, size: int, link: tuple[float, float]) -> float:
-    """Up and down a binary tree, the whole vector each time."""
+    """Return the time up and down a binary tree, with the whole vector in each message."""
     bandwidth, latency = link
     return 2 * math.ceil(math.log2(ranks)) * (latency + size / bandwidth)
 
 
 def waiting(ranks: int, compute: float, spread: float) -> float:
-    """For the slowest of N ranks whose times spread normally: about sqrt(2 ln N) standard deviations."""
+    """Return the wait for the slowest of N ranks with normal times: about sqrt(2 ln N) standard deviations."""
     return spread * compute * math.sqrt(2 * math.log(ranks))
 
 
 def step(costs: Costs, parameters: int, rows: float, ranks: int, link: tuple[float, float]) -> tuple[float, ...]:
-    """(computing, waiting, ring, tree, the whole with the faster of the two)."""
+    """Return the times of computing, waiting, ring and tree, and the whole with the faster of the last two."""
     compute, size = costs.compute(parameters, rows), parameters * ITEM
     wait = waiting(ranks, compute, costs.spread)
     by_ring, by_tree = ring(ranks, size, link), tree(ranks, size, link)
