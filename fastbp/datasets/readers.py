@@ -46,7 +46,7 @@ def load(
     - `.npz`: arrays `X` (n, features) and `y` (n,) of class indices or text, optionally `X_test` and `y_test` (or `x`
       and `x_test`). Nothing is unpickled.
     - `.csv`, `.csv.gz`: UTF-8, or UTF-16 after a byte order mark; every feature a finite number. Blank lines are
-      skipped. `docs/data.md` lists what is inferred from such files, and what is refused.
+      skipped. `docs/guide/data.md` lists what is inferred from such files, and what is refused.
     - A folder with the four IDX files of MNIST or a data set like it, gzipped or not; the t10k pair may be missing. A
       single `*idx3-ubyte[.gz]` file has no labels and needs `labelled=False`.
 
