@@ -24,7 +24,7 @@ def test_each_script_is_expected() -> None:
     assert sorted(EXPECTED) == sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", in_lanes(EXPECTED, fast=["digits.py", "from_scikit_learn.py"]))
+@pytest.mark.parametrize("name", in_lanes(EXPECTED, fast=["digits.py"]))
 def test_example(name: str, tmp_path: Path) -> None:
     pattern, least, files = EXPECTED[name]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1]), "PYTHONWARNINGS": "error"}
