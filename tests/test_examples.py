@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.lanes import in_lanes
+
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 EXPECTED = {  # a pattern of what each prints, and the least that its number may be
     "digits.py": (r"(\d+\.\d)% of", 95.0, ["digits.npz"]),
@@ -22,7 +24,7 @@ def test_each_script_is_expected() -> None:
     assert sorted(EXPECTED) == sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", in_lanes(EXPECTED, fast=["digits.py"]))
 def test_example(name: str, tmp_path: Path) -> None:
     pattern, least, files = EXPECTED[name]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1]), "PYTHONWARNINGS": "error"}

@@ -113,6 +113,7 @@ def test_every_layer_gives_the_same_bits(environment: dict[str, str], serial: li
         assert result["layer"] == (None if asked == "workqueue" else asked)
 
 
+@pytest.mark.slow
 def test_a_parallel_region_is_entered_where_a_layer_is_safe() -> None:
     code = """
     from fastbp.kernels import steps

@@ -77,6 +77,7 @@ def test_two_ranks_do_what_one_process_does(name: str, by_ranks: dict[str, Any])
         np.testing.assert_allclose(by_ranks[f"{name}/{part}"], values, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @needs_mpi
 def test_the_same_bits_in_another_run(by_ranks: dict[str, Any], tmp_path: Path) -> None:
     names = ["all at once", "uneven", "wide", "float32", "early stopping"]

@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fastbp import MLPClassifier, MLPRegressor
 from support.comparisons import assert_same_bits
+from support.lanes import in_lanes
 
 X, Y = make_classification(200, 6, random_state=0)
 FRAME = pd.DataFrame(X, columns=[f"feature {i}" for i in range(6)])
@@ -56,6 +57,7 @@ def test_pipeline() -> None:
     assert pipeline.score(X, Y) > 0.8
 
 
+@pytest.mark.slow
 def test_grid_search_in_processes() -> None:
     grid = {"alpha": [1e-4, 1e4], "dropout": [0.0, 0.25]}
     searches = [GridSearchCV(classifier(), grid, cv=2, n_jobs=jobs).fit(X, Y) for jobs in (2, None)]
@@ -161,7 +163,7 @@ def test_calibration() -> None:
     assert calibrated.score(X, Y) > 0.8
 
 
-@pytest.mark.parametrize("jobs", [None, 2])
+@pytest.mark.parametrize("jobs", in_lanes([None, 2], fast=[None]))
 def test_permutation_importance(jobs: int | None) -> None:
     """In processes joblib hands large arrays over as read-only maps of a file: the parameters are 1.7 MB."""
     rows = np.random.default_rng(0).normal(size=(400, 50))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 from typing import Any
@@ -34,6 +35,7 @@ SOLVERS: dict[str, dict[str, Any]] = {
 }
 
 
+@functools.cache  # scikit-learn takes a second to make some of it
 def data(kind: str) -> tuple[Any, Any]:
     if kind == "binary":
         X, y = make_classification(N, 8, random_state=1)

@@ -13,6 +13,7 @@ import pytest
 
 from fastbp.graph import Variable, affine, ordered, softmax_cross_entropy
 from support.graph_cases import random_graph, whole
+from support.lanes import in_lanes
 
 # ---- backward, again and elsewhere ----
 
@@ -85,7 +86,7 @@ DEEP: dict[str, Callable[[Variable], Variable]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("operation", DEEP)
+@pytest.mark.parametrize("operation", in_lanes(DEEP, fast=["product", "ReLU"]))
 def test_deep_graph(operation: str) -> None:
     x = z = Variable(1.0)
     nodes = 0

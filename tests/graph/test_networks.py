@@ -14,6 +14,7 @@ from fastbp.graph import Variable, affine, ordered, softmax_cross_entropy
 from fastbp.numeric_gradients.check import numeric_gradient
 from support.comparisons import assert_same_bits
 from support.graph_cases import DTYPES, EPS, assert_sums_of_what_was_sent, random_graph
+from support.lanes import in_lanes
 
 
 def network_of_nodes(parameters: list[Variable], X: Any, labels: Any, rectified: bool = True) -> tuple[Variable, ...]:
@@ -157,7 +158,7 @@ def test_gradient_steps_lower_the_loss() -> None:
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("seed", range(52))
+@pytest.mark.parametrize("seed", in_lanes(range(52), fast=range(12)))
 def test_random_graph_has_the_numeric_gradient(seed: int) -> None:
     values, build = random_graph(seed)
     leaves, result = build(*values)

@@ -25,6 +25,8 @@ from support.comparisons import assert_same_bits
 from support.processes import run_python
 from support.streams import BATCH, LIMIT, Sliced, chunks_of, data, fitted, network, unchanged
 
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
 # ---- readers that fail ----
 
 
@@ -217,7 +219,6 @@ import json, re, sys
 import numpy as np, fastbp
 from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("no_thread_is_left")
 def status(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 limit = 32 << 20

@@ -77,7 +77,7 @@ def sources(X: Any, y: Any, folder: Path) -> Iterator[tuple[str, Any, Any]]:
     yield "slicing", Sliced(X), Sliced(y)
 
 
-@pytest.mark.parametrize("kind", in_lanes(["u1", "i1", "i2", "f2", "f4", "f8", "?"], fast=["u1", "f4"]))
+@pytest.mark.parametrize("kind", in_lanes(["u1", "i1", "i2", "f2", "f4", "f8", "?"], fast=["u1"]))
 def test_the_same_bits_wherever_the_rows_lie(kind: str, tmp_path: Path, small_pieces: None) -> None:
     X, y = data(kind if kind[0] in "if" else "i2")
     X = X.astype(kind)
@@ -98,7 +98,7 @@ def test_a_sparse_matrix_within_a_limit(small_pieces: None) -> None:
     assert_same_bits(fitted(sparse.csr_array(X), y)[0], fitted(X, y)[0])
 
 
-@pytest.mark.parametrize("library", ["h5py", "zarr"])
+@pytest.mark.parametrize("library", in_lanes(["h5py", "zarr"], fast=["h5py"]))
 def test_files_of_other_libraries(library: str, tmp_path: Path, small_pieces: None) -> None:
     module = pytest.importorskip(library)
     X, y = data()

@@ -46,6 +46,7 @@ def test_a_change_in_another_file_is_a_miss_and_old_entries_go(package: Copy) ->
     assert all(other.read_text() == "not ours" for other in others)
 
 
+@pytest.mark.slow
 def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) -> None:
     """What a process compiles from the sources it imported must not pass for the compiled form of newer ones."""
     code = """

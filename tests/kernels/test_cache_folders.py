@@ -22,26 +22,27 @@ ENTRY = """
 """
 
 
-def test_a_damaged_entry_is_a_miss_and_written_again(package: Copy) -> None:
+@pytest.mark.parametrize("number", [2, pytest.param(9, marks=pytest.mark.slow)])
+def test_a_damaged_entry_is_a_miss_and_written_again(number: int, package: Copy) -> None:
     results = package.run(
         ENTRY
         + """
     middle = len(content) // 2
     damages = {
-        "empty": b"", "cut in the middle": content[:middle], "cut at the end": content[:-1],
-        "cut at the start": content[1:], "garbage": b"\\x93garbage" * 99, "zeros": bytes(len(content)),
+        "cut at the end": content[:-1], "garbage": b"\\x93garbage" * 99, "empty": b"",
+        "cut in the middle": content[:middle], "cut at the start": content[1:], "zeros": bytes(len(content)),
         "text": b"hello", "another pickle": b"\\x80\\x04K\\x05.", "pickle of nothing": b"cno_such_module\\nthing\\n.",
     }
-    for name, damaged in damages.items():
+    for name, damaged in list(damages.items())[:NUMBER]:
         entry.write_bytes(damaged)
         results[name] = gather()
         assert entry.read_bytes() != damaged, name
     results["again"] = gather()
     print(json.dumps(results))
-    """
+    """.replace("NUMBER", str(number))
     )
     assert results.pop("again") == HIT
-    assert len(results) == 9
+    assert len(results) == number
     assert results == dict.fromkeys(results, MISS)
 
 

@@ -146,5 +146,6 @@ def test_a_planted_fault_is_caught(fault: str, runs: dict[str, Future[Any]]) -> 
     passed(runs["unmodified"].result())  # the fault is what it failed for
 
 
+@pytest.mark.slow
 def test_the_check_passes_in_this_process_s_settings() -> None:
     assert f"{TARGET.vector_bytes} bytes a vector" in line(run_python(CHECK, timeout=300.0), "target")

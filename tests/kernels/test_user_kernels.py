@@ -129,6 +129,7 @@ def test_in_a_prange(dtype: Any) -> None:
             assert_same_bits({**given, **made}[name][i], results[name])
 
 
+@pytest.mark.slow
 def test_one_layer_serial() -> None:
     @numba.njit
     def forward(X, W, b, H, workspace):

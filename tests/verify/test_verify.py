@@ -22,8 +22,9 @@ from fastbp.verify.tally import Tally
 # ---- the command ----
 
 
-# Ten seconds and more each.
-LENGTHY = ("numeric gradients", "reference gradients", "optimizers' steps", "fused update", "threads and splits")
+# Two to ten seconds a dtype each.
+LENGTHY = ("affine layers", "numeric gradients", "reference gradients", "optimizers' steps", "fused update",
+           "rows alone", "blockings", "threads and splits")  # fmt: skip
 
 
 @pytest.mark.parametrize(
