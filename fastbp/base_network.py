@@ -156,6 +156,13 @@ class BaseNetwork:
         ------
         ValueError, TypeError
             The shape or dtype is wrong, there are no rows, or X holds NaN or infinity.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 2), dtype="float64", initializer=[[[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0]])
+        >>> net.logits([[3.0, 4.0]])
+        array([[3., 9.]])
         """
         return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=False)
 
@@ -167,6 +174,13 @@ class BaseNetwork:
         array (n, outputs)
             The softmax of the logits for "softmax_cross_entropy", their logistic function for "binary_cross_entropy",
             their exponential for "poisson_deviance", the logits themselves for other losses.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((1, 1), loss="binary_cross_entropy", dtype="float64", initializer=[[[1.0]], [0.0]])
+        >>> net.outputs([[0.0]])
+        array([[0.5]])
         """
         return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
 
@@ -177,6 +191,13 @@ class BaseNetwork:
         ------
         ValueError
             The network does not classify; or as for `logits`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((1, 2), dtype="float64", initializer=[[[1.0, 1.0]], [0.0, 0.0]])
+        >>> net.predict_proba([[3.0]])
+        array([[0.5, 0.5]])
         """
         if not self._model.loss.classifies:
             name = self._model.loss.name
@@ -224,13 +245,33 @@ class BaseNetwork:
             The share of rows that are right in all outputs; or the coefficient of determination
             ``R^2 = 1 - sum (y - prediction)^2 / sum (y - mean)^2``, the mean over outputs. Where all y are the same it
             is 1 if the predictions are right, otherwise 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `gradient`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((1, 2), dtype="float64", initializer=[[[1.0, -1.0]], [0.0, 0.0]])
+        >>> net.score([[3.0], [-3.0], [2.0], [-2.0]], [0, 1, 0, 0])
+        0.75
         """
         rows = rows_of(self._model, "X", X)
         targets = self._model.targets("y", y, rows.count)
         return score(self._model.loss, self.predict(rows.source), targets)
 
     def loss(self, X: ArrayLike, y: ArrayLike, l2: float = 0.0, *, sample_weight: ArrayLike | None = None) -> float:
-        """Compute the mean loss over rows plus ``l2/2 sum |W|^2``; parameters and errors are those of `gradient`."""
+        """Compute the mean loss over rows plus ``l2/2 sum |W|^2``; parameters and errors are those of `gradient`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", dtype="float64", initializer=[[[2.0]], [0.0]])
+        >>> net.loss([[1.0], [2.0]], [1.0, 4.0], l2=0.5)
+        1.5
+        """
         return evaluation.loss(self._model, rows_of(self._model, "X", X), y, l2, sample_weight)
 
     # ---- backward ----
@@ -288,6 +329,11 @@ class BaseNetwork:
         """Compute the gradient of each row's own loss: that of `gradient` for the row alone, for all rows at once.
 
         This takes n times the memory of the parameters. Parameters and errors are those of `gradient`.
+
+        Returns
+        -------
+        SampleGradients
+            `losses`, `weights`, `biases` and `inputs`, each with an axis of rows in front.
 
         Examples
         --------
