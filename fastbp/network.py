@@ -18,6 +18,7 @@ from .base_network import BaseNetwork
 from .kernels.coefficients import CONSTANTS
 from .learning_rates import LearningRate
 from .model import npz_file, pickles, serialization
+from .model.documentation import with_tables
 from .model.model import Model
 from .optimizers import Optimizer
 from .training import arguments, fitting
@@ -28,6 +29,7 @@ from .training.plan import Plan
 Array = NDArray[Any]
 
 
+@with_tables
 class MLP(BaseNetwork):
     """Multilayer perceptron: affine layers with activations between them, trained to minimise a loss.
 
@@ -36,10 +38,9 @@ class MLP(BaseNetwork):
     sizes : sequence of int
         Number of input features, units of each hidden layer, and number of outputs: of classes or of targets.
     activation : str or sequence of str, default "relu"
-        Activation of the hidden layers, one for all or one for each: "relu", "identity", "logistic", "tanh",
-        "leaky_relu", "gelu" (by the error function) or "silu".
+        Activation of the hidden layers, one for all or one for each, by the names in the Notes.
     loss : str, default "softmax_cross_entropy"
-        Loss of the logits, which the last layer returns, and the targets; see Notes.
+        Loss of the logits, which the last layer returns, and the targets, by the names in the Notes.
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of all arithmetic.
     seed : int, numpy.random.Generator or None
@@ -47,12 +48,11 @@ class MLP(BaseNetwork):
     input_shift, input_scale : float or array_like (features,), optional
         Inputs become ``(x - input_shift) * input_scale``. Both are saved with the model.
     initializer : str or sequence of array_like, optional
-        "he", "glorot" (normal), "he_uniform" or "glorot_uniform" for all weights, biases 0; or the arrays themselves:
-        ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ for layers of the ReLU kind ("relu", "leaky_relu", "gelu",
-        "silu"), else Glorot normal [2]_.
-    **constants : float, or array_like (outputs,) where it says so
-        What activations and losses depend on, and the attributes of the same names: leaky_slope, 0.01 by default, and
-        huber_delta, 1 by default.
+        "he", "glorot" (both normal), "he_uniform" or "glorot_uniform" for all weights, with biases of 0; or the arrays
+        themselves: ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ in front of activations like the ReLU, and
+        Glorot normal [2]_ in front of others.
+    **constants : float, or array_like (outputs,)
+        Numbers that activations and losses depend on, by the names in the Notes; attributes have the same names.
 
     Attributes
     ----------
@@ -78,18 +78,19 @@ class MLP(BaseNetwork):
 
     Notes
     -----
+    A hidden layer computes y from x, its inputs times its weights plus its biases:
+
+    {activations}
+
     With logits z and targets t, the loss of a row is
 
-    - "softmax_cross_entropy": ``log sum exp(z) - sum t z``, with t a class index or a row of probabilities
-    - "binary_cross_entropy": the mean over outputs of ``log(1 + exp(z)) - t z``, with t from 0 to 1;
-      "binary_cross_entropy_sum": their sum
-    - "mean_squared_error": the mean of ``(z - t)^2``; "half_squared_error": half of it
-    - "mean_absolute_error": the mean of ``|z - t|``
-    - "huber": the mean of ``(z - t)^2 / 2`` up to a distance of delta, then ``delta (|z - t| - delta / 2)``
-    - "poisson_deviance": the mean of ``2 (t log(t / m) - t + m)``, with m = exp(z) and t at least 0;
-      "half_poisson_deviance_sum": half their sum
+    {losses}
 
-    and the loss is the mean over rows, or ``sum w loss / sum w`` with weights w. The losses that are sums over outputs,
+    and the constants of both are
+
+    {constants}
+
+    The loss is the mean over rows, or ``sum w loss / sum w`` with weights w. The losses that are sums over outputs,
     or halves, are those of scikit-learn.
 
     .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
