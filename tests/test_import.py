@@ -8,6 +8,7 @@ import pydoc
 import pytest
 
 import fastbp
+from support.lanes import in_lanes
 from support.processes import python, run_python
 
 MODULES = ("distributed", "graph", "lessons", "plotting", "verify")  # not loaded before they are asked for
@@ -15,7 +16,7 @@ ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'sklearn', 'mpi4py']))\n"  # an import fails
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", in_lanes(MODULES, fast=["graph", "plotting"]))
 def test_a_module_is_an_attribute_after_a_plain_import(name: str) -> None:
     code = f"import fastbp, sys; print('fastbp.{name}' in sys.modules, fastbp.{name}.__name__)"
     assert run_python(code).split() == ["False", f"fastbp.{name}"]

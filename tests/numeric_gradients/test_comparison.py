@@ -18,6 +18,7 @@ from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.numeric_gradients.check import gradcheck, numeric_gradient
 from support.functions import cubic, cubic_gradient
+from support.lanes import pairwise
 from support.network_cases import targets_of
 
 
@@ -222,8 +223,7 @@ def test_a_float32_function_that_returns_a_python_float_is_told_by_point_or_grad
 SATURATING = (1.0, 10.0, 30.0)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation, loss", pairwise(ACTIVATIONS, LOSSES))
 def test_float32_networks(activation: str, loss: str) -> None:
     """`MLP.loss` computes in float32 and returns a Python float. Saturated networks, too, and kinks by the dozen."""
     net = MLP((2, 6, 5, 3), activation=activation, loss=loss, dtype="float32", seed=3)

@@ -22,7 +22,6 @@ def forms(short: int, long: int) -> Any:
 
 def in_lanes(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
     """Return the values as parameters of a test, tuples as several, marked slow except those in `fast`."""
-
     return [value if value in fast else _slow(value) for value in values]
 
 

@@ -33,8 +33,8 @@ LENGTHY = ("affine layers", "numeric gradients", "reference gradients", "optimiz
 def test_all_is_well_here(
     left_out: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in left_out:
-        monkeypatch.delitem(CHECKS, name)
+    chosen = {name: check for name, check in CHECKS.items() if name not in left_out}
+    monkeypatch.setattr(verify, "CHECKS", chosen)
     assert commands.main(["verify", "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
@@ -43,7 +43,7 @@ def test_all_is_well_here(
     assert said["fastbp"] == fastbp.__version__
     assert said["machine"]["threads"] >= 1
     assert [(check["name"], check["dtype"]) for check in said["checks"]] == [
-        (name, dtype) for name in CHECKS for dtype in ("float64", "float32")
+        (name, dtype) for name in chosen for dtype in ("float64", "float32")
     ]
     assert all(check["ok"] and check["cases"] > 0 and check["detail"] == "" for check in said["checks"])
     assert all(check["worst"] is None or 0 <= check["worst"] <= 1 for check in said["checks"])
