@@ -169,7 +169,7 @@ def test_curves_change_no_bit_of_the_network(run: Run) -> None:
     ("path", "message"),
     [
         ("curves.gif", "got 'curves.gif', expected a file name that ends in .svg, .png or .pdf"),
-        ("nowhere/curves.svg", "--plot: there is no folder"),
+        ("nowhere/curves.svg", "--plot: got 'nowhere/curves.svg', but there is no folder"),
         ("curves", "expected a file name that ends in"),
     ],
 )

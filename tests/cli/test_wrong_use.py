@@ -52,7 +52,7 @@ def test_bad_numbers(run: Run, option: str, values: list[str], expected: str) ->
         (["predict", "model.npz"], ["DATA"]),
         (["predict", "gone.npz", "digits"], ["gone.npz", "No such file"]),
         (["predict", ".", "digits"], ["folder"]),
-        (["train", "--data", "gone"], ["fastbp train: error: ", "nothing at 'gone'"]),
+        (["train", "--data", "gone"], ["fastbp train: error: ", "'gone' does not exist"]),
         (["train", "--data", "."], ["folder without"]),
         (["train", "--target", "2"], ["--target", "CSV"]),
         (["train", "--data", "two\nlines"], ["two"]),

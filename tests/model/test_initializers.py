@@ -60,7 +60,8 @@ def test_moments_and_limits(name: str) -> None:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_by_default_the_activation_chooses(activation: str) -> None:
-    kind = "he" if activation in RELU_KIND else "glorot"
+    kind = ACTIVATIONS[activation].initializer
+    assert (kind == "he") or activation not in RELU_KIND
     starts_as(MLP(SIZES, activation, seed=3), [kind] * 3)
     starts_as(MLP((4, 3), activation, seed=3), [kind])  # without a hidden layer, by what was named
 
