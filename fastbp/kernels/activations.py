@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from . import operations as op
 from .constants import Constant
-from .formulas import exp, exp_of_minus_magnitude, logistic, normal_tail, tanh
+from .formulas import exp, exp_of_minus_magnitude, expm1, logistic, normal_tail, tanh
 from .simd import Lanes, fma, formula, select
 
 # ---- values ----
@@ -28,6 +28,12 @@ def relu(x: Lanes) -> Lanes:
 def leaky_relu(x: Lanes, slope: Lanes) -> Lanes:
     """``slope x where x <= 0, else x``."""
     return select(x <= 0.0, slope * x, x)
+
+
+@formula
+def elu(x: Lanes, alpha: Lanes) -> Lanes:
+    """``alpha (exp(x) - 1) where x <= 0, else x``: -alpha at -infinity."""
+    return select(x > 0.0, x, alpha * expm1.write(x))
 
 
 @formula
@@ -57,6 +63,12 @@ def relu_mask(dy: Lanes, y: Lanes) -> Lanes:
 def leaky_relu_backward(dy: Lanes, y: Lanes, slope: Lanes) -> Lanes:
     """``slope dy where y <= 0, else dy``, for a slope that is not negative."""
     return select(y <= 0.0, slope * dy, dy)
+
+
+@formula
+def elu_backward(dy: Lanes, y: Lanes, alpha: Lanes) -> Lanes:
+    """``dy (y + alpha) where y <= 0, else dy``, of the output, for an alpha that is not negative."""
+    return select(y > 0.0, dy, dy * (y + alpha))
 
 
 @formula
@@ -150,6 +162,10 @@ _ROWS = (
     Activation(
         "leaky_relu", "x where x > 0, else leaky_slope x", leaky_relu, leaky_relu_backward, initializer="he", cost=4,
         constants=(Constant("leaky_slope", 0.01),),
+    ),
+    Activation(
+        "elu", "x where x > 0, else elu_alpha (exp(x) − 1)", elu, elu_backward, initializer="he", cost=40,
+        constants=(Constant("elu_alpha", 1.0),),
     ),
     Activation("gelu", "x Φ(x)", gelu, gelu_backward, keeps_input=True, initializer="he", cost=80),
     Activation("silu", "x logistic(x)", silu, silu_backward, keeps_input=True, initializer="he", cost=50),

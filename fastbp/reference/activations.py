@@ -155,6 +155,12 @@ ACTIVATIONS: dict[str, Activation] = {
         constants={"leaky_slope": Constant(0.01, tried=(0.125,))},
         kink=lambda x, leaky_slope: np.abs(x),
     ),
+    "elu": Activation(
+        forward=lambda x, elu_alpha: np.where(x <= 0, elu_alpha * np.expm1(x), x),
+        backward=lambda dy, x, elu_alpha: np.where(x <= 0, elu_alpha * np.exp(x) * dy, dy),
+        constants={"elu_alpha": Constant(1.0, tried=(0.5,))},
+        kink=lambda x, elu_alpha: np.abs(x),
+    ),
     "gelu": Activation(
         forward=lambda x: x * normal_share(x),
         backward=lambda dy, x: dy * (normal_share(x) + x * normal_density(x)),
