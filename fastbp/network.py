@@ -48,9 +48,9 @@ class MLP(BaseNetwork):
     input_shift, input_scale : float or array_like (features,), optional
         Inputs become ``(x - input_shift) * input_scale``. Both are saved with the model.
     initializer : str or sequence of array_like, optional
-        "he", "glorot" (both normal), "he_uniform" or "glorot_uniform" for all weights, with biases of 0; or the arrays
-        themselves: ``[W1, b1, W2, b2, ...]``. By default He normal [1]_ in front of activations like the ReLU, and
-        Glorot normal [2]_ in front of others.
+        "he" [1]_, "glorot" [2]_ or "lecun" [3]_ (normal), or one of these with "_uniform" behind it, for all weights,
+        with biases of 0; or the arrays themselves: ``[W1, b1, W2, b2, ...]``. By default the activation chooses: He
+        normal in front of those like the ReLU, and Glorot normal in front of most others.
     **constants : float, or array_like (outputs,)
         Numbers that activations and losses depend on, by the names in the Notes; attributes have the same names.
 
@@ -95,6 +95,7 @@ class MLP(BaseNetwork):
 
     .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
     .. [2] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward networks", AISTATS 2010.
+    .. [3] Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient backprop", Neural Networks: Tricks of the Trade, 1998.
 
     Examples
     --------

@@ -11,7 +11,13 @@ from .. import validation
 from ..program.parameters import ParameterLayout
 
 Array = NDArray[Any]
-INITIALIZERS = ("he", "glorot", "he_uniform", "glorot_uniform")
+VARIANCES = {  # of weights (fan_in, fan_out)
+    "he": lambda fan_in, fan_out: 2.0 / fan_in,
+    "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),
+    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,
+}
+UNIFORM = "_uniform"
+INITIALIZERS = (*VARIANCES, *(name + UNIFORM for name in VARIANCES))
 
 
 def initialise(
@@ -53,9 +59,8 @@ def initialise(
 
 
 def draw(initializer: str, shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Draw weights (fan_in, fan_out) of variance 2 / fan_in (He) or 2 / (fan_in + fan_out) (Glorot)."""
-    fan_in, fan_out = shape
-    deviation = np.sqrt(2.0 / fan_in if initializer.startswith("he") else 2.0 / (fan_in + fan_out))
-    if initializer.endswith("uniform"):
+    """Draw weights (fan_in, fan_out) of the initializer's variance, normal or uniform."""
+    deviation = np.sqrt(VARIANCES[initializer.removesuffix(UNIFORM)](*shape))
+    if initializer.endswith(UNIFORM):
         return rng.uniform(-np.sqrt(3.0) * deviation, np.sqrt(3.0) * deviation, shape)
     return rng.normal(0.0, deviation, shape)

@@ -17,12 +17,16 @@ WIDE = (300, 200, 100)
 RELU_KIND = ("relu", "leaky_relu", "gelu", "silu")
 
 
+def variance_of(kind: str, fan_in: int, fan_out: int) -> float:
+    return {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out), "lecun": 1 / fan_in}[kind.split("_")[0]]
+
+
 def drawn(sizes: tuple[int, ...], kinds: list[str], seed: int) -> list[Any]:
     """Each layer's weights in float64, by one generator; the formulas once more."""
     rng = np.random.default_rng(seed)
     result = []
     for fan_in, fan_out, kind in zip(sizes[:-1], sizes[1:], kinds, strict=True):
-        variance = 2 / fan_in if kind.startswith("he") else 2 / (fan_in + fan_out)
+        variance = variance_of(kind, fan_in, fan_out)
         if kind.endswith("uniform"):  # of variance limit^2 / 3
             result.append(rng.uniform(-math.sqrt(3.0) * math.sqrt(variance), math.sqrt(3.0) * math.sqrt(variance),
                                       (fan_in, fan_out)))  # fmt: skip
@@ -48,7 +52,7 @@ def test_one_name_is_for_all_layers_whatever_the_activation(name: str, activatio
 @pytest.mark.parametrize("name", INITIALIZERS)
 def test_moments_and_limits(name: str) -> None:
     for W, (fan_in, fan_out) in zip(MLP(WIDE, seed=3, initializer=name).weights, ((300, 200), (200, 100)), strict=True):
-        variance = {"he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[name.split("_")[0]]
+        variance = variance_of(name, fan_in, fan_out)
         # Standard errors: of the mean sqrt(v / n); of the variance sqrt((kurtosis - 1) / n) v, kurtosis 3 or 1.8.
         kurtosis = 1.8 if "uniform" in name else 3.0
         assert abs(W.mean()) < 5 * math.sqrt(variance / W.size)
