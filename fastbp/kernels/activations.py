@@ -15,6 +15,9 @@ from .constants import Constant
 from .formulas import exp, exp_of_minus_magnitude, expm1, logistic, normal_tail, tanh
 from .simd import Lanes, fma, formula, select
 
+# G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS 2017.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 # ---- values ----
 
 
@@ -34,6 +37,12 @@ def leaky_relu(x: Lanes, slope: Lanes) -> Lanes:
 def elu(x: Lanes, alpha: Lanes) -> Lanes:
     """``alpha (exp(x) - 1) where x <= 0, else x``: -alpha at -infinity."""
     return select(x > 0.0, x, alpha * expm1.write(x))
+
+
+@formula
+def selu(x: Lanes) -> Lanes:
+    """``SELU_SCALE`` times the ELU whose alpha is ``SELU_ALPHA``: outputs keep a mean near 0 and a variance near 1."""
+    return select(x > 0.0, x, expm1.write(x) * SELU_ALPHA) * SELU_SCALE
 
 
 @formula
@@ -69,6 +78,12 @@ def leaky_relu_backward(dy: Lanes, y: Lanes, slope: Lanes) -> Lanes:
 def elu_backward(dy: Lanes, y: Lanes, alpha: Lanes) -> Lanes:
     """``dy (y + alpha) where y <= 0, else dy``, of the output, for an alpha that is not negative."""
     return select(y > 0.0, dy, dy * (y + alpha))
+
+
+@formula
+def selu_backward(dy: Lanes, y: Lanes) -> Lanes:
+    """``dy (y + scale alpha) where y <= 0, else scale dy``, of the output."""
+    return dy * select(y > 0.0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA)
 
 
 @formula
@@ -166,6 +181,9 @@ _ROWS = (
     Activation(
         "elu", "x where x > 0, else elu_alpha (exp(x) − 1)", elu, elu_backward, initializer="he", cost=40,
         constants=(Constant("elu_alpha", 1.0),),
+    ),
+    Activation(
+        "selu", "1.0507 x where x > 0, else 1.7581 (exp(x) − 1)", selu, selu_backward, initializer="lecun", cost=40
     ),
     Activation("gelu", "x Φ(x)", gelu, gelu_backward, keeps_input=True, initializer="he", cost=80),
     Activation("silu", "x logistic(x)", silu, silu_backward, keeps_input=True, initializer="he", cost=50),

@@ -131,6 +131,8 @@ class Activation(NamedTuple):
     kink: Callable[..., Array] | None = None
 
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 ACTIVATIONS: dict[str, Activation] = {
     "identity": Activation(
         forward=lambda x: x,
@@ -160,6 +162,11 @@ ACTIVATIONS: dict[str, Activation] = {
         backward=lambda dy, x, elu_alpha: np.where(x <= 0, elu_alpha * np.exp(x) * dy, dy),
         constants={"elu_alpha": Constant(1.0, tried=(0.5,))},
         kink=lambda x, elu_alpha: np.abs(x),
+    ),
+    "selu": Activation(
+        forward=lambda x: SELU_SCALE * np.where(x <= 0, SELU_ALPHA * np.expm1(x), x),
+        backward=lambda dy, x: SELU_SCALE * np.where(x <= 0, SELU_ALPHA * np.exp(x) * dy, dy),
+        kink=np.abs,
     ),
     "gelu": Activation(
         forward=lambda x: x * normal_share(x),
