@@ -59,6 +59,25 @@ def silu(x: Lanes) -> Lanes:
     return fma(-z, e / (e + 1.0), relu.write(x))  # as above
 
 
+def _mish_parts(x: Lanes) -> tuple[Lanes, Lanes, Lanes, Lanes, Lanes]:
+    """z = |x|, e = exp(-z), e + 1, and numerator and denominator of tanh(log(1 + exp(x))), all without overflow.
+
+    With n = exp(x) the tanh is ``n (n + 2) / (n (n + 2) + 2)``; right of 0 both are divided by n^2.
+    """
+    z, e = exp_of_minus_magnitude(x)
+    right = x > 0.0
+    numerator = select(right, fma(e, 2.0, 1.0), e * (e + 2.0))
+    denominator = numerator + select(right, e * e * 2.0, 2.0)
+    return z, e, e + 1.0, numerator, denominator
+
+
+@formula
+def mish(x: Lanes) -> Lanes:
+    """``x tanh(log(1 + exp(x)))``; 0 at -infinity."""
+    z, _, _, numerator, denominator = _mish_parts(x)
+    return select(x > 0.0, x, -z) * (numerator / denominator)
+
+
 # ---- derivatives, times that of the output ----
 
 
@@ -116,6 +135,19 @@ def silu_backward(dy: Lanes, x: Lanes) -> Lanes:
     z, e = exp_of_minus_magnitude(x)
     larger_share = 1.0 / (e + 1.0)
     return _times_reflected(dy, x, e * larger_share * fma(z, larger_share, -1.0))
+
+
+@formula
+def mish_backward(dy: Lanes, x: Lanes) -> Lanes:
+    """``dy (w + x (1 - w^2) logistic(x))`` with w = tanh(log(1 + exp(x))), of the input.
+
+    ``(1 - w^2) logistic(x)`` is ``4 n (n + 1) / d^2`` left of 0, with n = exp(x) and w = n (n + 2) / d; right of 0 it
+    is ``4 n^2 (n + 1) / d^2``, with n = exp(-x).
+    """
+    z, e, above, numerator, denominator = _mish_parts(x)
+    right = x > 0.0
+    bend = (e * 4.0) * above / (denominator * denominator)
+    return dy * fma(select(right, z * e, -z), bend, numerator / denominator)
 
 
 # ---- the table ----
@@ -187,6 +219,7 @@ _ROWS = (
     ),
     Activation("gelu", "x Φ(x)", gelu, gelu_backward, keeps_input=True, initializer="he", cost=80),
     Activation("silu", "x logistic(x)", silu, silu_backward, keeps_input=True, initializer="he", cost=50),
+    Activation("mish", "x tanh(log(1 + exp(x)))", mish, mish_backward, keeps_input=True, initializer="he", cost=60),
     EXP,
 )  # fmt: skip
 KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}

@@ -176,6 +176,12 @@ ACTIVATIONS: dict[str, Activation] = {
         forward=lambda x: x * logistic(x),
         backward=lambda dy, x: dy * (logistic(x) + x * (logistic(x) * logistic(-x))),
     ),
+    "mish": Activation(
+        forward=lambda x: x * np.tanh(np.logaddexp(0.0, x)),
+        backward=lambda dy, x: (
+            dy * (np.tanh(np.logaddexp(0.0, x)) + x * logistic(x) / np.cosh(np.logaddexp(0.0, x)) ** 2)
+        ),
+    ),
 }
 
 
