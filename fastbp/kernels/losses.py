@@ -80,6 +80,20 @@ def huber_gradient(z: Lanes, t: Lanes, delta: Lanes) -> Lanes:
 
 
 @formula
+def quantile(z: Lanes, t: Lanes, level: Lanes) -> Lanes:
+    """``level (t - z)`` where z < t, else ``(1 - level) (z - t)``."""
+    difference = t - z
+    return select(difference > 0.0, level, level - 1.0) * difference
+
+
+@formula
+def quantile_gradient(z: Lanes, t: Lanes, level: Lanes) -> Lanes:
+    """``-level`` where z < t, ``1 - level`` where z > t, 0 where they are equal; NaN goes through."""
+    difference = z - t
+    return select(difference > 0.0, 1.0 - level, select(difference < 0.0, -level, difference))
+
+
+@formula
 def half_poisson_deviance(z: Lanes, t: Lanes) -> Lanes:
     """``t log(t / mu) - t + mu`` with mu = exp(z), the first term 0 where t is 0; t >= 0."""
     excess = exp.write(z) - t  # exact where it is small
@@ -148,6 +162,7 @@ class Loss(NamedTuple):
 BINARY = (binary_cross_entropy, binary_cross_entropy_gradient)
 SQUARED = (squared_error, squared_error_gradient)
 POISSON = (half_poisson_deviance, half_poisson_deviance_gradient)
+QUANTILE_LEVEL = Constant("quantile_level", 0.5, most=1.0, above_least=True, below_most=True, per_output=True)
 _ROWS = (
     Loss("softmax_cross_entropy", "−Σ t log softmax(z)", "classes", None),
     Loss("binary_cross_entropy", "mean of log(1 + exp(z)) − t z", "shares", LOGISTIC, *BINARY),
@@ -157,6 +172,8 @@ _ROWS = (
     Loss("mean_absolute_error", "mean of |z − t|", "numbers", IDENTITY, absolute_error, absolute_error_gradient),
     Loss("huber", "mean of (z − t)² / 2 where |z − t| ≤ huber_delta, else huber_delta (|z − t| − huber_delta / 2)",
          "numbers", IDENTITY, huber, huber_gradient, constants=(Constant("huber_delta", 1.0, above_least=True),)),
+    Loss("quantile", "mean of quantile_level (t − z) where z < t, else (1 − quantile_level) (z − t)", "numbers", IDENTITY,
+         quantile, quantile_gradient, constants=(QUANTILE_LEVEL,)),
     Loss("poisson_deviance", "mean of 2 (t log(t / exp(z)) − t + exp(z))", "counts", EXP, *POISSON, factor=2.0),
     Loss("half_poisson_deviance_sum", "Σ t log(t / exp(z)) − t + exp(z)", "counts", EXP, *POISSON, mean=False),
 )  # fmt: skip

@@ -261,6 +261,12 @@ LOSSES: dict[str, Loss] = {
         constants={"huber_delta": Constant(1.0, tried=(0.75,))},
         kink=lambda z, t, huber_delta: np.abs(np.abs(z - t) - huber_delta),
     ),
+    "quantile": Loss(
+        value=lambda z, t, quantile_level: np.where(z < t, quantile_level, quantile_level - 1.0) * (t - z),
+        slope=lambda z, t, quantile_level: np.sign(z - t) * np.where(z < t, quantile_level, 1.0 - quantile_level),
+        constants={"quantile_level": Constant(0.5, tried=(0.25, lambda outputs: np.linspace(0.1, 0.8, outputs)))},
+        kink=lambda z, t, quantile_level: np.abs(z - t),
+    ),
     "poisson_deviance": Loss(
         value=lambda z, t: 2.0 * _half_poisson_deviance(z, t),
         slope=lambda z, t: 2.0 * (np.exp(z) - t),
