@@ -4,6 +4,7 @@ With the gradient g, L2 part included, and m and v, which start at 0, the pass k
 
 - sgd: ``w -= learning_rate g``
 - momentum: ``m = old_first m + new_first g``, then ``w -= first_share m + gradient_share g``
+- lion: ``w = keep w - learning_rate sign(old_blend m + new_blend g)``, then ``m = old_first m + new_first g``
 - adaptive: ``m = old_first m + new_first g`` and ``v = old_second v + new_second g²``, then
   ``w = keep w - first_share m / (sqrt(v) + epsilon)``
 
@@ -318,6 +319,53 @@ class AdaGrad(Optimizer):
         return _by_root(learning_rate, 1.0, 1.0, self.epsilon)
 
 
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Steps of one size, by the sign of a momentum.
+
+    ``w = (1 - learning_rate weight_decay) w - learning_rate sign(beta_1 m + (1 - beta_1) g)``, then
+    ``m = beta_2 m + (1 - beta_2) g``. Learning rates are 3 to 10 times smaller than Adam's.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float
+        At least 0 and below 1: what the direction, and the mean of g, keep of the mean of the step before.
+    weight_decay : float
+        At least 0. Biases do not decay.
+
+    Examples
+    --------
+    >>> Lion(weight_decay=0.1)
+    Lion(beta_1=0.9, beta_2=0.99, weight_decay=0.1)
+
+    References
+    ----------
+    X. Chen et al.: Symbolic discovery of optimization algorithms. NeurIPS (2023).
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    form: ClassVar[str] = "lion"
+    default_learning_rate: ClassVar[float] = 0.0001
+
+    def __post_init__(self) -> None:
+        validation.number_field(self, "beta_1", most=1.0, below=True)
+        validation.number_field(self, "beta_2", most=1.0, below=True)
+        validation.number_field(self, "weight_decay")
+
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {
+            "old_blend": self.beta_1,
+            "new_blend": 1.0 - self.beta_1,
+            "old_first": self.beta_2,
+            "new_first": 1.0 - self.beta_2,
+            "learning_rate": learning_rate,
+            "keep": 1.0 - learning_rate * self.weight_decay,
+        }
+
+
 def _by_root(learning_rate: NDArray[np.float64], old: float, new: float, epsilon: float) -> Coefficients:
     """Return those of ``v = old v + new g²``, ``w -= learning_rate g / (sqrt(v) + epsilon)``: m is g itself."""
     return {
@@ -338,6 +386,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "adagrad": AdaGrad,
+    "lion": Lion,
 }
 
 

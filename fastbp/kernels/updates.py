@@ -50,6 +50,13 @@ def adaptive(w: Lanes, m: Lanes, v: Lanes, first_share: Lanes, epsilon: Lanes, k
 
 
 @formula
+def sign_step(w: Lanes, direction: Lanes, learning_rate: Lanes, keep: Lanes) -> Lanes:
+    """``keep w - learning_rate sign(direction)``; a direction of 0 leaves w, and NaN goes through."""
+    sign = select(direction > 0.0, 1.0, select(direction < 0.0, -1.0, direction))
+    return fma(-learning_rate, sign, keep * w)
+
+
+@formula
 def clip_factor(norm_squared: Lanes, max_norm: Lanes) -> Lanes:
     """``min(1, max_norm / sqrt(norm_squared))`` for a max_norm above 0; 1 where the norm is 0, NaN goes through."""
     factor = max_norm / sqrt(norm_squared)
@@ -76,6 +83,13 @@ def _adaptive(w: Lanes, g: Lanes, keep: Lanes, state: tuple[Lanes, Lanes], old_f
     m = momentum_state.write(state[0], g, old_first, new_first)
     v = second_state.write(state[1], g, old_second, new_second)
     return adaptive.write(w, m, v, first_share, epsilon, keep), (m, v)
+
+
+def _lion(w: Lanes, g: Lanes, keep: Lanes, state: tuple[Lanes], old_blend: Lanes, new_blend: Lanes,
+          old_first: Lanes, new_first: Lanes, learning_rate: Lanes) -> Updated:  # fmt: skip
+    direction = momentum_state.write(state[0], g, old_blend, new_blend)
+    m = momentum_state.write(state[0], g, old_first, new_first)
+    return sign_step.write(w, direction, learning_rate, keep), (m,)
 
 
 class Update(NamedTuple):
@@ -110,6 +124,7 @@ _ROWS = (
     SGD,
     Update("momentum", 1, (*_FIRST, "gradient_share"), _momentum),
     Update("adaptive", 2, (*_FIRST, "old_second", "new_second", "epsilon"), _adaptive),
+    Update("lion", 1, ("old_blend", "new_blend", "old_first", "new_first", "learning_rate"), _lion),
 )
 UPDATES = {row.name: row for row in _ROWS}
 KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}

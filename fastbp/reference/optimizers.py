@@ -248,6 +248,41 @@ def adagrad_step(
     return w - float(learning_rate) * g / (np.sqrt(v) + float(epsilon)), v
 
 
+def lion_step(
+    w: ArrayLike,
+    g: ArrayLike,
+    m: ArrayLike,
+    learning_rate: float,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    weight_decay: float = 0.0,
+) -> tuple[Array, Array]:
+    """Take a step of Lion, by the sign of ``beta_1 m + (1 − beta_1) g``.
+
+    Parameters
+    ----------
+    w, g, m : array_like, any shape, the same
+        m is 0 in the first step.
+    learning_rate, beta_1, beta_2, weight_decay : float
+
+    Returns
+    -------
+    w : ndarray of float64
+        ``(1 − learning_rate weight_decay) w − learning_rate sign(beta_1 m + (1 − beta_1) g)``
+    m : ndarray of float64
+        ``beta_2 m + (1 − beta_2) g``
+
+    Examples
+    --------
+    >>> lion_step([1.0, 1.0], [4.0, -4.0], [0.0, 1.0], 0.25, beta_1=0.75, beta_2=0.5)
+    (array([0.75, 1.25]), array([ 2. , -1.5]))
+    """
+    w, g, m = _alike(w=w, g=g, m=m)
+    direction = np.sign(float(beta_1) * m + (1.0 - float(beta_1)) * g)
+    kept = (1.0 - float(learning_rate) * float(weight_decay)) * w
+    return kept - float(learning_rate) * direction, float(beta_2) * m + (1.0 - float(beta_2)) * g
+
+
 class Optimizer(NamedTuple):
     """The step of an optimizer, and what ``fastbp verify`` sets its hyper-parameters to.
 
@@ -316,6 +351,13 @@ OPTIMIZERS: dict[str, Optimizer] = {
         step=adagrad_step,
         states=1,
         smooth={"epsilon": 0.1},
+    ),
+    "lion": Optimizer(
+        step=lion_step,
+        states=1,
+        decays=True,
+        tried={"beta_1": 0.8, "beta_2": 0.95, "weight_decay": 0.1},
+        smooth=None,
     ),
 }
 
