@@ -172,8 +172,8 @@ _ROWS = (
     Loss("mean_absolute_error", "mean of |z − t|", "numbers", IDENTITY, absolute_error, absolute_error_gradient),
     Loss("huber", "mean of (z − t)² / 2 where |z − t| ≤ huber_delta, else huber_delta (|z − t| − huber_delta / 2)",
          "numbers", IDENTITY, huber, huber_gradient, constants=(Constant("huber_delta", 1.0, above_least=True),)),
-    Loss("quantile", "mean of quantile_level (t − z) where z < t, else (1 − quantile_level) (z − t)", "numbers", IDENTITY,
-         quantile, quantile_gradient, constants=(QUANTILE_LEVEL,)),
+    Loss("quantile", "mean of quantile_level (t − z) where z < t, else (1 − quantile_level) (z − t)", "numbers",
+         IDENTITY, quantile, quantile_gradient, constants=(QUANTILE_LEVEL,)),
     Loss("poisson_deviance", "mean of 2 (t log(t / exp(z)) − t + exp(z))", "counts", EXP, *POISSON, factor=2.0),
     Loss("half_poisson_deviance_sum", "Σ t log(t / exp(z)) − t + exp(z)", "counts", EXP, *POISSON, mean=False),
 )  # fmt: skip
