@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastbp
 from fastbp import MLP, reference
 from fastbp.program import passes
 from support.networks import DTYPES, WIDE, close, network, parts, probabilities, rows
@@ -366,3 +367,57 @@ def test_a_network_that_joblib_maps_from_a_file_can_be_trained(tmp_path: Path) -
     for one in (net, mapped):
         one.partial_fit(X, y, optimizer="adam")
     np.testing.assert_array_equal(mapped.parameters, net.parameters)
+
+
+# ---- constants of activations and losses ----
+
+
+def test_constants_are_keywords_and_attributes() -> None:
+    net = MLP((2, 3, 2), "elu", "quantile", elu_alpha=0.5, quantile_level=(0.1, np.float32(0.75)))
+    assert (net.elu_alpha, net.quantile_level, net.leaky_slope) == (0.5, (0.1, 0.75), 0.01)  # type: ignore[attr-defined]
+    assert net.constants["quantile_level"] == (0.1, 0.75)
+    assert repr(net) == ("MLP((2, 3, 2), activation='elu', loss='quantile', elu_alpha=0.5, quantile_level=(0.1, 0.75))")
+    with pytest.raises(AttributeError, match="elu_alfa"):
+        net.elu_alfa  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("constants", "error", "message"),
+    [
+        ({"leaky_slop": 0.1}, TypeError, r"^MLP: got the keyword 'leaky_slop', expected among constants leaky_slope, "),
+        (
+            {"quantile_level": (0.1, 0.5)},
+            ValueError,
+            r"^quantile_level: got 2 numbers, expected one, or one for each of",
+        ),
+        ({"quantile_level": 0.0}, ValueError, r"^quantile_level: got 0"),
+        ({"quantile_level": 1.0}, ValueError, r"^quantile_level: got 1"),
+        ({"quantile_level": (0.1, 0.5, 2)}, ValueError, r"^quantile_level: got 2"),
+        ({"quantile_level": "0.5"}, TypeError, r"^quantile_level: got '0.5'"),
+        ({"elu_alpha": (0.1, 0.5, 0.5)}, TypeError, r"^elu_alpha: got \(0.1"),
+    ],
+)
+def test_constants_are_checked(constants: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        MLP((2, 3), **constants)
+
+
+def test_the_quantile_loss_learns_quantiles() -> None:
+    """Of targets that do not depend on X, by the biases alone."""
+    rng, levels = np.random.default_rng(0), (0.1, 0.5, 0.9)
+    t = rng.normal(size=(4000, 1)).repeat(3, axis=1)
+    net = MLP((1, 3), loss="quantile", dtype="float64", seed=0, quantile_level=levels)
+    net.fit(np.zeros((4000, 1)), t, epochs=20, batch_size=400, learning_rate=0.2)
+    net.fit(np.zeros((4000, 1)), t, epochs=20, batch_size=400, learning_rate=0.01)
+    shares = (t <= net.predict(np.zeros((1, 1)))).mean(axis=0)
+    np.testing.assert_allclose(shares, levels, atol=0.02)
+
+
+def test_constants_come_back_from_a_file(tmp_path: Path) -> None:
+    net = MLP((2, 4, 3), "elu", "quantile", seed=0, elu_alpha=0.25, quantile_level=(0.1, 0.5, 0.9))
+    net.save(tmp_path / "net.npz")
+    back = fastbp.load(tmp_path / "net.npz")
+    assert back.constants == net.constants
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    np.testing.assert_array_equal(back.predict(X), net.predict(X))
+    assert back.loss(X, np.ones((5, 3))) == net.loss(X, np.ones((5, 3)))

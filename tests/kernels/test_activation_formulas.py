@@ -30,6 +30,12 @@ tanh = mapped(formulas.tanh, 1)
 normal_cdf = mapped(formulas.normal_cdf, 1)
 gelu = mapped(activations.gelu, 1)
 silu = mapped(activations.silu, 1)
+elu = mapped(activations.elu, 1, scalars=1)
+selu = mapped(activations.selu, 1)
+mish = mapped(activations.mish, 1)
+elu_backward = mapped(activations.elu_backward, 2, scalars=1)
+selu_backward = mapped(activations.selu_backward, 2)
+mish_backward = mapped(activations.mish_backward, 2)
 leaky_relu = mapped(activations.leaky_relu, 1, scalars=1)
 logistic_backward = mapped(activations.logistic_backward, 2)
 tanh_backward = mapped(activations.tanh_backward, 2)
@@ -141,6 +147,57 @@ def test_leaky_relu_and_its_derivative(dtype: Any, slope: float) -> None:
         np.testing.assert_array_equal(leaky_relu(values, slope), np.where(values <= 0, dtype(slope) * values, values))
         dy, y = (grid.ravel() for grid in np.meshgrid(values, values))
         np.testing.assert_array_equal(leaky_relu_backward(dy, y, slope), np.where(y <= 0, dtype(slope) * dy, dy))
+
+
+@needs_longdouble
+@pytest.mark.parametrize("alpha", [1.0, 0.0, 0.3, 2.5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_elu_and_its_derivative(dtype: Any, alpha: float) -> None:
+    """The value within 3 ulp; the derivative, from the output, as exact as alpha is."""
+    x, factor = arguments(dtype, FARTHEST[dtype]), np.longdouble(dtype(alpha))
+    wide, y = x.astype(np.longdouble), elu(x, alpha)
+    assert_ulps(y, np.where(x > 0, wide, factor * np.expm1(np.minimum(wide, 0))), 3)
+    slope = np.where(x > 0, 1, factor * np.exp(np.minimum(wide, 0)))
+    assert (
+        np.abs(elu_backward(np.ones_like(x), y, alpha) - slope) <= 4 * float(np.finfo(dtype).eps) * max(alpha, 1)
+    ).all()
+
+
+@needs_longdouble
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_selu_and_its_derivative(dtype: Any) -> None:
+    x = arguments(dtype, FARTHEST[dtype])
+    wide, y = x.astype(np.longdouble), selu(x)
+    scale, alpha = (np.longdouble(constant) for constant in (activations.SELU_SCALE, activations.SELU_ALPHA))
+    assert_ulps(y, scale * np.where(x > 0, wide, alpha * np.expm1(np.minimum(wide, 0))), 5)
+    slope = scale * np.where(x > 0, 1, alpha * np.exp(np.minimum(wide, 0)))
+    assert (np.abs(selu_backward(np.ones_like(x), y) - slope) <= 8 * float(np.finfo(dtype).eps)).all()
+
+
+@needs_longdouble
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mish_and_its_derivative(dtype: Any) -> None:
+    """The value within 8 ulp, or |x| steps of a denormal exponential; the derivative, which crosses 0, within eps."""
+    x = arguments(dtype, FARTHEST[dtype])
+    wide, limits = x.astype(np.longdouble), np.finfo(dtype)
+    n = np.exp(-np.abs(wide))
+    w = np.where(x > 0, (1 + 2 * n) / (1 + 2 * n + 2 * n * n), n * (n + 2) / (n * (n + 2) + 2))
+    denormal = n < limits.smallest_normal
+    assert_ulps(mish(x), wide * w, 8, np.where(denormal, 2 * np.abs(x) * limits.smallest_subnormal, 0))
+    slope = w + wide * (1 - w * w) * exact_logistic(wide)
+    assert (np.abs(mish_backward(np.ones_like(x), x) - slope) <= 4 * float(limits.eps)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_elu_kind_and_mish_at_their_limits(dtype: Any) -> None:
+    x = np.array([0.0, np.inf, -np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(elu(x, 0.5), np.array([0, np.inf, -0.5, np.nan], dtype))
+    np.testing.assert_array_equal(mish(x), np.array([0, np.inf, 0, np.nan], dtype))
+    assert selu(x)[[0, 1]].tolist() == [0.0, np.inf] and np.isnan(selu(x)[3])
+    dy = np.full(4, 2, dtype)
+    np.testing.assert_array_equal(elu_backward(dy, elu(x, 0.5), 0.5), np.array([1, 2, 0, np.nan], dtype))
+    np.testing.assert_array_equal(mish_backward(dy, x), np.array([1.2, 2, 0, np.nan], dtype))
+    assert selu_backward(dy, selu(x))[2] == 0
 
 
 # ---- derivatives ----

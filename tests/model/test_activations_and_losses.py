@@ -40,8 +40,7 @@ def expected_of(net: MLP, X: Any, y: Any, l2: float, weight: Any, masks: Any) ->
     nothing = weight is not None and not weight.any()
     loss, dWs, dbs, dX = reference.gradient(
         net.weights, net.biases, X, y, l2, net.activation, net.input_shift, net.input_scale, loss_name=net.loss_name,
-        sample_weight=None if nothing else weight, masks=masks, leaky_slope=net.leaky_slope,
-        huber_delta=net.huber_delta,
+        sample_weight=None if nothing else weight, masks=masks, **net.constants,
     )  # fmt: skip
     if nothing:
         loss = l2 / 2 * sum(float((W.astype(np.float64) ** 2).sum()) for W in net.weights)

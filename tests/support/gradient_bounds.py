@@ -16,7 +16,7 @@ import numpy as np
 from fastbp import MLP, reference
 
 ULPS = 8.0  # of an activation, a loss or a slope, beyond what its argument's error does
-STEEPEST, BEND = 1.2, 1.0  # of any activation at most: GELU's slope reaches 1.13, tanh's slope changes by 0.77
+STEEPEST, BEND = 1.8, 1.8  # of any activation at most: left of 0 the slope of SELU, and what it changes by, reach 1.76
 
 
 @dataclass
@@ -72,7 +72,7 @@ def bounds_of(net: MLP, X: Any, y: Any, l2: float, weight: Any, masks: Any) -> B
     for layer, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         sums.append(inputs[-1] @ exact(W) + exact(b))
         if layer < hidden:
-            value = reference.activation_forward(names[layer], sums[-1].value, net.leaky_slope)
+            value = reference.activation_forward(names[layer], sums[-1].value, **_constants_of(net, names[layer]))
             H = Rounded(value, STEEPEST * sums[-1].error + ULPS * eps * np.abs(value), eps)
             inputs.append(H if masks is None else H * exact(masks[layer], 1.0))
     loss, dH = _of_loss(net, sums[-1], y, weight)
@@ -81,7 +81,7 @@ def bounds_of(net: MLP, X: Any, y: Any, l2: float, weight: Any, masks: Any) -> B
     for layer in reversed(range(len(sums))):
         if layer < hidden:
             dH = dH if masks is None else dH * exact(masks[layer], 1.0)
-            dH = dH * _slope(names[layer], sums[layer], net.leaky_slope)
+            dH = dH * _slope(names[layer], sums[layer], _constants_of(net, names[layer]))
         weights.insert(0, (inputs[layer].T @ dH + exact(l2, 1.0) * exact(net.weights[layer])).error)
         biases.insert(0, (exact(np.ones((1, len(X)))) @ dH).error[0])
         dH = dH @ exact(net.weights[layer]).T
@@ -90,11 +90,17 @@ def bounds_of(net: MLP, X: Any, y: Any, l2: float, weight: Any, masks: Any) -> B
     return Bounds(loss, weights, biases, (dH * scale).error, sums[-1].error)
 
 
-def _slope(name: str, sums: Rounded, leaky_slope: float) -> Rounded:
+def _constants_of(net: MLP, activation: str) -> dict[str, Any]:
+    return {name: net.constants[name] for name in reference.ACTIVATIONS[activation].constants}
+
+
+def _slope(name: str, sums: Rounded, constants: dict[str, Any]) -> Rounded:
     """Of an activation."""
-    s, eps = sums.value, sums.eps
-    value = reference.activation_backward(name, np.ones_like(s), s, leaky_slope)
+    s, eps, kink = sums.value, sums.eps, reference.ACTIVATIONS[name].kink
+    value = reference.activation_backward(name, np.ones_like(s), s, **constants)
     error = BEND * sums.error + ULPS * eps  # 1 - y^2 is as exact as 1 is
+    if kink is not None:  # the slope jumps by 1 at the most
+        error = np.where(kink(s, **constants) <= sums.error, error + 1.0, error)
     if name == "identity":
         error = np.zeros_like(s)
     elif name.endswith("relu"):  # also where y has rounded to 0
@@ -105,11 +111,12 @@ def _slope(name: str, sums: Rounded, leaky_slope: float) -> Rounded:
 def _of_loss(net: MLP, logits: Rounded, y: Any, weight: Any) -> tuple[float, Rounded]:
     """The error of the mean loss, and the gradient of the logits."""
     name, z, off, eps = net.loss_name, logits.value, logits.error, logits.eps
-    rows = reference.losses_of(name, z, y, net.huber_delta)
+    constants = {constant: net.constants[constant] for constant in reference.LOSSES[name].constants}
+    rows = reference.losses_of(name, z, y, **constants)
     n, outputs = z.shape
     of_row = np.full(n, 1.0) if weight is None else np.asarray(weight, np.float64)
     of_row = of_row / max(of_row.sum(), np.finfo(np.float64).tiny)
-    _, slopes = reference.loss_of(name, z, y, None, net.huber_delta)
+    _, slopes = reference.loss_of(name, z, y, **constants)
     slopes = n * slopes  # of each row's own loss
     share = (2.0 if name in ("mean_squared_error", "poisson_deviance") else 1.0) / outputs
     share = 1.0 if name.endswith("_sum") or name.startswith("softmax") else share
@@ -135,6 +142,6 @@ def _magnitudes(name: str, z: Any, t: Any, off: Any) -> tuple[Any, Any, Any]:
         mean = np.exp(z)
         terms = t * np.abs(np.log(np.where(t > 0, t, 1.0))) + t * np.abs(z) + t + mean
         return mean * (1 + np.abs(z)) + t, mean * off, terms.sum(axis=1)
-    if name == "mean_absolute_error":
+    if name in ("mean_absolute_error", "quantile"):
         return np.zeros_like(z), np.where(np.abs(z - t) <= off + 1e-300, 2.0, 0.0), np.zeros(len(z))
     return np.abs(z) + np.abs(t), off, np.zeros(len(z))

@@ -6,8 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastbp import MLP
+from fastbp import MLP, reference
 from fastbp.kernels.losses import LOSSES
+
+
+def tried_constants(outputs: int) -> dict[str, Any]:
+    """Values of all constants other than the defaults; where each output may have its own, so it has of odd ones."""
+    rows = (*reference.ACTIVATIONS.values(), *reference.LOSSES.values())
+    return {name: constant.trial(outputs, outputs) for row in rows for name, constant in row.constants.items()}
 
 
 def network(sizes: tuple[int, ...], activation: Any, loss: str, dtype: str, scaled: bool = False) -> MLP:
@@ -15,7 +21,7 @@ def network(sizes: tuple[int, ...], activation: Any, loss: str, dtype: str, scal
     scaling: dict[str, Any] = {}
     if scaled:
         scaling = {"input_shift": np.linspace(-1, 1, sizes[0]), "input_scale": np.linspace(0.5, 1.5, sizes[0])}
-    net = MLP(sizes, activation, loss, dtype, seed=1, leaky_slope=0.2, huber_delta=0.7, **scaling)
+    net = MLP(sizes, activation, loss, dtype, seed=1, **tried_constants(sizes[-1]), **scaling)
     rng = np.random.default_rng(sizes)
     for W, b in zip(net.weights, net.biases, strict=True):
         W[...] = rng.normal(0, len(W) ** -0.5, W.shape)

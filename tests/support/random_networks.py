@@ -21,7 +21,7 @@ from support.comparisons import bits_of
 from support.random_case import Call, Case, near
 
 SOFTMAX = "softmax_cross_entropy"
-KINKS = ("relu", "leaky_relu")
+KINKS = [name for name, row in reference.ACTIVATIONS.items() if row.kink is not None]
 METHODS = ("logits", "outputs", "predict_proba", "predict", "score", "loss", "gradient", "sample_gradients",
            "fit", "fit", "partial_fit", "save", "parameters")  # fmt: skip
 
@@ -75,18 +75,18 @@ def scaling(options: dict[str, Any]) -> dict[str, Any]:
 
 def wanted(net: MLP, options: dict[str, Any], X: Any) -> Any:
     X = reference.scale_inputs(X, options.get("input_shift"), options.get("input_scale"))
-    return reference.forward(net.weights, net.biases, X, net.activation, leaky_slope=net.leaky_slope)[-1]
+    return reference.forward(net.weights, net.biases, X, net.activation, **net.constants)[-1]
 
 
 def constants(net: MLP) -> dict[str, Any]:
-    return {"loss_name": net.loss_name, "leaky_slope": net.leaky_slope, "huber_delta": net.huber_delta}
+    return {"loss_name": net.loss_name, **net.constants}
 
 
 def smooth(net: MLP, sums: bool = True) -> bool:
     """Whether rounding cannot flip a derivative: at kinks only sums of exact numbers, those of one layer, are exact."""
     names = [net.activation] if isinstance(net.activation, str) else net.activation
     kinks = len(net.sizes) > 3 and any(name in KINKS for name in names)
-    return not kinks and not (net.loss_name == "mean_absolute_error" and (len(net.sizes) > 2 or not sums))
+    return not kinks and not (net.loss_name in ("mean_absolute_error", "quantile") and (len(net.sizes) > 2 or not sums))
 
 
 def ask(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
@@ -293,7 +293,7 @@ def save(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
 
     def check(again: Any) -> None:
         near(again.parameters, net.parameters, 0)
-        for name in ("sizes", "activation", "dtype", "loss_name", "leaky_slope", "huber_delta"):
+        for name in ("sizes", "activation", "dtype", "loss_name", "constants"):
             if getattr(again, name) != getattr(net, name):
                 raise AssertionError("another network was loaded than saved")
 

@@ -82,7 +82,7 @@ def check_fit(net: MLP, X: Any, y: Any, optimizer: Any, rate: float, schedule: s
             parts[:layers], parts[layers:], X, y, order, batch_size, rates_by_hand(schedule, rate, steps, epochs), l2,
             net.activation, net.input_shift, net.input_scale, sample_weight=weight, optimizer=name,
             optimizer_options=options, l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout,
-            dropout_key=key, loss_name=net.loss_name, leaky_slope=net.leaky_slope, huber_delta=net.huber_delta,
+            dropout_key=key, loss_name=net.loss_name, **net.constants,
         )  # fmt: skip
         counts = [min(batch_size, n - begin) for begin in range(0, n, batch_size)]
         return [*Ws, *bs, losses.reshape(epochs, -1) @ counts / n]
