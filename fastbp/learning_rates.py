@@ -25,17 +25,17 @@ class LearningRate(ABC):
 
     @property
     def steady(self) -> bool:
-        """Whether the rate stays the same within an epoch."""
+        """True if the rate stays the same within an epoch."""
         return True
 
     @property
     def needs_total(self) -> bool:
-        """Whether `at` looks at `total`, which is not known of an iterator of chunks."""
+        """True if `at` uses `total`, which is unknown for an iterator of chunks."""
         return False
 
     @abstractmethod
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        """The rates of some steps.
+        """Return the rates of some steps.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class LearningRate(ABC):
 
 @dataclass(frozen=True)
 class Constant(LearningRate):
-    """The same rate in every step.
+    """A constant rate.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ Coefficients = dict[str, float | NDArray[np.float64]]
 
 
 class Optimizer(ABC):
-    """What turns a gradient into a step; its subclasses are frozen dataclasses of hyper-parameters.
+    """A rule that turns a gradient into a step; its subclasses are frozen dataclasses of hyper-parameters.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Optimizer(ABC):
 
     @property
     def steady(self) -> bool:
-        """Whether a constant learning rate makes every step's numbers the same."""
+        """True if a constant learning rate makes every step's coefficients the same."""
         return True
 
     @abstractmethod
@@ -391,7 +391,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer_of(value: Any) -> Optimizer:
-    """An optimizer from its name or from itself.
+    """Return an optimizer from its name or from itself.
 
     Parameters
     ----------

@@ -133,7 +133,7 @@ def test_epsilon_never_vanishes_in_float32() -> None:
 def test_what_the_classes_say(name: str) -> None:
     optimizer = optimizer_of(name)
     assert type(optimizer) is OPTIMIZERS[name]
-    expected = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.01}.get(name, 0.001)
+    expected = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.01, "lion": 0.0001}.get(name, 0.001)
     assert optimizer.default_learning_rate == expected
     assert optimizer_of(optimizer) is optimizer
     assert optimizer == OPTIMIZERS[name]() and hash(optimizer) == hash(OPTIMIZERS[name]())

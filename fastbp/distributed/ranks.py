@@ -56,7 +56,7 @@ class Ranks:
 
     @property
     def is_root(self) -> bool:
-        """Whether this is rank 0, which prints and saves."""
+        """True for rank 0, which prints and saves."""
         return bool(self.rank == 0)
 
     # ---- numbers ----

@@ -139,7 +139,7 @@ class Stream:
 
     @property
     def readable_in_place(self) -> bool:
-        """Whether compiled code can read the rows of a block itself."""
+        """True if compiled code can read the rows of a block itself."""
         return self._example.readable_in_place
 
     def prepare(self) -> None:

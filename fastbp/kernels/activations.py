@@ -154,7 +154,7 @@ def mish_backward(dy: Lanes, x: Lanes) -> Lanes:
 
 
 class Activation(NamedTuple):
-    """One activation of hidden layers, or function of the outputs.
+    """An activation of hidden layers, or a function of the outputs.
 
     Attributes
     ----------
@@ -188,12 +188,12 @@ class Activation(NamedTuple):
 
     @property
     def kind(self) -> int:
-        """Its number in the kernels."""
+        """Number of the row in the kernels."""
         return KINDS[self.name]
 
     @property
     def in_loop(self) -> bool:
-        """Whether it takes a loop of its own, for it is neither the identity nor applied by the register tile."""
+        """True if a loop of its own applies it: if it is neither the identity nor applied by the register tile."""
         return self.value is not None and not any(self.epilogues)
 
 

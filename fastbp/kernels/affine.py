@@ -1,4 +1,4 @@
-"""One layer, for a user's own compiled code: forward and backward, serial, nothing allocated, nothing checked.
+"""A layer for a user's own compiled code: forward and backward, serial, with nothing allocated and nothing checked.
 
 All arrays C-contiguous and of one dtype, float32 or float64; results go into the arrays given. `workspace` comes from
 `fastbp.kernels.workspace` and belongs to one thread: inside a ``prange`` give each iteration a workspace of its own.
@@ -114,7 +114,7 @@ def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
 
 @kernel
 def sum_of(count, x):
-    """In float64, in ascending order."""
+    """Return the sum in float64, in ascending order."""
     total = 0.0
     for i in range(count):
         total += x[i]

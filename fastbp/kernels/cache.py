@@ -69,7 +69,7 @@ def package_stamp() -> Stamp | None:
 
 
 def _modules(path: Sequence[str], prefix: str) -> Iterator[tuple[str, Any, bool]]:
-    """Each module under `path`: its name, its loader and whether it is a package. Imports none of them."""
+    """Yield each module under `path`: its name, its loader and whether it is a package. Imports none of them."""
     for finder, name, is_package in pkgutil.iter_modules(path, prefix):
         if isinstance(finder, zipimporter):  # its find_spec compiles the module: 0.5 s for all
             loader: Any = finder
@@ -83,7 +83,7 @@ def _modules(path: Sequence[str], prefix: str) -> Iterator[tuple[str, Any, bool]
 
 
 def _content(loader: Any, name: str, is_package: bool) -> bytes:
-    """What a module consists of: the bytes of its file, or else its code."""
+    """Return what a module consists of: the bytes of its file, or else its code."""
     if type(loader) in FILES:
         content: bytes = loader.get_data(loader.path)
         return content
@@ -120,7 +120,7 @@ STAMP = package_stamp()  # now: an upgrade while the process runs must not take 
 
 @functools.cache
 def stamped() -> bool:
-    """Whether the stamp covers all that may be compiled: a finder need not list every module that it finds."""
+    """Return whether the stamp covers all that may be compiled: a finder need not list every module that it finds."""
     loaded = {name for name in list(sys.modules) if name == PACKAGE or name.startswith(PACKAGE + ".")}
     return STAMP is not None and loaded <= STAMP.modules
 
@@ -137,7 +137,7 @@ class Folder(NamedTuple):
 
 
 def folders() -> list[Folder]:
-    """Where compiled code is read from, in order; only the last may be one that can be written to."""
+    """Return the folders that compiled code is read from, in order; only the last may be writable."""
     return [folder for folder in surveyed() if not folder.objection]
 
 
@@ -158,7 +158,7 @@ def surveyed() -> tuple[Folder, ...]:
 
 
 def _candidates() -> list[str]:
-    """The user's folder, the one beside the kernels, the one at home, as Numba names them."""
+    """Return the user's folder, the one beside the kernels and the one at home, as Numba names them."""
     if config.CACHE_LOCATOR_CLASSES:  # the user's own choice of them
         with contextlib.suppress(RuntimeError):
             return [caching.CompileResultCacheImpl(package_stamp).locator.get_cache_path()]
@@ -191,10 +191,10 @@ def _has_entries(path: str) -> bool:
 
 
 def objection_to(path: str) -> str:
-    """Why entries of a folder that is only read are not trusted; empty where root or this user alone may write to it.
+    """Return why entries of a folder that is only read are not trusted; "" where only root or this user may write.
 
-    Entries are pickles and machine code: whoever writes one runs what he likes here. Folders above count too, in which
-    another one could be put in the place of this, but for those whose sticky bit forbids that.
+    Entries are pickles and machine code: whoever writes one can run anything here. Folders above count too, since the
+    folder could be replaced in them, except those whose sticky bit forbids that.
     """
     if not hasattr(os, "geteuid"):
         return "it cannot be written, and this system does not tell who else may"

@@ -131,7 +131,7 @@ def add_l2_gradient(count, dw, w, l2):
 
 @inlined
 def factor_of(count, squares, max_norm):
-    """What makes a gradient with these sums of squares no longer than `max_norm`."""
+    """Return the factor that makes a gradient with these sums of squares no longer than `max_norm`."""
     total = 0.0
     for part in range(count):
         total += squares[part]
@@ -140,7 +140,7 @@ def factor_of(count, squares, max_norm):
 
 @kernel
 def sum_of_squares(count, w):
-    """Four sums side by side, in an order that depends on `count` and the vector width alone."""
+    """Return the sum of squares, in an order that depends on `count` and the vector width alone."""
     vl = lanes(w)
     zero = number(w, 0.0)
     a = b = c = d = filled(w, zero)

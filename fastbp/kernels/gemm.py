@@ -33,7 +33,7 @@ PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part 
 
 @kernel
 def half_tiles(rows):
-    """How many tiles of HALF rows leave the fewest surplus rows, the others being MAIN; the fewest on ties."""
+    """Return how many tiles of HALF rows leave the fewest surplus rows, the others being MAIN; the fewest on ties."""
     best, surplus = 0, MR
     for halves in range(MR):
         left = rows - halves * HALF_ROWS
@@ -47,7 +47,7 @@ def half_tiles(rows):
 
 @inlined
 def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
-    """B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
+    """Pack B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
     vl = lanes(b)
     if b_transposed:
         for j in range(j0, j1, 2 * vl):
@@ -75,7 +75,7 @@ class Product(NamedTuple):
 
 
 class Blocking(NamedTuple):
-    """How a product is carried out: B's access, A read in place, stretches of k, columns at a time, workspace."""
+    """The way to compute a product: how A and B are read, stretches of k, columns at a time, and the workspace."""
 
     access: Any
     a_in_place: Any
@@ -104,7 +104,7 @@ class Strips(NamedTuple):
 
 @inlined
 def block_of_rows(product, stretch, j0, j1, epilogue):
-    """Row by row, with nothing packed: for one row 26 us where packing would make it 86 (784 x 512)."""
+    """Compute row by row, with nothing packed: for one row 26 us, where packing would make it 86 (784 x 512)."""
     a, b, width = product.a, product.b, 8 * lanes(product.c.start)
     for i in range(product.i0, product.i1):
         left = Left(advance(a.start, i * a.ld + stretch.begin), 1, 1)
@@ -118,7 +118,7 @@ def block_of_rows(product, stretch, j0, j1, epilogue):
 
 @inlined
 def rows_of_a(product, blocking, stretch, i, rows, height):
-    """How a tile reads its rows of A, packed where it must be."""
+    """Return where a tile reads its rows of A, and pack them where they must be."""
     a, k0 = product.a, stretch.begin
     left = Left(blocking.panel, height, 1)
     if rows == height and product.a_transposed:  # a row of a transposed A already holds a tile's values side by side
@@ -134,7 +134,7 @@ def rows_of_a(product, blocking, stretch, i, rows, height):
 
 @inlined
 def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epilogue):
-    """The 3rd and 2nd loop: C[i0:i1, j0:j1] from A and strips of B. `partial` lies under (i0, j0)."""
+    """Compute C[i0:i1, j0:j1] from A and strips of B, by the 3rd and 2nd loop. `partial` lies under (i0, j0)."""
     i0, i1, depth = product.i0, product.i1, stretch.depth
     vl = lanes(c.start)
     left_over = (j1 - j0) % (2 * vl)
@@ -170,7 +170,7 @@ def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epil
 
 @inlined
 def block(product, blocking, resume, epilogue):
-    """C[i0:i1, j0:j1] = op(A) op(B) with an epilogue; `resume`: onto the sums that C holds already.
+    """Compute C[i0:i1, j0:j1] = op(A) op(B) with an epilogue, with `resume` onto the sums that C holds already.
 
     The workspace is one thread's; `blocking.partial`, (i1 - i0, nc), holds the sums between two stretches of k where C
     itself must not: the fused update reads the old C in its last stretch.

@@ -28,12 +28,12 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """A building block: compiled into whatever calls it, other kernels or a user's own ``@njit`` function."""
+    """Compile a building block into whatever calls it: other kernels, or a user's own ``@njit`` function."""
     return numba.njit(**OPTIONS)(function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """The same, put into its caller before either is compiled: for large code that is called from one place.
+    """Inline a building block before its caller is optimised: for large code that is called from one place.
 
     Each level of kernels is otherwise optimised and emitted once on its own and once more in every level above.
     """
@@ -41,12 +41,12 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 def serial_entry(function: Callable[..., Any]) -> Any:
-    """Called from Python; runs on the calling thread; kept in the disk cache."""
+    """Compile a function that Python calls and that runs on the calling thread; kept in the disk cache."""
     return _with_stamped_cache(numba.njit(**OPTIONS)(function), function, "serial")
 
 
 def parallel_entry(function: Callable[..., Any]) -> Any:
-    """The same body with its ``prange`` loops run by Numba's threads; kept in the disk cache.
+    """Compile a function whose ``prange`` loops Numba's threads run; kept in the disk cache.
 
     Loading or compiling it starts Numba's thread pool, so it is a function of its own beside the serial entry.
     """

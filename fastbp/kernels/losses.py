@@ -143,7 +143,7 @@ class Loss(NamedTuple):
 
     @property
     def kind(self) -> int | None:
-        """Its number in the kernels, which losses of the same formulas share; None: softmax with cross-entropy."""
+        """Number in the kernels, which losses of the same formulas share; None: softmax with cross-entropy."""
         return KINDS.get(self.value)
 
     @property

@@ -26,7 +26,7 @@ from .tile import (
 
 
 class Matrix(NamedTuple):
-    """Where a matrix begins, and how many elements its rows lie apart."""
+    """A matrix: where it begins, and how many elements apart its rows lie."""
 
     start: Any
     ld: Any
@@ -41,7 +41,7 @@ class Left(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Where a tile lies in C, and how many of its rows and columns C has."""
+    """A tile of C: its first row and column, and how many of its rows and columns C has."""
 
     i: Any
     j: Any
@@ -50,7 +50,7 @@ class Tile(NamedTuple):
 
 
 class Epilogue(NamedTuple):
-    """What is done to the sums: bits of `operations`, and what these need; `y` has the layout of C."""
+    """The last treatment of a tile's sums: bits of `operations`, and what these need; `y` has the layout of C."""
 
     code: Any
     bias: Any
@@ -77,7 +77,7 @@ def finish(sums, tile, c, epilogue):
 
 @inlined
 def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue):
-    """A tile of C from rows of A and a strip of B; sums resumed from `partial`, which lies as the tile does."""
+    """Compute a tile of C from rows of A and a strip of B, with `resume` onto the sums at `partial`."""
     rows, columns = tile.rows, tile.columns
     if epilogue.code & op.SGD:  # W, fetched only when it is needed, took 6 % of a step of 1024-1024-1024-10
         tile_ahead(shape, advance(c.start, tile.i * c.ld + tile.j), c.ld, rows)
@@ -92,7 +92,7 @@ def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue
 
 @inlined
 def tile_of_row(shape, depth, left, b, resume, tile, c, epilogue):
-    """A tile of one row of C from a row of A and the matrix B, read where they lie."""
+    """Compute a tile of one row of C from a row of A and the matrix B, read where they lie."""
     under, columns = advance(c.start, tile.i * c.ld + tile.j), tile.columns
     sums = tile_load(shape, under, 0, 1, columns) if resume else tile_zero(shape, c.start)
     a, row = left.start, b.start

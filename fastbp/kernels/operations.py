@@ -1,4 +1,4 @@
-"""What the compiled pass can do, as a table of numbers: one row an operation, the columns named here.
+"""The operations of the compiled pass, as a table of numbers: one row for each, with the columns named here.
 
 Python decides, once for each shape, which operations make up a step and which thread does which part
 (`fastbp.program`); the compiled pass carries the table out and decides nothing.

@@ -18,7 +18,7 @@ from .simd import I32, I64, TARGET, advance, first_lanes, lanes, load_vector, pr
 
 @intrinsic
 def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
-    """One vector of ``source[:count]``, zero behind, to `target`."""
+    """Copy one vector of ``source[:count]``, with zeros behind, to `target`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         mask = first_lanes(builder, source.dtype, args[2])

@@ -24,7 +24,7 @@ I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
 class Target(NamedTuple):
-    """What of the compile target decides the shape of the code."""
+    """The properties of the compile target that decide the shape of the code."""
 
     triple: str
     cpu: str
@@ -44,7 +44,7 @@ class Target(NamedTuple):
         return cls(triple, cpu, 32 if "+avx" in features else 16, 16, "+fma" in features)
 
     def lanes(self, dtype: types.Type) -> int:
-        """How many numbers of a Numba float type one vector holds."""
+        """Return how many numbers of a Numba float type one vector holds."""
         return self.vector_bytes * 8 // int(dtype.bitwidth)
 
 
@@ -176,7 +176,7 @@ def copysign(size: Lanes, sign: Lanes) -> Lanes:
 
 
 def _intrinsic(operation: str, first: Lanes, *others: Lanes | float) -> Lanes:
-    """What every target has as one or two instructions for all lanes; llvmlite declares none for vectors."""
+    """Call what every target has as one or two instructions for all lanes; llvmlite declares none for vectors."""
     vector = vector_ir(first.dtype)
     name = f"llvm.{operation}.v{vector.count}f{first.dtype.bitwidth}"
     kind = ir.FunctionType(vector, [vector] * (1 + len(others)))
@@ -205,7 +205,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def lanes_of(builder: Any, dtype: types.Type, kind: types.Type, value: Any) -> Lanes:
-    """A vector argument as it is, a scalar one in every lane."""
+    """Return a vector argument as it is, a scalar one in every lane."""
     if not isinstance(kind, VectorType):
         value = splat(builder, value, TARGET.lanes(dtype))
     return Lanes(builder, dtype, value)
@@ -265,14 +265,14 @@ def reduction(combine: Callable[[Lanes, Lanes], Lanes]) -> Any:
 
 
 def first_lanes(builder: Any, dtype: types.Type, count: Any) -> Any:
-    """Mask of the lanes below `count`."""
+    """Return the mask of the lanes below `count`."""
     lanes = TARGET.lanes(dtype)
     numbers = ir.Constant(ir.VectorType(I64, lanes), [I64(lane) for lane in range(lanes)])
     return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
 
 
 def load_vector(builder: Any, dtype: types.Type, pointer: Any, mask: Any = None, beyond: Any = None) -> Any:
-    """Lanes outside the mask are not read; they come as `beyond`, zero unless given. Element alignment is enough."""
+    """Load a vector; lanes outside the mask are not read, but are `beyond`, or zero. Element alignment is enough."""
     vector, align = vector_ir(dtype), dtype.bitwidth // 8
     pointer = builder.bitcast(pointer, vector.as_pointer())
     if mask is None:
@@ -284,7 +284,7 @@ def load_vector(builder: Any, dtype: types.Type, pointer: Any, mask: Any = None,
 
 
 def store_vector(builder: Any, dtype: types.Type, value: Any, pointer: Any, mask: Any = None) -> None:
-    """Lanes outside the mask are not written."""
+    """Store a vector; lanes outside the mask are not written."""
     vector, align = vector_ir(dtype), dtype.bitwidth // 8
     pointer = builder.bitcast(pointer, vector.as_pointer())
     if mask is None:
@@ -305,7 +305,7 @@ def prefetch(builder: Any, pointer: Any) -> None:
 
 @intrinsic
 def pointer(typingctx: Any, array: Any) -> Any:
-    """Where an array's first element lies."""
+    """Return a pointer to an array's first element."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.make_array(array)(context, builder, args[0]).data
@@ -315,20 +315,20 @@ def pointer(typingctx: Any, array: Any) -> Any:
 
 @intrinsic
 def advance(typingctx: Any, start: Any, count: Any) -> Any:
-    """The pointer `count` elements on."""
+    """Return the pointer `count` elements on."""
     return start(start, types.intp), lambda context, builder, signature, args: builder.gep(args[0], [args[1]])
 
 
 @intrinsic
 def lanes(typingctx: Any, start: Any) -> Any:
-    """How many elements behind this pointer make one vector: a constant of the compiled code."""
+    """Return how many elements behind this pointer make one vector: a constant of the compiled code."""
     count = TARGET.lanes(start.dtype)
     return types.intp(start), lambda context, builder, signature, args: I64(count)
 
 
 @intrinsic
 def number(typingctx: Any, like: Any, value: Any) -> Any:
-    """`value` in the dtype that the pointer `like` points to: a plain constant would make float64 of float32."""
+    """Convert `value` to the dtype that `like` points to: a plain constant would make float64 of float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.cast(builder, args[1], signature.args[1], like.dtype)
@@ -338,7 +338,7 @@ def number(typingctx: Any, like: Any, value: Any) -> Any:
 
 @intrinsic
 def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
-    """A vector of ``start[:count]``, `beyond` in the lanes behind."""
+    """Load a vector of ``start[:count]``, with `beyond` in the lanes behind."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         filler = splat(builder, args[2], TARGET.lanes(start.dtype))
@@ -349,7 +349,7 @@ def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
-    """``start[:count]`` = the first lanes of a vector."""
+    """Store the first lanes of a vector to ``start[:count]``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         store_vector(builder, start.dtype, args[0], args[1], first_lanes(builder, start.dtype, args[2]))
@@ -360,7 +360,7 @@ def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
 
 @intrinsic
 def filled(typingctx: Any, start: Any, value: Any) -> Any:
-    """A vector with the same number in every lane."""
+    """Return a vector with the same number in every lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return splat(builder, args[1], TARGET.lanes(start.dtype))

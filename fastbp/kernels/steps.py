@@ -1,4 +1,4 @@
-"""One compiled pass over many minibatches: no Python between them.
+"""The compiled pass over many minibatches, with no Python between them.
 
 A table of operations (`operations`) is carried out for each step. It is cut into phases, which follow one another;
 a phase is cut into strands, which may run side by side; a strand is operations one after the other on one thread.
@@ -37,7 +37,7 @@ FIELDS = len(op.FIELDS)
 
 
 class Buffers(NamedTuple):
-    """Where the buffers begin that operands lie in, in the order of their numbers in `operations`."""
+    """Pointers to the buffers that operands lie in, in the order of their numbers in `operations`."""
 
     inputs: Any
     parameters: Any
@@ -47,7 +47,7 @@ class Buffers(NamedTuple):
 
 
 class Operands(NamedTuple):
-    """Where everything begins that the operations of one step work on."""
+    """Pointers to everything that the operations of a step work on."""
 
     inputs: Any
     parameters: Any
@@ -172,7 +172,7 @@ def perform(row, inputs, parameters, activations, gradient, targets, weights, la
 
 @kernel
 def perform_all(begin, end, step, course, address, table, operands, workspace):
-    """Rows [begin, end) of the table, one after the other, for a step; `operands` are those of the course's begin."""
+    """Carry out rows [begin, end) of the table for a step; `operands` are those of the course's begin."""
     for index in range(begin, end):
         call_at(address, (
             advance(table, index * FIELDS), advance(operands.inputs, step.first * course[op.INPUT_ROW]),
@@ -233,7 +233,7 @@ def take_part(member, team, work, begun, steps, step, batch, course, address, op
 def _by_a_team(team, strands, phases, counters, tail_strands, tail_phases, tail_counters, course, address, table, tail,
                inputs, parameters, activations, gradient, targets, weights, labels, order, sums, coefficients, key,
                workspace):  # fmt: skip
-    """The same by a team of so many threads; each works in its own row of the workspace."""
+    """Do the same by a team of so many threads; each works in its own row of the workspace."""
     steps, batch, tails, last = course[op.STEPS], course[op.BATCH], min(tail.shape[0], 1), course[op.LAST]
     for member in prange(team):
         operands = Operands(

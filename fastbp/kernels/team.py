@@ -31,7 +31,7 @@ def _counter(context: Any, builder: Any, kind: types.Array, array: Any, index: A
 
 @intrinsic
 def look(typingctx: Any, counters: Any, index: Any) -> Any:
-    """The counter as it is now; what was written before it reached this value can be read."""
+    """Return the counter as it is now; what was written before it reached this value can be read."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_counter(context, builder, counters, *args), "acquire", 8)
@@ -52,7 +52,7 @@ def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
 
 @intrinsic
 def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
-    """Whether this thread is the one to do the strand in this step: its counter goes from `step` to the next."""
+    """Return whether this thread is the one to do the strand in this step; its counter then goes on to the next."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, index, step = args
@@ -89,7 +89,7 @@ else:
 
 @kernel
 def wait_for(counters, finished):
-    """Wait until so many strands are finished; how many are."""
+    """Wait until so many strands are finished, and return how many are."""
     looks = 0
     done = look(counters, DONE)
     while done < finished:

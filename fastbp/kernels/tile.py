@@ -82,7 +82,7 @@ HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
 
 
 def _row_pointers(builder: Any, start: Any, stride: Any, rows: Any, count: int) -> list[Any]:
-    """Where each row begins; the last existing row again for those behind it."""
+    """Return where each row begins; for rows that do not exist, where the last one does."""
     pointers = [start]
     for row in range(1, count):
         step = builder.select(builder.icmp_signed("<", I64(row), rows), stride, I64(0))
@@ -100,7 +100,7 @@ def _at(builder: Any, tile: TileType, row: Any, vector: int) -> Any:
 
 @intrinsic
 def tile_zero(typingctx: Any, shape: Any, like: Any) -> Any:
-    """A tile of +0; `like` is a pointer that gives the dtype."""
+    """Return a tile of +0; `like` is a pointer that gives the dtype."""
     tile = TileType(like.dtype, shape)
     return tile(shape, like), lambda context, builder, sig, args: ir.Constant(context.get_value_type(tile), None)
 
@@ -166,7 +166,7 @@ def _rank1(builder: Any, tile: TileType, value: Any, left: list[Any], right: lis
 
 @intrinsic
 def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> Any:
-    """tile + outer(left, right): the tile's rows of left, so many elements apart, and its columns of right."""
+    """Add outer(left, right) to a tile: its rows of left, `left_step` elements apart, and its columns of right."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, left, step, right = args
@@ -179,7 +179,7 @@ def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> A
 
 @intrinsic
 def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any) -> Any:
-    """The same with the right operand read where it lies, `columns` of it."""
+    """Do the same with the right operand read where it lies, `columns` of it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, left, right, columns = args

@@ -93,7 +93,7 @@ def _lion(w: Lanes, g: Lanes, keep: Lanes, state: tuple[Lanes], old_blend: Lanes
 
 
 class Update(NamedTuple):
-    """One form of update.
+    """A form of update.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Update(NamedTuple):
 
     @property
     def kind(self) -> int:
-        """Its number in the kernels."""
+        """Number of the form in the kernels."""
         return KINDS[self.name]
 
 

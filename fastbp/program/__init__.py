@@ -1,1 +1,1 @@
-"""From shapes to a table of operations, and the table carried out by the compiled pass."""
+"""Programs: the tables of operations that follow from shapes, and their run by the compiled pass."""

@@ -16,7 +16,7 @@ SQUARES = 16384  # weights summed to one partial of the L2 penalty
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Where outputs, gradients and sums of one batch lie; each begins on a cache line."""
+    """The places of outputs, gradients and sums of one batch; each begins on a cache line."""
 
     network: Network
     rows: int
@@ -76,7 +76,7 @@ class BatchLayout:
 
     @property
     def clip_factor(self) -> int:
-        """By what a gradient is shortened, and behind it the sums of squares of the gradient's parts."""
+        """The factor that shortens a gradient, and behind it the sums of squares of the gradient's parts."""
         return self._starts["clip factor", 0]
 
     @property

@@ -1,4 +1,4 @@
-"""What work costs, in vector multiply-adds of one core: estimates of which only the ratios matter."""
+"""Estimates of what work costs, in vector multiply-adds of one core; only their ratios matter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _done_alone = 0.0  # operations of this process that were kept to one thread, as
 
 
 def threads_for(operations: float) -> int:
-    """How many threads so much work may use.
+    """Return how many threads so much work may use.
 
     One where it is short (`SHORT`); one for longer work too, until as much was done as a pool takes to start.
     """
@@ -53,7 +53,7 @@ def threads_for(operations: float) -> int:
 
 @dataclass(frozen=True)
 class CostModel:
-    """What a split depends on besides shapes: dtype, threads, and what is forced."""
+    """The cost of work for a dtype and a number of threads, and the choices that are forced."""
 
     dtype: np.dtype[Any]
     threads: int
@@ -69,11 +69,11 @@ class CostModel:
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
 
     def makespan(self, strands: int, cost: float) -> float:
-        """Time of so many equal strands."""
+        """Return the time of so many equal strands."""
         return -(-strands // self.threads) * cost
 
     def blocking(self, depth: int, columns: int) -> tuple[int, int]:
-        """KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
+        """Return KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
         strip = 2 * self.lanes
         kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // self.longest_stretch)))
         budget = min(2 * caches().l2, MOST_STRIPS) // (kc * self.dtype.itemsize) // strip * strip

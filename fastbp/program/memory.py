@@ -14,13 +14,13 @@ STAGED_BYTES = 2 * 1024**2  # of rows that are gathered at a time
 
 
 def round_up(elements: int, dtype: DTypeLike) -> int:
-    """The next number of elements that fills whole cache lines."""
+    """Return the next number of elements that fills whole cache lines."""
     line = ALIGNMENT // np.dtype(dtype).itemsize
     return -(-elements // line) * line
 
 
 def aligned(elements: int, dtype: DTypeLike) -> Array:
-    """An uninitialised vector that begins on a cache line: a vector load across two lines costs twice."""
+    """Return an uninitialised vector that begins on a cache line: a vector load across two lines costs twice."""
     dtype = np.dtype(dtype)
     memory = np.empty(elements + ALIGNMENT // dtype.itemsize, dtype)
     start = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
@@ -33,7 +33,7 @@ def most_rows(features: int, dtype: np.dtype[Any]) -> int:
 
 
 class _Scratch(threading.local):
-    """What a Python thread keeps between calls: memory of each dtype, grown to the largest that a call needed."""
+    """The memory that a Python thread keeps between calls, of each dtype, grown to the largest that a call needed."""
 
     def __init__(self) -> None:
         self.workspaces: dict[np.dtype[Any], Array] = {}

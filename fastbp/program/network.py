@@ -1,4 +1,4 @@
-"""What of a network, and of a step of its training, programs depend on."""
+"""The parts of a network, and of a step of its training, that programs depend on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parameters import ParameterLayout
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """What of a network its programs depend on. `network_of` gives one object for each."""
+    """The parts of a network that its programs depend on. `network_of` gives one object for each."""
 
     sizes: tuple[int, ...]
     activations: tuple[Activation, ...]  # of the hidden layers
@@ -34,7 +34,7 @@ network_of = functools.lru_cache(maxsize=1024)(Network)  # its programs are foun
 
 @dataclass(frozen=True)
 class StepForm:
-    """What a training step consists of, besides the network."""
+    """The parts of a training step besides the network."""
 
     targets: str  # "labels" or "targets"
     weighted: bool = False
@@ -46,5 +46,5 @@ class StepForm:
 
     @property
     def fused(self) -> bool:
-        """Whether the update is the weight gradient's epilogue."""
+        """True if the update is the weight gradient's epilogue."""
         return self.update == SGD.name and not self.clipped

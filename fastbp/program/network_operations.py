@@ -67,7 +67,7 @@ class NetworkOperations:
         return RowWise(self.rows, fetch, FETCH_COST * -(-width // self.model.lanes))
 
     def _activation(self, layer: int) -> list[Link]:
-        """What follows a hidden layer's product: the activation where it is not fused, and dropout."""
+        """Return what follows a hidden layer's product: the activation where it is not fused, and dropout."""
         activation = self.network.activations[layer]
         output, width = (op.ACTIVATIONS, self.at.output(layer)), self.network.sizes[layer + 1]
         links: list[Link] = []
@@ -85,11 +85,11 @@ class NetworkOperations:
         return self._on_rows(DROP_COST, operation(op.DROP, layer=layer, threshold=self.threshold, a=a, c=target))
 
     def _on_rows(self, cost: float, what: Operation) -> Link:
-        """An operation that takes any range of rows of A, so many multiply-adds a vector."""
+        """Return an operation that takes any range of rows of A, with its multiply-adds for one vector."""
         return RowWise(self.rows, what, cost * -(-what["lda"] // self.model.lanes))
 
     def outputs(self, buffer: int) -> list[Link]:
-        """The output function, in place on logits at the buffer's begin."""
+        """Return the output function, in place on logits at the buffer's begin."""
         function, logits = self.network.loss.output, (buffer, 0, self.network.sizes[-1])
         if function is None:
             return [self._on_rows(EXP_COST, operation(op.SOFTMAX, a=logits, c=logits[:2]))]
@@ -101,7 +101,7 @@ class NetworkOperations:
     # ---- loss and backward ----
 
     def loss(self, form: str, weighted: bool = False, losses_to: Place | None = None) -> list[Link]:
-        """The gradient of the logits, and a loss for each row."""
+        """Return what computes the gradient of the logits, and a loss for each row."""
         last, kind = self.network.layers - 1, self.network.loss.kind
         outputs = self.network.sizes[-1]
         logits = (op.ACTIVATIONS, self.at.output(last), outputs)
@@ -115,7 +115,7 @@ class NetworkOperations:
         return links
 
     def backward(self, inputs: bool) -> list[Link]:
-        """Every dH, from the last layer's to the first's, and dX where `inputs` asks for it."""
+        """Return what computes every dH, from the last layer's to the first's, and dX where `inputs` asks for it."""
         layout = self.network.layout
         links: list[Link] = []
         for layer in range(self.network.layers - 1, -1 if inputs else 0, -1):
@@ -136,7 +136,7 @@ class NetworkOperations:
         return links
 
     def _activation_backward(self, layer: int) -> list[Link]:
-        """From the gradient of what the next layer received to that of the pre-activation, in place."""
+        """Return the way back from the next layer's input to the pre-activation, in place."""
         here, activation = (op.ACTIVATIONS, self.at.gradient(layer)), self.network.activations[layer]
         links: list[Link] = []
         if self.threshold:
@@ -181,7 +181,7 @@ class NetworkOperations:
         ]
 
     def weight_and_bias_gradients(self, to: int, epilogue: int, resume: bool) -> tuple[float, list[Strand]]:
-        """Those of all layers in one phase, the biases with the shortest strands."""
+        """Return the gradients of all layers in one phase, the biases with the shortest strands."""
         time, strands = side_by_side(self.weight_gradients(to, epilogue, resume), self.model)
         for number, bias in enumerate(self.bias_gradients(to, epilogue, resume)):
             strands[-1 - number % len(strands)].append(bias)
@@ -190,7 +190,7 @@ class NetworkOperations:
     # ---- updates ----
 
     def update(self, step: StepForm, block: Operation) -> Operation:
-        """The update of the block of parameters whose gradient an operation computes, state behind the gradient."""
+        """Return the update of the parameters whose gradient `block` computes; state lies behind the gradient."""
         start, total = block["c"], round_up(self.network.layout.total, self.model.dtype)
         weights = block["code"] == op.GEMM
         penalty = op.PENALTY if step.penalised and not step.clipped else 0
@@ -210,7 +210,7 @@ class NetworkOperations:
         )
 
     def updates(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
-        """Phases from the rows' gradients to new parameters, and the time they take."""
+        """Return the time and the phases from the rows' gradients to new parameters."""
         if step.fused:
             time, strands = self.weight_and_bias_gradients(op.PARAMETERS, op.SGD, False)
             return time, [strands]
@@ -222,7 +222,7 @@ class NetworkOperations:
         return time, [[_interleaved(strand, [self.update(step, block) for block in strand]) for strand in strands]]
 
     def updates_by_gradient(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
-        """Phases from the whole gradient to new parameters, and the time they take."""
+        """Return the time and the phases from the whole gradient to new parameters."""
         squares = self.squares() if step.penalised else []
         first = [[squares[number :: self.model.threads] for number in range(min(len(squares), self.model.threads))]]
         if step.clipped:
@@ -235,7 +235,7 @@ class NetworkOperations:
         return time, [*(first if squares else []), *phases]
 
     def blocks(self) -> list[Operation]:
-        """The parameters cut at fixed places, as the operations that compute their gradient would name them."""
+        """Cut the parameters at fixed places, as the operations that compute their gradient would name them."""
         parts: list[Operation] = []
         for (fan_in, fan_out), weights, biases in self.network.layout.layers:
             c = (op.GRADIENT, weights, fan_out)
@@ -245,12 +245,12 @@ class NetworkOperations:
         return parts
 
     def _shared_out(self, strands: list[Strand]) -> list[Strand]:
-        """As many strands as there are threads, or fewer."""
+        """Join strands to as many as there are threads, or fewer."""
         shares = [strands[number :: self.model.threads] for number in range(self.model.threads)]
         return [list(itertools.chain(*share)) for share in shares if share]
 
     def _clipped_updates(self, step: StepForm, blocks: list[Operation]) -> list[list[Strand]]:
-        """The gradient's norm, by what to shorten it, and the update."""
+        """Return the phases of the gradient's norm, of the factor that shortens it, and of the update."""
         norm, at = self.norm(step), self.at.clip_factor
         factor = operation(op.CLIP_FACTOR, depth=len(norm), a=(op.ACTIVATIONS, at + 1), c=(op.ACTIVATIONS, at))
         return [self._shared_out(norm), [[factor]], self._shared_out([[self.update(step, block)] for block in blocks])]
@@ -258,7 +258,7 @@ class NetworkOperations:
     # ---- sums ----
 
     def norm(self, step: StepForm) -> list[Strand]:
-        """Sums of squares of the gradient's parts, cut at fixed places, the penalty's part added before."""
+        """Return sums of squares of the gradient's parts, cut at fixed places; the penalty's part is added before."""
         parts: list[Strand] = []
         for (fan_in, fan_out), weights, biases in self.network.layout.layers:
             for begin, end in _spans(fan_in * fan_out):
@@ -274,7 +274,7 @@ class NetworkOperations:
         return parts
 
     def squares(self) -> list[Operation]:
-        """The L2 penalty's sums, cut at fixed places."""
+        """Return the L2 penalty's sums, cut at fixed places."""
         operations: list[Operation] = []
         for (fan_in, fan_out), weights, _ in self.network.layout.layers:
             for begin, end in _spans(fan_in * fan_out):
@@ -283,7 +283,7 @@ class NetworkOperations:
         return operations
 
     def probes(self, strands: int) -> list[Operation]:
-        """Sums of the inputs' squares, one a strand, as far as their places go."""
+        """Return sums of the inputs' squares, one for each strand, as far as their places go."""
         parts = min(strands, ALIGNMENT // self.model.dtype.itemsize)
         return [
             self._sum_of_squares((op.INPUTS, 0), begin, end, self.at.squares + number)
@@ -294,7 +294,7 @@ class NetworkOperations:
         return operation(op.SUM_OF_SQUARES, row_begin=begin, row_end=end, a=a, c=(op.ACTIVATIONS, to))
 
     def sum_up(self, squares: int) -> Operation:
-        """The sums of a step: the rows' losses, and so many partial sums of squares."""
+        """Return the sums of a step: of the rows' losses, and of so many partial sums of squares."""
         losses, partial = (op.ACTIVATIONS, self.at.losses), (op.ACTIVATIONS, self.at.squares)
         return operation(op.SUM_UP, depth=self.rows, column_end=squares, a=losses, b=partial)
 

@@ -51,7 +51,7 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
 
 @functools.lru_cache(maxsize=256)
 def losses(network: Network, rows: int, dtype: np.dtype[Any], threads: int, targets: str, forced: Any) -> Program:
-    """Row losses to the gradient buffer."""
+    """Return the program that writes row losses to the gradient buffer."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
@@ -78,7 +78,7 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
 @functools.lru_cache(maxsize=256)
 def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm,
                   forced: Any) -> Program:  # fmt: skip
-    """One update; the sums of the losses before it and of the weights' squares to the step's sums."""
+    """Return the program of an update, with sums of the losses before it and of the weights' squares."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model, form.threshold, form.fetched)
@@ -134,12 +134,12 @@ def add_l2(network: Network) -> Program:
 
 @functools.lru_cache(maxsize=1024)
 def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout: bool = False) -> int:
-    """Elements that the activations of so many rows take."""
+    """Return the elements that the activations of so many rows take."""
     return BatchLayout(network, rows, dtype, dropout).total
 
 
 def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:
-    """Rows of one call: activations within some megabytes, and some 10 ms of work."""
+    """Return the rows of one call: activations within some megabytes, and some 10 ms of work."""
     activations = 4 * 1024**2 // (2 * sum(network.sizes[1:]) * dtype.itemsize)
     work = 2 * 10**9 // (6 * sum(fan_in * fan_out for fan_in, fan_out in network.layout.fans))
     return max(64, min(most, activations, work))

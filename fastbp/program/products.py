@@ -27,7 +27,7 @@ from .table import Operation, operation
 
 @dataclass(frozen=True)
 class Product:
-    """One product of the chain: shape, form, operands, epilogue."""
+    """A product: shape, form, operands, epilogue."""
 
     rows: int
     columns: int
@@ -72,7 +72,7 @@ class Product:
         )
 
     def access(self, model: CostModel, rows: int, columns: int) -> int:
-        """How B is read."""
+        """Return how B is read."""
         if self.b_transposed:
             return PACKED
         if model.forced.access is not None:
@@ -82,7 +82,7 @@ class Product:
         return PACKED if -(-rows // MR) * self._again(model) > self._packing(model) else IN_PLACE
 
     def a_in_place(self, model: CostModel, columns: int) -> bool:
-        """Whether rows of A are read where they lie: where packing them would not pay, but not from one cache set."""
+        """Return whether rows of A are read in place: where packing would not pay, and not from one cache set."""
         if model.forced.a_in_place is not None:
             return model.forced.a_in_place
         return columns <= NARROW_STRIPS * 2 * model.lanes and self.a[2] * model.dtype.itemsize % PAGE != 0
@@ -91,15 +91,15 @@ class Product:
         return self.columns * self.depth * model.dtype.itemsize > caches().l2
 
     def _packing(self, model: CostModel) -> int:
-        """Cost of packing a vector of B."""
+        """Return the cost of packing a vector of B."""
         return (FAR if self._is_far(model) else 0) + (TRANSPOSE if self.b_transposed else COPY)
 
     def _again(self, model: CostModel) -> float:
-        """Cost of reading a vector of B in place, for each tile that does."""
+        """Return the cost of reading a vector of B in place, for each tile that does."""
         return AGAIN_FAR if self._is_far(model) else AGAIN
 
     def cost(self, model: CostModel, rows: int, columns: int) -> float:
-        """Vector multiply-adds of a part, packing included."""
+        """Return the vector multiply-adds of a part, packing included."""
         wide = -(-columns // model.lanes)
         access = self.access(model, rows, columns)
         if access == BY_ROWS:
@@ -112,7 +112,7 @@ class Product:
         return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
 
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
-        """The best number of row and column parts, with the time that they take on all threads."""
+        """Return the time of the best cut on all threads, and its number of row and column parts."""
         forced = model.forced
         strips = -(-self.columns // (2 * model.lanes))
         best = (float("inf"), 1, 1)

@@ -27,7 +27,7 @@ ONE_STEP = np.array([1, 1, 0, 0, 0, 0, 0])  # the course of one step, as `kernel
 
 
 class Operands(NamedTuple):
-    """What a program works on: flat, contiguous arrays of one dtype, writable.
+    """The arrays that a program works on: flat, contiguous, writable, and of one dtype.
 
     With each row `weights`, `labels` and `order` move on by 1, `inputs` and `targets` as the course says. With each
     step `sums` moves on by 2, and `coefficients`, named in `kernels.coefficients`, as the course says; dropout's masks

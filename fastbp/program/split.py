@@ -27,7 +27,7 @@ STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradient
 
 
 def chain(links: Sequence[Link], model: CostModel) -> tuple[float, list[list[Strand]]]:
-    """Phases for operations that follow one another over the same rows, and the time they take.
+    """Return the time and the phases of operations that follow one another over the same rows.
 
     Neighbours are joined to slabs of rows where that saves more regions than it packs weights again: the cheapest
     way to cut the chain, found from its end.
@@ -68,7 +68,7 @@ def slab_parts(group: Sequence[Link], model: CostModel, strands: int) -> tuple[f
 
 
 def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, list[Strand]]:
-    """Independent products in one phase, each cut by its share of the work; the longest strands first."""
+    """Put independent products in one phase, each cut by its share of the work; the longest strands come first."""
     costs = [product.cost(model, product.rows, product.columns) for product in products]
     if model.threads == 1 and model.forced.row_parts is None and model.forced.column_parts is None:
         return sum(costs), [[p.part(model, 0, p.rows, 0, p.columns) for p in products]]
@@ -88,7 +88,7 @@ def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, 
 
 
 def finished(costs: Sequence[float], threads: int) -> float:
-    """When all strands are done, each being begun, in this order, by the thread that is free first."""
+    """Return when all strands are done, if each is begun, in this order, by the thread that is free first."""
     free = [0.0] * threads
     for cost in costs:
         heapq.heapreplace(free, free[0] + cost)
@@ -96,7 +96,7 @@ def finished(costs: Sequence[float], threads: int) -> float:
 
 
 def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dtype[Any]) -> int:
-    """Elements of workspace that one strand needs at the most."""
+    """Return the elements of workspace that one strand needs at most."""
     need = least
     for operation in itertools.chain.from_iterable(itertools.chain.from_iterable(phases)):
         if operation["code"] == op.GEMM:
@@ -108,7 +108,7 @@ def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dty
 
 def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dtype: np.dtype[Any], threads: int,
              least_workspace: int, repeated: bool = False) -> Program:  # fmt: skip
-    """The parallel program where its estimate is lower than the serial one's; `write` gives time and phases.
+    """Return the parallel program where its estimate is lower than the serial one's; `write` gives time and phases.
 
     A program that is repeated many times in a call shares the cost of entering a parallel region among them.
     """
@@ -121,7 +121,7 @@ def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dty
 
 
 def merged(phases: Sequence[list[Strand]]) -> list[list[Strand]]:
-    """Phases of one strand each need no barrier between them."""
+    """Join phases of one strand each, which need no barrier between them."""
     result: list[list[Strand]] = []
     for phase in phases:
         if result and len(phase) == len(result[-1]) == 1:

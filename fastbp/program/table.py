@@ -41,7 +41,7 @@ class Program:
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
 
     def counters(self) -> NDArray[np.int64]:
-        """One for all, and one for each strand, each on a cache line of its own."""
+        """Return counters of 0: one for all, and one for each strand, each on a cache line of its own."""
         counters = aligned(LINE * self.strands.size, np.int64)
         counters.fill(0)
         return counters

@@ -1,4 +1,4 @@
-"""What the planning of programs may be forced to choose, for tests that expect the same bits of every choice."""
+"""Choices of the planner that tests force, since every choice must give the same bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)  # programs are found by its identity
 class Tuning:
-    """What would follow from the cost model, forced; None: it follows from that."""
+    """Forced choices; None leaves a choice to the cost model."""
 
     kc: int | None = None
     nc: int | None = None

@@ -349,7 +349,7 @@ class Training:
         return self._ahead[begin : begin + steps]
 
     def _numbers(self, count: int) -> Array:
-        """Those of `count` steps from the next one on."""
+        """Return the coefficients of `count` steps, from the next one on."""
         here, total = np.arange(count), self.plan.epochs * -(-self.data.count // self.batch)
         steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
         return self.plan.coefficients(self.model.fixed_coefficients, steps, updates, total, self.parameters.dtype)

@@ -62,7 +62,7 @@ class OptimizerState:
 
     @property
     def filled(self) -> bool:
-        """Whether there are values."""
+        """True if there are values."""
         return self.values.size > 0
 
     def forget(self) -> None:

@@ -34,7 +34,7 @@ import numpy as np
 from numba.core import event
 import fastbp
 from fastbp.kernels import gather, steps
-from fastbp.program.run import Course, Operands
+from fastbp.program.tuning import Tuning, forced
 
 SETTINGS = json.loads(os.environ["SETTINGS"])
 SIZES = ((120, 200, 90, 10), (2, 50, 4), (64, 300, 5))

@@ -71,7 +71,7 @@ def test_the_command_refuses(written: Path, tmp_path: Path, monkeypatch: pytest.
                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     for words, said in {("missing/run.npz",): "there is no folder", (".",): "is a folder",
-                        ("a.npz", "--out", "a.npz"): "is where the network goes",
+                        ("a.npz", "--out", "a.npz"): "the file of --out",
                         (written,): "got another run's checkpoint, whose sizes is"}.items():  # fmt: skip
         assert command("--checkpoint", *words) == 2
         message = capsys.readouterr().err
