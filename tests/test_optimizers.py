@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp import reference
+from fastbp import optimizers, reference
 from fastbp.kernels import coefficients as co
 from fastbp.kernels import operations as op
 from fastbp.kernels.updates import UPDATES
@@ -137,7 +137,7 @@ def test_what_the_classes_say(name: str) -> None:
     assert optimizer.default_learning_rate == expected
     assert optimizer_of(optimizer) is optimizer
     assert optimizer == OPTIMIZERS[name]() and hash(optimizer) == hash(OPTIMIZERS[name]())
-    assert eval(repr(optimizer)) == optimizer
+    assert eval(repr(optimizer), vars(optimizers)) == optimizer
 
 
 def test_hyper_parameters_become_plain_floats_and_stay() -> None:
