@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,13 +52,6 @@ class BaseNetwork:
     def constants(self) -> dict[str, float | tuple[float, ...]]:
         """Numbers that activations and losses depend on, by their names, which are attributes as well; a copy."""
         return dict(self._model.constants)
-
-    if not TYPE_CHECKING:  # or every attribute would seem to be there
-
-        def __getattr__(self, name: str) -> float | tuple[float, ...]:
-            if name in CONSTANTS:
-                return self._model.constants[name]
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def input_shift(self) -> Array | None:
@@ -344,3 +337,11 @@ class BaseNetwork:
         ([(2, 2, 3), (2, 3, 2)], (2,))
         """
         return evaluation.sample_gradients(self._model, rows_of(self._model, "X", X), y)
+
+
+def _constant(name: str) -> property:
+    return property(lambda network: network.constants[name], doc=f"Constant {name}, read only.")
+
+
+for _name in CONSTANTS:
+    setattr(BaseNetwork, _name, _constant(_name))

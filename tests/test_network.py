@@ -379,12 +379,20 @@ def test_constants_are_keywords_and_attributes() -> None:
     assert repr(net) == ("MLP((2, 3, 2), activation='elu', loss='quantile', elu_alpha=0.5, quantile_level=(0.1, 0.75))")
     with pytest.raises(AttributeError, match="elu_alfa"):
         net.elu_alfa  # type: ignore[attr-defined]  # noqa: B018
+    for name in net.constants:  # setting one would change nothing of what is computed
+        with pytest.raises(AttributeError):
+            setattr(net, name, 0.3)
+    assert net.constants["elu_alpha"] == 0.5
 
 
 @pytest.mark.parametrize(
     ("constants", "error", "message"),
     [
-        ({"leaky_slop": 0.1}, TypeError, r"^MLP: got the keyword 'leaky_slop', expected among constants leaky_slope, "),
+        (
+            {"leaky_slop": 0.1},
+            TypeError,
+            r"^MLP: got the keyword 'leaky_slop', expected one of the constants leaky_slope, ",
+        ),
         (
             {"quantile_level": (0.1, 0.5)},
             ValueError,

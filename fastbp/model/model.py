@@ -162,9 +162,9 @@ class Model:
 
 def _constants(given: Mapping[str, Any], outputs: int, dtype: np.dtype[Any]) -> dict[str, float | tuple[float, ...]]:
     """Return all constants, those that are not given by their defaults."""
-    unknown = ", ".join(map(repr, given.keys() - co.CONSTANTS.keys()))
+    unknown = ", ".join(map(repr, sorted(given.keys() - co.CONSTANTS.keys())))
     if unknown:
-        raise TypeError(f"MLP: got the keyword {unknown}, expected among constants {', '.join(co.CONSTANTS)}")
+        raise TypeError(f"MLP: got the keyword {unknown}, expected one of the constants {', '.join(co.CONSTANTS)}")
     return {
         name: _constant(constant, given.get(name, constant.default), outputs, dtype)
         for name, constant in co.CONSTANTS.items()
