@@ -413,15 +413,15 @@ def optimizer_of(value: Any) -> Optimizer:
     (Momentum(momentum=0.9), Momentum(momentum=0.5))
     """
     if isinstance(value, Optimizer):
-        if value.form not in UPDATES:
-            forms = ", ".join(UPDATES)
-            raise ValueError(f"optimizer: got {value!r} of the form {value.form!r}, expected one of {forms}")
+        named, forms = getattr(value, "form", None), ", ".join(UPDATES)
+        if named not in UPDATES:
+            raise ValueError(f"optimizer: got {value!r} of the form {named!r}, expected one of {forms}")
         form = UPDATES[value.form]
         if value.states < form.states:  # compiled code writes into them, without asking
             raise ValueError(
                 f"optimizer: got {value!r} with {value.states} states, expected {form.states} as for {form.name!r}"
             )
-        given = value.coefficients(np.ones(1, np.int64), np.ones(1)).keys() - {"keep"}
+        given = set(value.coefficients(np.ones(1, np.int64), np.ones(1)) or ()) - {"keep"}
         if given != set(form.coefficients):
             raise ValueError(f"optimizer: got {value!r} with the coefficients {', '.join(sorted(given))}; expected "
                              f"{', '.join(sorted(form.coefficients))}, which its form {form.name!r} takes")  # fmt: skip

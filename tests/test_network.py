@@ -398,6 +398,7 @@ def test_constants_are_keywords_and_attributes() -> None:
             ValueError,
             r"^quantile_level: got 2 numbers, expected one, or one for each of",
         ),
+        ({"quantile_level": (0.1, [0.2], 0.3)}, TypeError, r"^quantile_level: got \[0.2\]"),
         ({"quantile_level": 0.0}, ValueError, r"^quantile_level: got 0"),
         ({"quantile_level": 1.0}, ValueError, r"^quantile_level: got 1"),
         ({"quantile_level": (0.1, 0.5, 2)}, ValueError, r"^quantile_level: got 2"),

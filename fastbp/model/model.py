@@ -173,7 +173,8 @@ def _constants(given: Mapping[str, Any], outputs: int, dtype: np.dtype[Any]) -> 
 
 def _constant(constant: Constant, value: Any, outputs: int, dtype: np.dtype[Any]) -> float | tuple[float, ...]:
     limits = np.finfo(dtype)
-    if constant.per_output and np.ndim(value) == 1:
+    of_each = isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    if constant.per_output and of_each:
         if len(value) != outputs:
             raise ValueError(f"{constant.name}: got {len(value)} numbers, expected one, or one for each of the "
                              f"{outputs} outputs")  # fmt: skip

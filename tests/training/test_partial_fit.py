@@ -106,7 +106,15 @@ def test_an_optimizer_that_asks_for_too_little_memory_is_refused() -> None:
     class Named(SGD):
         form = "adaptive"
 
-    for optimizer in (Small(), SmallMomentum(), Named()):
+    class Formless(Optimizer):
+        def coefficients(self, steps: Any, learning_rate: Any) -> Any:
+            return {}
+
+    class Silent(SGD):
+        def coefficients(self, steps: Any, learning_rate: Any) -> Any:
+            return None
+
+    for optimizer in (Small(), SmallMomentum(), Named(), Formless(), Silent()):
         undone(ValueError, "^optimizer: got .*expected", lambda net, it=optimizer: net.fit(*rows(), optimizer=it))
 
 
