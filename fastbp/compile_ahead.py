@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import threads, validation
-from .inputs.in_memory import GATHERED, Rows
-from .program.run import prepare
-from .program.table import Program
+from . import validation
+from .kernels.functions import addresses, every
 from .training.progress import progress_bar
 
 
@@ -66,17 +64,4 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
 
 
 def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
-    """Return what is compiled for a dtype, with its names: it is the same for all networks, which are data to it."""
-
-    def gathering() -> None:
-        for kind in GATHERED:
-            Rows("X", np.zeros((1, 1), kind), 1, dtype, None, None).prepare()
-
-    # Regardless of the quota here, since an image runs elsewhere. `several_allowed` is first: `layer` starts the thread
-    # pool, which a forked child must not do.
-    parallel = threads.several_allowed() and threads.layer() is not None
-    return [
-        (f"{dtype.name} kernels", lambda: prepare(Program.of([], 1, 1), dtype)),
-        *([(f"{dtype.name} parallel", lambda: prepare(Program.of([], 1, 2), dtype))] if parallel else []),
-        (f"{dtype.name} gathering", gathering),
-    ]
+    return [(f"{dtype.name} kernels", lambda: addresses(every([dtype.name])))]

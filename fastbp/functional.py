@@ -15,7 +15,7 @@ from . import threads, validation
 from .kernels import coefficients as co
 from .kernels import operations as op
 from .kernels.activations import RELU
-from .kernels.softmax import SCRATCH
+from .kernels.shapes import SCRATCH
 from .kernels.updates import SGD
 from .program.cost_model import EXP_COST, CostModel
 from .program.network_operations import CROSS_ENTROPY

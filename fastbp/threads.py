@@ -1,32 +1,28 @@
-"""The threading policy: how many of Numba's threads a call may use, and when it is serial.
+"""The threading policy: how many threads a call may use, whose they are, and when it is serial.
 
-- TBB if its library can be loaded, else OpenMP: several Python threads may enter either at the same time.
-- Serial instead of Numba's own workqueue, which aborts the process if two Python threads enter it.
-- Serial in a forked child, where the pool of threads did not survive.
+- Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library.
+- Where Numba is imported already: its pool, if that is TBB's or OpenMP's, which several Python threads may enter at the
+  same time. It is entered in 4 us, Python's threads in 100.
+- Serial in a forked child, where no thread survived.
 - The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
-- By default at most as many threads as processors. A container's quota may allow fewer than Numba's pool has threads;
-  the others stay idle.
+- By default at most as many threads as processors. A container's quota may allow fewer than a pool has threads; the
+  others stay idle.
 
-Nothing is loaded or started at import: small networks never start the pool.
+Nothing is loaded or started at import: small networks never start a thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import ctypes
 import functools
-import importlib.metadata
 import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import numba
-from numba.core import config
-from numba.core.compiler_lock import global_compiler_lock
-from numba.np.ufunc import parallel
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from . import hardware
+from .kernels import functions
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
@@ -35,21 +31,42 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thre
 _forked = False
 
 
+def _compiler_lock() -> Any:
+    """Return the lock that Numba compiles under, or None where Numba is not imported."""
+    module = sys.modules.get("numba.core.compiler_lock")
+    return getattr(module, "global_compiler_lock", None)
+
+
+_held: list[Any] = []
+
+
+def _before_fork() -> None:
+    for lock in filter(None, (functions.lock, _compiler_lock())):
+        lock.acquire()
+        _held.append(lock)
+
+
 def _after_fork() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _in_child() -> None:
     global _forked
     _forked = True
-    global_compiler_lock.release()
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire, after_in_parent=global_compiler_lock.release, after_in_child=_after_fork
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def load_tbb() -> bool:
     """Load the library of the ``tbb`` distribution by its absolute path, since the loader does not search there."""
+    import ctypes
+    import importlib.metadata
+
     try:
         files = importlib.metadata.files("tbb") or []
     except importlib.metadata.PackageNotFoundError:
@@ -57,32 +74,41 @@ def load_tbb() -> bool:
     for file in files:
         if file.name in TBB_LIBRARIES:
             try:
-                ctypes.CDLL(str(Path(file.locate()).resolve()), mode=ctypes.RTLD_GLOBAL)
+                ctypes.CDLL(os.path.realpath(str(file.locate())), mode=ctypes.RTLD_GLOBAL)
             except OSError:
                 continue
             return True
     return False
 
 
-@functools.cache
-def layer() -> str | None:
-    """Return the threading layer that parallel calls use, ``"tbb"`` or ``"omp"``; None if all calls are serial.
+def numba_imported() -> bool:
+    """Return True if Numba is imported, whose pool of threads is then used."""
+    return "numba" in sys.modules
 
-    The first call makes TBB's library available and starts Numba's pool, which chooses the layer.
+
+@functools.cache
+def layer() -> str:
+    """Return whose threads parallel calls use: ``"python"``, or Numba's by its layer, ``"tbb"`` or ``"omp"``.
+
+    The first call decides, and starts Numba's pool if Numba is imported.
 
     Examples
     --------
-    >>> layer() in ("tbb", "omp", None)
+    >>> layer() in ("tbb", "omp", "python")
     True
     """
+    if not numba_imported():
+        return "python"
+    import numba
+
     _default()  # before a library is loaded: OpenMP's may bind this thread to one processor
     load_tbb()  # if this fails, Numba may still find the system's own
     try:
         numba.get_num_threads()
         chosen = numba.threading_layer()
     except ValueError:  # the layer that the user has set cannot be loaded
-        return None
-    return chosen if chosen in ("tbb", "omp") else None
+        return "python"
+    return chosen if chosen in ("tbb", "omp") and not numba.config.DISABLE_JIT else "python"
 
 
 def count() -> int:
@@ -102,7 +128,7 @@ def count() -> int:
     if wanted == 1 or _forked:
         return 1
     allowed = _set_in_numba()
-    if allowed == config.NUMBA_DEFAULT_NUM_THREADS:  # nobody has set another number
+    if allowed == (_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity()):  # nobody has set another number
         allowed = _default()
     return allowed if wanted is None else min(wanted, allowed)
 
@@ -119,16 +145,27 @@ def several_allowed() -> bool:
     return _limit.get() != 1 and not _forked and _set_in_numba() > 1
 
 
+def _numbas(name: str) -> Any:
+    """Return a setting of Numba's, or None where Numba is not imported."""
+    module = sys.modules.get("numba.core.config")
+    return getattr(module, name, None)
+
+
 def _set_in_numba() -> int:
-    """Return `numba.get_num_threads()` without starting the pool, and without its 1 us for checking that it runs."""
-    threads: int = parallel._get_num_threads() if started() else config.NUMBA_NUM_THREADS
-    return threads
+    """Return the number of threads that the user's settings of Numba allow.
+
+    That is `numba.get_num_threads()`, without starting the pool, and without its 1 us for checking that it runs.
+    """
+    if started():
+        return int(sys.modules["numba.np.ufunc.parallel"]._get_num_threads())
+    threads = _numbas("NUMBA_NUM_THREADS")
+    return int(threads if threads is not None else os.environ.get("NUMBA_NUM_THREADS") or hardware.affinity())
 
 
 @functools.cache
 def _default() -> int:
-    """Return Numba's default number of threads, at most one per processor unless the user has set the number."""
-    default: int = config.NUMBA_DEFAULT_NUM_THREADS
+    """Return the default number of threads, at most one per processor unless the user has set the number."""
+    default = int(_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity())
     return default if "NUMBA_NUM_THREADS" in os.environ else min(default, hardware.processors())
 
 
@@ -139,7 +176,7 @@ def limited() -> bool:
 
 def started() -> bool:
     """Return True if Numba's pool of threads has started."""
-    return bool(parallel._is_initialized)
+    return bool(getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False))
 
 
 @contextlib.contextmanager
@@ -172,6 +209,8 @@ def limit(threads: int | None) -> Iterator[None]:
 @contextlib.contextmanager
 def entered(threads: int) -> Iterator[None]:
     """Set Numba's number of threads for one parallel call, in this Python thread only, and restore it afterwards."""
+    import numba
+
     before = numba.get_num_threads()
     if threads >= before:  # to set and restore it takes 3 us
         yield
@@ -181,3 +220,24 @@ def entered(threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
+
+
+@functools.cache
+def _pool() -> Any:
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(max(1, hardware.affinity() - 1), "fastbp")
+
+
+def together(member: Callable[[int], Any], team: int) -> None:
+    """Call ``member(number)`` for every number of a team: 0 here, the others on Python's threads.
+
+    A thread that has not begun when this one is done is called off: the work does not wait for it.
+    """
+    others = [_pool().submit(member, number) for number in range(1, team)]
+    try:
+        member(0)
+    finally:
+        for other in others:
+            if not other.cancel():
+                other.result()

@@ -26,8 +26,8 @@ from .. import verify as verification
 from ..datasets.dataset import ReadError
 from ..distributed.ranks import printed_by_root
 from ..hardware import affinity, caches, cpu_quota
-from ..kernels import tile
-from ..kernels.simd import TARGET
+from ..kernels import shapes
+from ..kernels.target import TARGET
 from ..lessons import LESSONS
 from ..training.plan import DivergenceError
 from ..version import __version__
@@ -110,7 +110,7 @@ def warmup(args: argparse.Namespace) -> None:
 def info(args: argparse.Namespace) -> None:
     """Run ``fastbp info``."""
     lanes = {name: TARGET.lanes(getattr(numba, name)) for name in ("float32", "float64")}
-    shapes = {"main": tile.MAIN, "half": tile.HALF, "narrow": tile.NARROW, "row": tile.ROW}
+    tile_shapes = {"main": shapes.MAIN, "half": shapes.HALF, "narrow": shapes.NARROW, "row": shapes.ROW}
     packages = {package.name.lower(): package.version for package in importlib.metadata.distributions()}
     layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts the threads
     in_lanes = " or ".join(f"{n} {name}" for name, n in lanes.items())
@@ -121,7 +121,7 @@ def info(args: argparse.Namespace) -> None:
         ("fused multiply-add", "yes" if TARGET.has_fma else "no"),
     ]
     for name, n in lanes.items():
-        tiles = ", ".join(f"{shape.rows}x{shape.vectors * n} {which}" for which, shape in shapes.items())
+        tiles = ", ".join(f"{shape.rows}x{shape.vectors * n} {which}" for which, shape in tile_shapes.items())
         rows.append((f"{name} tiles", f"{tiles} (rows x columns)"))
     rows += [
         ("caches of a core", f"{caches().l1 // 1024} KiB first level, {caches().l2 // 1024} KiB second level"),

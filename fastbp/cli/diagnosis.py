@@ -10,7 +10,7 @@ from numba.core import config
 
 from .. import hardware, threads
 from ..kernels import cache
-from ..kernels.simd import TARGET
+from ..kernels.target import TARGET
 
 GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
 

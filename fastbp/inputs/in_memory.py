@@ -6,6 +6,7 @@ never copied.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -16,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, validation
 from ..cached_property import cached_property
-from ..kernels.gather import gather_rows
+from ..kernels import functions
 from ..model.model import Model
 from ..names import match_exactly
-from ..program.memory import aligned, most_rows
-from ..program.run import loading
+from ..program.memory import address, aligned, most_rows
+from ..program.run import interrupt_held
 
 Array = NDArray[Any]
 Order = NDArray[np.int64]
@@ -42,12 +43,12 @@ def all_finite(flat: Array) -> bool:
 
 
 @functools.cache
-def _gather(source: np.dtype[Any], dtype: np.dtype[Any]) -> Any:
-    """Compile or load `gather_rows` for these dtypes, and return it."""
-    with loading():
-        scale = np.empty(1, dtype)
-        gather_rows(np.empty((0, 1), source), np.empty(0, np.int64), scale, scale, np.empty((0, 1), dtype))
-    return gather_rows
+def _gather(source: np.dtype[Any], dtype: np.dtype[Any]) -> Callable[..., int]:
+    """Compile or load the gathering of rows of `source`; its arguments are those of `kernels.gather.gather_rows`."""
+    with interrupt_held():
+        [where] = functions.addresses([functions.gathering(source.name, dtype.name)])
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    return ctypes.CFUNCTYPE(number, pointer, number, pointer, number, pointer, pointer, pointer)(where)
 
 
 class StreamError(RuntimeError):
@@ -208,7 +209,11 @@ class Rows:
             with np.errstate(over="ignore"):  # to infinity, which is then refused
                 source = np.require(source[rows], native if native in GATHERED else self.dtype, ["C", "A", "W"])
             indices = np.arange(len(rows))
-        wrong = _gather(source.dtype, self.dtype)(source, indices, *self._scaling, gathered)
+        shift, scale = self._scaling
+        wrong = _gather(source.dtype, self.dtype)(
+            address(source), self.features, address(indices), len(indices), address(shift), address(scale),
+            address(gathered),
+        )  # fmt: skip
         if wrong >= 0:
             self._refuse(int(rows[wrong]))
         return gathered.reshape(-1)

@@ -14,26 +14,32 @@ The results have the same bits as those of the functions of the same names in `f
 ``losses, workspace)``                                    the mean loss; labels int64, within the classes
 ``sgd_update(W, dW, learning_rate, l2)``                  ``W -= learning_rate (dW + l2 W)``; rates of W's dtype
 ========================================================  ==========================================================
+
+Numba is imported when one of them is first accessed.
 """
 
-from .affine import (
-    affine_backward,
-    affine_forward,
-    affine_relu_forward,
-    relu_backward,
-    relu_forward,
-    sgd_update,
-    softmax_cross_entropy,
-)
-from .gemm import workspace
+from importlib import import_module as _import_module
+from typing import Any
 
-__all__ = [
-    "affine_backward",
-    "affine_forward",
-    "affine_relu_forward",
-    "relu_backward",
-    "relu_forward",
-    "sgd_update",
-    "softmax_cross_entropy",
-    "workspace",
-]
+_MODULES = {
+    "affine_backward": "affine",
+    "affine_forward": "affine",
+    "affine_relu_forward": "affine",
+    "relu_backward": "affine",
+    "relu_forward": "affine",
+    "sgd_update": "affine",
+    "softmax_cross_entropy": "affine",
+    "workspace": "gemm",
+}
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(_import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import operations as op
 from .constants import Constant
 from .formulas import exp, exp_of_minus_magnitude, expm1, logistic, normal_tail, tanh
-from .simd import Lanes, fma, formula, select
+from .lanes import Lanes, fma, formula, select
 
 # G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS 2017.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805

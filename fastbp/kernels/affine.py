@@ -8,39 +8,19 @@ from __future__ import annotations
 
 from . import operations as op
 from .activations import RELU
+from .applied import applied
 from .elementwise import activate, activate_backward
 from .elementwise import sgd_update as sgd_flat
-from .gemm import PANEL_ROWS, SLACK, Blocking, Product, block
-from .jit import inlined, kernel
+from .gemm import Blocking, Product, block, block_by_rows
+from .jit import kernel, user_kernel
 from .microkernel import Epilogue, Matrix
-from .simd import advance, lanes, number, pointer
+from .reductions import column_sums, sum_of
+from .shapes import FEW_ROWS, PACKED, PANEL_ROWS, SLACK
+from .simd import advance, number, pointer
 from .softmax import cross_entropy_of_labels
-from .tile import HALF_ROW, ROW, VECTOR, tile_add_block, tile_load, tile_store, tile_zero
 
-RELU_KIND = RELU.kind  # it has no constants: where coefficients are asked for, any pointer will do
-FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
-
-
-@kernel
-def column_sums(resume, rows, columns, x, ldx, out):
-    """``out[j] = sum_i x[i, j]``, i ascending from +0, or from what `out` holds; as wide as the columns ask for."""
-    vl = lanes(x)
-    for j in range(0, columns, 8 * vl):
-        left = min(8 * vl, columns - j)
-        if left <= vl:
-            sums_of_strip(VECTOR, resume, rows, left, advance(x, j), ldx, advance(out, j))
-        elif left <= 4 * vl:
-            sums_of_strip(HALF_ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
-        else:
-            sums_of_strip(ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
-
-
-@inlined
-def sums_of_strip(shape, resume, rows, columns, x, ldx, out):
-    total = tile_load(shape, out, 0, 1, columns) if resume else tile_zero(shape, x)
-    for i in range(rows):
-        total = tile_add_block(total, advance(x, i * ldx), 0, 1, columns, ())
-    tile_store(total, out, 0, 1, columns)
+# It has no constants: where coefficients are asked for, any pointer will do.
+RELU_VALUE, RELU_MASK = applied(RELU.value, RELU.constants), applied(RELU.derivative, RELU.constants)
 
 
 @kernel
@@ -52,7 +32,11 @@ def _multiply(a, a_transposed, b, b_transposed, c, shape, by_rows, epilogue, wor
     start = pointer(workspace)
     strips = advance(start, workspace.shape[0] * PANEL_ROWS)
     product = Product(a, a_transposed, b, b_transposed, c, 0, rows, 0, columns, depth)
-    block(product, Blocking(by_rows, 0, kc, nc, start, strips, start), 0, epilogue)
+    blocking = Blocking(PACKED, 0, kc, nc, start, strips, start)
+    if by_rows:
+        block_by_rows(product, blocking, 0, epilogue)
+    else:
+        block(product, blocking, 0, epilogue)
 
 
 @kernel
@@ -64,19 +48,19 @@ def _forward(code, X, W, b, H, workspace):
     _multiply(x, 0, w, 0, h, (n, fan_out, fan_in), n <= FEW_ROWS, epilogue, workspace)
 
 
-@kernel
+@user_kernel
 def affine_forward(X, W, b, H, workspace):
     """``H = X W + b``: X (n, fan_in), W (fan_in, fan_out), b (fan_out,), H (n, fan_out)."""
     _forward(op.ADD_BIAS, X, W, b, H, workspace)
 
 
-@kernel
+@user_kernel
 def affine_relu_forward(X, W, b, H, workspace):
     """``H = relu(X W + b)``, the ReLU while the sums are in registers."""
     _forward(op.ADD_BIAS | op.RELU, X, W, b, H, workspace)
 
 
-@kernel
+@user_kernel
 def affine_backward(dH, X, W, dX, dW, db, workspace):
     """``dX = dH W^T``, ``dW = X^T dH``, ``db = sum of the rows of dH``; shapes as the arrays they belong to."""
     (n, fan_in), fan_out = X.shape, W.shape[1]
@@ -89,19 +73,19 @@ def affine_backward(dH, X, W, dX, dW, db, workspace):
     column_sums(False, n, fan_out, dh.start, fan_out, pointer(db))
 
 
-@kernel
+@user_kernel
 def relu_forward(x, y):
     """``y = 0 where x <= 0, else x``, over all entries; x and y may be one array."""
-    activate(RELU_KIND, x.size, pointer(x), pointer(y), pointer(x))
+    activate(RELU_VALUE, x.size, pointer(x), pointer(y), pointer(x))
 
 
-@kernel
+@user_kernel
 def relu_backward(dy, y, dx):
     """``dx = 0 where y <= 0, else dy``, over all entries; dx may be dy."""
-    activate_backward(RELU_KIND, dy.size, pointer(dy), pointer(y), pointer(dx), pointer(dy))
+    activate_backward(RELU_MASK, dy.size, pointer(dy), pointer(y), pointer(dx), pointer(dy))
 
 
-@kernel
+@user_kernel
 def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
     """Logits (n, classes), labels (n,) int64 below classes: fills dlogits = (softmax - one-hot) / n and the row
     losses (n,); returns the mean loss, a float64. The workspace holds at least n + 768 elements."""
@@ -112,16 +96,7 @@ def softmax_cross_entropy(logits, labels, dlogits, losses, workspace):
     return sum_of(n, pointer(losses)) / n
 
 
-@kernel
-def sum_of(count, x):
-    """Return the sum in float64, in ascending order."""
-    total = 0.0
-    for i in range(count):
-        total += x[i]
-    return total
-
-
-@kernel
+@user_kernel
 def sgd_update(W, dW, learning_rate, l2):
     """``W -= learning_rate (dW + l2 W)``, over all entries."""
     start = pointer(W)

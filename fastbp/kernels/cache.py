@@ -1,8 +1,9 @@
 """The disk cache of compiled code, which never gives stale code and reads no folder that others may write to.
 
-Stock ``cache=True`` leaves out of its key every other file of the package, the decorator's options and the settings
-below, and two processes racing on its index can swap entries. Here an entry is one file, named by a hash of all that;
-an entry that cannot be read, for whatever reason, is a miss and is written again.
+An entry is one file, named by a hash of all that its content follows from: the code of this package, the compilers'
+versions, their settings, the target. Numba's own cache leaves most of that out, and two processes racing on its index
+can swap entries. An entry that cannot be read, for whatever reason, is a miss and is written again. No compiler is
+imported here.
 """
 
 from __future__ import annotations
@@ -10,34 +11,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
-import pickle
 import pkgutil
 import stat
 import sys
-import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader, SourcelessFileLoader
-from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 from zipimport import zipimporter
 
-import llvmlite
-import numba
-from numba.core import caching, config
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
+from .target import TARGET, settings
 
-PACKAGE = __name__.rsplit(".", 2)[0]
+PACKAGE = __name__.rpartition(".")[0]  # nothing outside it is compiled
+COMPILERS = ("numba", "llvmlite")
 
 # Loaders whose module is the content of one file. A subclass may change the code on its way: it is asked for the code.
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
-
-# What changes machine code without being part of Numba's own cache key.
-CODEGEN_SETTINGS = ("OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "DEBUGINFO_DEFAULT")
-INTERPRETER = (sys.implementation.cache_tag, sys.flags.optimize)
 
 
 # ---- the stamp: which code this is ----
@@ -55,8 +46,9 @@ def package_stamp() -> Stamp | None:
 
     None where a loader gives neither source nor bytecode: this code could then not be told from another version's.
     """
-    digest = hashlib.sha256(repr((numba.__version__, llvmlite.__version__)).encode())
+    digest = hashlib.sha256()
     try:
+        digest.update(repr(versions()).encode())
         root = sys.modules[PACKAGE]
         contents = {PACKAGE: _content(root.__spec__.loader, PACKAGE, True)}  # type: ignore[union-attr]
         for name, loader, is_package in _modules(root.__path__, PACKAGE + "."):
@@ -66,6 +58,19 @@ def package_stamp() -> Stamp | None:
     for name, content in sorted(contents.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return Stamp(digest.hexdigest()[:16], frozenset(contents))
+
+
+def versions() -> tuple[str, ...]:
+    """Return the versions of the compilers, which are not imported for that."""
+    return tuple(map(_version, COMPILERS))
+
+
+def _version(package: str) -> str:
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is not None and type(spec.loader) is SourceFileLoader:
+        with contextlib.suppress(OSError):
+            return spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+    return str(importlib.import_module(package).__version__)
 
 
 def _modules(path: Sequence[str], prefix: str) -> Iterator[tuple[str, Any, bool]]:
@@ -115,7 +120,8 @@ def _plain(constant: Any) -> Any:
     return constant
 
 
-STAMP = package_stamp()  # now: an upgrade while the process runs must not take this code for its own
+# Now: an upgrade while the process runs must not take this code for its own.
+STAMP = package_stamp()
 
 
 @functools.cache
@@ -143,7 +149,7 @@ def folders() -> list[Folder]:
 
 @functools.cache
 def surveyed() -> tuple[Folder, ...]:
-    """Look, once a process, at Numba's folders in Numba's order, down to the first that can be written.
+    """Look, once a process, at the folders in order, down to the first that can be written.
 
     Of those before it the ones that hold compiled code of this very package. None behind it: who names a folder wants
     that one filled.
@@ -158,26 +164,31 @@ def surveyed() -> tuple[Folder, ...]:
 
 
 def _candidates() -> list[str]:
-    """Return the user's folder, the one beside the kernels and the one at home, as Numba names them."""
-    if config.CACHE_LOCATOR_CLASSES:  # the user's own choice of them
-        with contextlib.suppress(RuntimeError):
-            return [caching.CompileResultCacheImpl(package_stamp).locator.get_cache_path()]
-        return []
-    file = globals().get("__file__")
-    if file is None or getattr(sys, "frozen", False):  # where a frozen program unpacks itself changes with each start
-        file = os.path.join(sys.executable or "", PACKAGE)
-    locators = (
-        *((caching.UserProvidedCacheLocator,) if config.CACHE_DIR else ()),
-        *((caching.InTreeCacheLocator,) if os.path.isfile(file) else ()),
-        caching.UserWideCacheLocator,
-    )
-    return [os.path.abspath(locator(package_stamp, file).get_cache_path()) for locator in locators]
+    """Return the folder that the user names for Numba's cache, or the one beside the kernels and the one at home."""
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return [os.path.abspath(os.path.join(os.environ["NUMBA_CACHE_DIR"], "fastbp"))]
+    here = globals().get("__file__")
+    beside = here is not None and os.path.isfile(here) and not getattr(sys, "frozen", False)  # frozen: unpacked anew
+    return [*([os.path.join(os.path.dirname(os.path.abspath(here)), "__pycache__")] if beside else []), _at_home()]
+
+
+def _at_home() -> str:
+    """Return this system's folder for what programs of this user keep to be quicker."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.abspath(os.path.join(base, "fastbp"))
 
 
 def _can_be_written(path: str) -> bool:
     try:
         os.makedirs(path, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()
+        attempt = os.path.join(path, f"fastbp-{os.urandom(8).hex()}.tmp")
+        os.close(os.open(attempt, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.unlink(attempt)
     except OSError:
         return False
     return True
@@ -193,13 +204,13 @@ def _has_entries(path: str) -> bool:
 def objection_to(path: str) -> str:
     """Return why entries of a folder that is only read are not trusted; "" where only root or this user may write.
 
-    Entries are pickles and machine code: whoever writes one can run anything here. Folders above count too, since the
+    Entries are machine code: whoever writes one can run anything here. Folders above count too, since the
     folder could be replaced in them, except those whose sticky bit forbids that.
     """
     if not hasattr(os, "geteuid"):
         return "it cannot be written, and this system does not tell who else may"
     path = os.path.realpath(path)
-    for folder in (path, *map(str, Path(path).parents)):
+    for folder in _with_parents(path):
         try:
             status = os.stat(folder)
         except OSError:
@@ -211,11 +222,44 @@ def objection_to(path: str) -> str:
     return ""
 
 
+def _with_parents(path: str) -> Iterator[str]:
+    yield path
+    while os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+        yield path
+
+
 # ---- the entries ----
 
 
+def read(symbol: str, more: str = "") -> bytes | None:
+    """Return the code of a function, or None where no folder has it whole."""
+    name = entry_name(symbol, more)
+    for folder in folders():
+        with contextlib.suppress(OSError, ValueError):
+            return _read(folder, name)
+    return None
+
+
+def write(symbol: str, content: bytes, more: str = "") -> None:
+    """Keep the code of a function, where a folder can be written."""
+    path = next((folder.path for folder in folders() if folder.writable), None)
+    if path is None:
+        return
+    with contextlib.suppress(OSError):  # a full disk costs the next start its time, never this one its result
+        os.makedirs(path, exist_ok=True)
+        _write(os.path.join(path, entry_name(symbol, more)), content)
+        _prune(path)
+
+
+def entry_name(symbol: str, more: str = "") -> str:
+    """Return the file name of a function's entry; `more` is what else its content follows from."""
+    key = hashlib.sha256(repr((symbol, TARGET, settings(), more)).encode()).hexdigest()[:32]
+    return f"{symbol}.{'' if STAMP is None else STAMP.digest}.{key}.nbc"
+
+
 def _is_entry(name: str) -> bool:
-    return name.startswith("fastbp-") and name.endswith(".nbc")
+    return name.startswith("fastbp") and name.endswith(".nbc")
 
 
 def _is_current(name: str) -> bool:
@@ -237,7 +281,7 @@ def _read(folder: Folder, name: str) -> bytes:
 
 def _write(path: str, content: bytes) -> None:
     """Write a file so that others see all of it or nothing."""
-    temporary = f"{path}.tmp.{uuid.uuid4().hex[:16]}"
+    temporary = f"{path}.tmp.{os.urandom(8).hex()}"
     try:
         with open(temporary, "xb") as file:
             file.write(hashlib.sha256(content).digest() + content)
@@ -246,58 +290,6 @@ def _write(path: str, content: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-class StampedCache(caching.Cache):  # type: ignore[misc]
-    """The cached versions of one function, as Numba's dispatchers ask for them.
-
-    ``kind`` tells apart what one function is compiled to.
-    """
-
-    def __init__(self, function: Callable[..., Any], kind: str):
-        self._py_func = function  # which Numba's key needs
-        self._name = f"fastbp-{function.__name__}-{kind}"
-        self.enable()
-
-    @property
-    def cache_path(self) -> str | None:
-        return next((folder.path for folder in reversed(folders())), None)
-
-    def flush(self) -> None:
-        """There is no index to flush."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        target_context.refresh()
-        if not self._enabled:
-            return None
-        key = self._key(sig, target_context.codegen())
-        for folder in folders():
-            try:
-                saved_key, reduced = pickle.loads(_read(folder, self._entry(key)))
-            except Exception:  # missing, truncated, not to be trusted or of another pickle: a miss
-                continue
-            if saved_key == key:
-                return CompileResult._rebuild(target_context, *reduced)
-        return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        path = next((folder.path for folder in folders() if folder.writable), None)
-        if path is None or not self._enabled:
-            return
-        key = self._key(sig, data.codegen)
-        content = dumps((key, data._reduce()))
-        with contextlib.suppress(OSError):  # a full disk costs the next start its time, never this one its result
-            os.makedirs(path, exist_ok=True)
-            _write(os.path.join(path, self._entry(key)), content)
-            _prune(path)
-
-    def _key(self, sig: Any, codegen: Any) -> str:
-        settings = [(name, getattr(config, name, None)) for name in CODEGEN_SETTINGS]
-        return repr((self._py_func.__module__, self._name, INTERPRETER, settings, self._index_key(sig, codegen)))
-
-    def _entry(self, key: str) -> str:
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return f"{self._name}.{'' if STAMP is None else STAMP.digest}.{digest}.nbc"
 
 
 @functools.cache

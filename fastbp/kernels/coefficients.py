@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from .activations import ACTIVATIONS
 from .constants import Constant
 from .losses import LOSSES
-from .simd import LONGEST_VECTOR
+from .target import LONGEST_VECTOR
 from .updates import UPDATES
 
 CONSTANTS: dict[str, Constant] = {

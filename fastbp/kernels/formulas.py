@@ -1,6 +1,6 @@
 """Arithmetic and elementary functions over vectors, each written once, for tiles and loops alike.
 
-A formula receives `simd.Lanes` and returns them; `@formula` makes it callable in kernels on vectors and on scalars.
+A formula receives `lanes.Lanes` and returns them; `@formula` makes it callable in kernels on vectors and on scalars.
 The formulas of activations, losses and updates stand beside their tables.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .simd import Lanes, absolute, copysign, fma, formula, select
+from .lanes import Lanes, absolute, copysign, fma, formula, select
 
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the upper one has so few bits that a whole number times it is exact.

@@ -3,23 +3,23 @@ as they are by its threads, each step's when it is due."""
 
 from __future__ import annotations
 
-from .jit import kernel, serial_entry
+from .jit import kernel
 from .simd import advance, lanes, load, number, store
 
 
-@serial_entry
-def gather_rows(X, rows, shift, scale, out):
+@kernel
+def gather_rows(X, columns, rows, count, shift, scale, out):
     """``out[i] = (X[rows[i]] - shift) * scale``: one rounding to the compute dtype, then two.
 
-    X (n, features) C-contiguous of uint8, float32 or float64; rows (m,) int64, checked; shift, scale (features,) and
-    out (m, features) of the compute dtype. Returns the first i whose row holds NaN or infinity, or -1.
+    X (n, columns) of uint8, float32 or float64; rows (count,) int64, checked; shift, scale (columns,) and out
+    (count, columns) of the compute dtype. Returns the first i whose row holds NaN or infinity, or -1.
     """
     first = -1
-    for i in range(rows.size):
-        row, target = X[rows[i]], out[i]
+    for i in range(count):
+        row, target = advance(X, rows[i] * columns), advance(out, i * columns)
         wrong = 0
-        for j in range(row.size):
-            value = (shift.dtype.type(row[j]) - shift[j]) * scale[j]
+        for j in range(columns):
+            value = (number(out, row[j]) - shift[j]) * scale[j]
             target[j] = value
             wrong |= value - value != 0
         if wrong != 0 and first < 0:

@@ -16,19 +16,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import operations as op
-from .jit import inlined, kernel
+from .jit import kernel
 from .microkernel import Epilogue, Left, Matrix, Tile, tile_of_panels, tile_of_row
 from .packing import copy_rows, copy_strips, transpose
-from .simd import advance, lanes
-from .tile import HALF, MAIN, NARROW, ROW
-
-MR, HALF_ROWS, NARROW_ROWS = MAIN.rows, HALF.rows, NARROW.rows
-
-# How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
-# with only a last strip of fewer columns packed.
-PACKED, BY_ROWS, IN_PLACE = range(3)
-SLACK = 16  # elements: no vector is longer, and a packed square may reach that far beyond its stretch
-PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part for a panel of A
+from .shapes import (
+    HALF,
+    HALF_ROWS,
+    IN_PLACE,
+    MAIN,
+    MR,
+    NARROW,
+    NARROW_ROWS,
+    PANEL_ROWS,
+    ROW,
+    SLACK,
+)
+from .simd import advance, lanes, least
 
 
 @kernel
@@ -45,13 +48,13 @@ def half_tiles(rows):
     return best
 
 
-@inlined
+@kernel
 def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
     """Pack B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
     vl = lanes(b)
     if b_transposed:
         for j in range(j0, j1, 2 * vl):
-            columns = min(2 * vl, j1 - j)
+            columns = least(2 * vl, j1 - j)
             width = vl if columns <= vl else 2 * vl
             transpose(strips, width, advance(b, j * ldb + k0), ldb, columns, depth)
             strips = advance(strips, strip)
@@ -102,21 +105,7 @@ class Strips(NamedTuple):
     rest: Any
 
 
-@inlined
-def block_of_rows(product, stretch, j0, j1, epilogue):
-    """Compute row by row, with nothing packed: for one row 26 us, where packing would make it 86 (784 x 512)."""
-    a, b, width = product.a, product.b, 8 * lanes(product.c.start)
-    for i in range(product.i0, product.i1):
-        left = Left(advance(a.start, i * a.ld + stretch.begin), 1, 1)
-        if product.a_transposed:
-            left = Left(advance(a.start, stretch.begin * a.ld + i), a.ld, 1)
-        for j in range(j0, j1, width):
-            right = Matrix(advance(b.start, stretch.begin * b.ld + j), b.ld)
-            tile = Tile(i, j, 1, min(width, j1 - j))
-            tile_of_row(ROW, stretch.depth, left, right, stretch.resume, tile, product.c, epilogue)
-
-
-@inlined
+@kernel
 def rows_of_a(product, blocking, stretch, i, rows, height):
     """Return where a tile reads its rows of A, and pack them where they must be."""
     a, k0 = product.a, stretch.begin
@@ -132,7 +121,7 @@ def rows_of_a(product, blocking, stretch, i, rows, height):
     return left
 
 
-@inlined
+@kernel
 def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epilogue):
     """Compute C[i0:i1, j0:j1] from A and strips of B, by the 3rd and 2nd loop. `partial` lies under (i0, j0)."""
     i0, i1, depth = product.i0, product.i1, stretch.depth
@@ -146,11 +135,11 @@ def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epil
         if halves > 0:
             height = HALF_ROWS
             halves -= 1
-        rows = min(height, i1 - i)
+        rows = least(height, i1 - i)
         left = rows_of_a(product, blocking, stretch, i, rows, height)
         right = strips.wide
         for j in range(j0, narrow, 2 * vl):
-            tile = Tile(i, j, rows, min(2 * vl, j1 - j))
+            tile = Tile(i, j, rows, least(2 * vl, j1 - j))
             if tile.columns < 2 * vl:
                 right = Matrix(strips.rest, 2 * vl)
             under = Matrix(advance(partial.start, (i - i0) * partial.ld + (j - j0)), partial.ld)
@@ -162,13 +151,13 @@ def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epil
         i += height
     right = Matrix(strips.rest, vl)
     for i in range(i0, i1 if narrow < j1 else i0, NARROW_ROWS):
-        tile = Tile(i, narrow, min(NARROW_ROWS, i1 - i), j1 - narrow)
+        tile = Tile(i, narrow, least(NARROW_ROWS, i1 - i), j1 - narrow)
         left = rows_of_a(product, blocking, stretch, i, tile.rows, NARROW_ROWS)
         under = Matrix(advance(partial.start, (i - i0) * partial.ld + (narrow - j0)), partial.ld)
         tile_of_panels(NARROW, depth, left, right, stretch.resume, under, tile, c, epilogue)
 
 
-@inlined
+@kernel
 def block(product, blocking, resume, epilogue):
     """Compute C[i0:i1, j0:j1] = op(A) op(B) with an epilogue, with `resume` onto the sums that C holds already.
 
@@ -182,15 +171,12 @@ def block(product, blocking, resume, epilogue):
     aside = (epilogue.code & op.SGD) != 0 and depth > kc
     nothing = Epilogue(0, epilogue.bias, epilogue.y, epilogue.learning_rate, epilogue.l2)
     for jc in range(product.j0, product.j1, nc):
-        je = min(jc + nc, product.j1)
+        je = least(jc + nc, product.j1)
         whole = (je - jc) // (2 * vl) * (2 * vl)  # columns in strips of two vectors
-        for k0 in range(0, max(depth, 1), kc):
-            stretch = Stretch(k0, min(kc, depth - k0), resume != 0 or k0 > 0)
+        for k0 in range(0, depth + (depth == 0), kc):
+            stretch = Stretch(k0, least(kc, depth - k0), resume != 0 or k0 > 0)
             last = k0 + stretch.depth >= depth
             now = epilogue if last else nothing
-            if blocking.access == BY_ROWS:
-                block_of_rows(product, stretch, jc, je, now)
-                continue
             strip = (stretch.depth + vl - 1) // vl * vl * 2 * vl
             packed, in_place = jc, blocking.access == IN_PLACE
             wide, rest = Matrix(blocking.strips, 2 * vl), advance(blocking.strips, whole // (2 * vl) * strip)
@@ -206,15 +192,23 @@ def block(product, blocking, resume, epilogue):
             block_of_panels(product, blocking, stretch, jc, je, strips, sums, target, now)
 
 
-def panel_size(kc: int) -> int:
-    """Elements of workspace for a packed panel of A."""
-    return (kc + SLACK) * PANEL_ROWS
-
-
-def strips_size(kc: int, columns: int) -> int:
-    """Elements of workspace for packed strips of B, whose last one may be read one vector too far."""
-    widest = 2 * SLACK
-    return (kc + SLACK) * ((columns + widest - 1) // widest * widest) + SLACK
+@kernel
+def block_by_rows(product, blocking, resume, epilogue):
+    """Compute the same row by row, with nothing packed: for one row 26 us, where packing would make it 86 (784 x 512)."""
+    a, b, width = product.a, product.b, 8 * lanes(product.c.start)
+    depth, kc = product.depth, blocking.kc if product.depth > 0 else 1
+    nothing = Epilogue(0, epilogue.bias, epilogue.y, epilogue.learning_rate, epilogue.l2)
+    for k0 in range(0, depth + (depth == 0), kc):
+        stretch = least(kc, depth - k0)
+        now = epilogue if k0 + stretch >= depth else nothing
+        for i in range(product.i0, product.i1):
+            left = Left(advance(a.start, i * a.ld + k0), 1, 1)
+            if product.a_transposed:
+                left = Left(advance(a.start, k0 * a.ld + i), a.ld, 1)
+            for j in range(product.j0, product.j1, width):
+                right = Matrix(advance(b.start, k0 * b.ld + j), b.ld)
+                tile = Tile(i, j, 1, least(width, product.j1 - j))
+                tile_of_row(ROW, stretch, left, right, resume != 0 or k0 > 0, tile, product.c, now)
 
 
 def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512) -> NDArray[Any]:
@@ -246,7 +240,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     """
     if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
         raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
-    if min(depth, columns) < 1:
+    if least(depth, columns) < 1:
         raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
     columns = -(-columns // (2 * SLACK)) * 2 * SLACK
     return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))

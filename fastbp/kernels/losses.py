@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from .activations import EXP, IDENTITY, LOGISTIC, Activation
 from .constants import Constant
 from .formulas import exp, exp_of_minus_magnitude, log, log1p_of_small
-from .simd import Lanes, absolute, fma, formula, select
+from .lanes import Lanes, absolute, fma, formula, select
 
 
 def _share_against(z: Lanes, t: Lanes) -> Lanes:
@@ -179,4 +179,5 @@ _ROWS = (
 )  # fmt: skip
 LOSSES = {row.name: row for row in _ROWS}
 ELEMENTWISE = {row.value: row for row in _ROWS if row.value is not None}  # one row for each pair of formulas
-KINDS = {value: kind for kind, value in enumerate(ELEMENTWISE)}
+FORMULAS = tuple(ELEMENTWISE)
+KINDS = {value: kind for kind, value in enumerate(FORMULAS)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from . import operations as op
-from .jit import inlined
+from .jit import kernel
 from .simd import advance
 from .tile import (
     rank1,
@@ -59,7 +59,7 @@ class Epilogue(NamedTuple):
     l2: Any
 
 
-@inlined
+@kernel
 def finish(sums, tile, c, epilogue):
     """Apply the epilogue to a tile's sums and store them."""
     at = tile.i * c.ld + tile.j
@@ -75,7 +75,7 @@ def finish(sums, tile, c, epilogue):
     tile_store(sums, under, c.ld, rows, columns)
 
 
-@inlined
+@kernel
 def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue):
     """Compute a tile of C from rows of A and a strip of B, with `resume` onto the sums at `partial`."""
     rows, columns = tile.rows, tile.columns
@@ -90,7 +90,7 @@ def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue
     finish(sums, tile, c, epilogue)
 
 
-@inlined
+@kernel
 def tile_of_row(shape, depth, left, b, resume, tile, c, epilogue):
     """Compute a tile of one row of C from a row of A and the matrix B, read where they lie."""
     under, columns = advance(c.start, tile.i * c.ld + tile.j), tile.columns

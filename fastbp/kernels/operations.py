@@ -1,7 +1,8 @@
 """The operations of the compiled pass, as a table of numbers: one row for each, with the columns named here.
 
 Python decides, once for each shape, which operations make up a step and which thread does which part
-(`fastbp.program`); the compiled pass carries the table out and decides nothing.
+(`fastbp.program`); the compiled pass carries the table out and decides nothing. Each operation, and each kind of one,
+is a C function of its own, whose address its row holds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 (
     FETCH,  # rows of A, as many behind one another as `order` names -> C
     GEMM,  # C[row_begin:row_end, column_begin:column_end] = op(A) op(B), with an epilogue
+    GEMM_BY_ROWS,  # the same for few rows, with B not transposed, and nothing packed
     COLUMN_SUMS,  # C[j] = sum_i A[i, j] over depth rows, columns as above; epilogue SGD: C is a bias and is updated
     CROSS_ENTROPY_OF_LABELS,  # rows of A (logits) -> C (gradient), losses and sums in Y
     CROSS_ENTROPY_OF_PROBABILITIES,  # the same with targets in B
@@ -25,28 +27,45 @@ from __future__ import annotations
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
-) = range(16)
+) = range(17)
+NAMES = (
+    "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
+    "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",
+    "sum_of_squares", "clip_factor", "sum_up",
+)  # fmt: skip
 
 # The table's columns.
 FIELDS = (
-    "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
+    "function", "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
     "kc", "nc", "strips", "partial", "layer", "threshold", "clipped", "takes_part",
 )  # fmt: skip
 (
-    CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
+    FUNCTION, CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
     KC, NC, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART,
 ) = range(len(FIELDS))  # fmt: skip
 
-# The buffers that operands lie in. INPUTS and TARGETS move on with every step.
-INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS = range(5)
+# What operations work on, as an array of pointers; operands of the table lie in the first five. With each row and each
+# step of a course they move on by bytes that the call names; dropout's key is a number in a pointer's place.
+INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS, WEIGHTS, LABELS, ORDER, SUMS, COEFFICIENTS, KEY = range(11)
 
-# The course of a call: so many rounds of steps, each for the rows of a batch, and of a last step for fewer rows; what
-# inputs and targets move on by with a row, and `kernels.coefficients` with a step.
-ROUNDS, STEPS, BATCH, LAST, INPUT_ROW, TARGET_ROW, COEFFICIENT_STEP = range(7)
+# A call: one int64 for each of these. First the course: so many rounds of steps, each for the rows of a batch, and of a
+# last step for fewer rows. Then the program of a step and that of the last one: addresses and lengths.
+PROGRAM = ("table", "rows", "strands", "strand_count", "phases", "phase_count", "counters")
+TABLE, ROWS, STRANDS, STRAND_COUNT, PHASES, PHASE_COUNT, COUNTERS = range(len(PROGRAM))
+TEAM, ROUNDS, STEPS, BATCH, LAST, WORKSPACE, WORKSPACE_BYTES = range(7)
+WHOLE = 7  # where the program of a step begins
+TAIL = WHOLE + len(PROGRAM)
+OPERANDS = TAIL + len(PROGRAM)  # the operands' addresses at the first row of the first step
+ROW_BYTES = OPERANDS + KEY + 1  # what each moves on by with a row
+STEP_BYTES = ROW_BYTES + KEY  # what each moves on by with a step
+CALL = STEP_BYTES + KEY
+
+OPERAND_BYTES = 128  # of a workspace, for the operands of the step at hand: whole cache lines
+LINE = 8  # int64s a counter: two threads that write to one cache line would each wait for the other
 
 # Epilogues of a product, bits of one number; only the last stretch of k gets one.
 ADD_BIAS, RELU, RELU_MASK, SGD = 1, 2, 4, 8

@@ -13,7 +13,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import I32, I64, TARGET, advance, first_lanes, lanes, load_vector, prefetch, store_vector
+from .simd import I32, I64, advance, first_lanes, lanes, load_vector, prefetch, store_vector
+from .target import TARGET
 
 
 @intrinsic

@@ -1,55 +1,29 @@
 """Vectors of the compile target as Numba values: width, registers, pointers, masked loads and stores, formulas.
 
 LLVM narrows its own vectorisation to 256 bits on many AVX-512 processors, so the vector type is written out here.
-Width and register count come from the features that Numba compiles for, which makes AVX-512, AVX2, SSE and NEON
-other shapes of the same code. All multiply-adds go through `fma`: one rounding where the target has the instruction,
-a rounded product and a rounded sum where it has not, for every kernel alike.
+Width and register count are the target's, which makes AVX-512, AVX2, SSE and NEON other shapes of the same code. All
+multiply-adds go through `fma`: one rounding where the target has the instruction, a rounded product and a rounded sum
+where it has not, for every kernel alike.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic, typeof_impl
+
+from .lanes import Formula, Lanes, select
+from .target import TARGET
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
-
-
-class Target(NamedTuple):
-    """The properties of the compile target that decide the shape of the code."""
-
-    triple: str
-    cpu: str
-    vector_bytes: int
-    registers: int
-    has_fma: bool
-
-    @classmethod
-    def of_compiler(cls) -> Target:
-        """Read from the features that Numba compiles for, which need not be those of the host."""
-        triple, cpu, listed = cpu_target.target_context.codegen().magic_tuple()
-        features = set(listed.split(","))
-        if "+avx512f" in features:
-            return cls(triple, cpu, 64, 32, True)
-        if triple.startswith(("aarch64", "arm64")):
-            return cls(triple, cpu, 16, 32, True)
-        return cls(triple, cpu, 32 if "+avx" in features else 16, 16, "+fma" in features)
-
-    def lanes(self, dtype: types.Type) -> int:
-        """Return how many numbers of a Numba float type one vector holds."""
-        return self.vector_bytes * 8 // int(dtype.bitwidth)
-
-
-TARGET = Target.of_compiler()
-LONGEST_VECTOR = 16  # numbers in the longest vector of any target
 
 
 # ---- vectors while their code is written ----
@@ -72,8 +46,8 @@ def splat(builder: Any, scalar: Any, lanes: int) -> Any:
     )
 
 
-class Lanes:
-    """A vector (or a mask of one) in a formula: arithmetic on it writes the instruction for all lanes."""
+class VectorLanes:
+    """The lanes of a formula as an LLVM value: what is done to them writes the instruction for all lanes."""
 
     def __init__(self, builder: Any, dtype: types.Type, value: Any):
         self.builder, self.dtype, self.value = builder, dtype, value
@@ -82,111 +56,101 @@ class Lanes:
         vector = vector_ir(self.dtype)
         return ir.Constant(vector, [ir.Constant(vector.element, float(number))] * vector.count)
 
-    def _operand(self, other: Lanes | float) -> Any:
-        return other.value if isinstance(other, Lanes) else self.constant(other)
+    def _operand(self, other: Any) -> Any:
+        return other.value if isinstance(other, VectorLanes) else self.constant(other)
 
-    def _new(self, value: Any) -> Lanes:
-        return Lanes(self.builder, self.dtype, value)
+    def _new(self, value: Any) -> VectorLanes:
+        return VectorLanes(self.builder, self.dtype, value)
 
-    def __add__(self, other: Lanes | float) -> Lanes:
+    def __add__(self, other: Any) -> VectorLanes:
         return self._new(self.builder.fadd(self.value, self._operand(other)))
 
-    def __sub__(self, other: Lanes | float) -> Lanes:
+    def __sub__(self, other: Any) -> VectorLanes:
         return self._new(self.builder.fsub(self.value, self._operand(other)))
 
-    def __mul__(self, other: Lanes | float) -> Lanes:
+    def __mul__(self, other: Any) -> VectorLanes:
         return self._new(self.builder.fmul(self.value, self._operand(other)))
 
-    def __truediv__(self, other: Lanes | float) -> Lanes:
+    def __truediv__(self, other: Any) -> VectorLanes:
         return self._new(self.builder.fdiv(self.value, self._operand(other)))
 
-    def __rsub__(self, number: float) -> Lanes:
+    def __rsub__(self, number: float) -> VectorLanes:
         return self._new(self.builder.fsub(self.constant(number), self.value))
 
-    def __rtruediv__(self, number: float) -> Lanes:
+    def __rtruediv__(self, number: float) -> VectorLanes:
         return self._new(self.builder.fdiv(self.constant(number), self.value))
 
-    def __neg__(self) -> Lanes:
+    def __neg__(self) -> VectorLanes:
         return self._new(self.builder.fneg(self.value))
 
-    def _compare(self, sign: str, other: Lanes | float) -> Lanes:
+    def _compare(self, sign: str, other: Any) -> VectorLanes:
         return self._new(self.builder.fcmp_ordered(sign, self.value, self._operand(other)))
 
-    def __lt__(self, other: Lanes | float) -> Lanes:
+    def __lt__(self, other: Any) -> VectorLanes:
         return self._compare("<", other)
 
-    def __le__(self, other: Lanes | float) -> Lanes:
+    def __le__(self, other: Any) -> VectorLanes:
         return self._compare("<=", other)
 
-    def __gt__(self, other: Lanes | float) -> Lanes:
+    def __gt__(self, other: Any) -> VectorLanes:
         return self._compare(">", other)
 
     # Bit patterns, for exponents: integers of the same width, held in the same class.
-    def bits(self) -> Lanes:
+    def bits(self) -> VectorLanes:
         return self._new(self.builder.bitcast(self.value, integers_ir(self.dtype)))
 
-    def as_float(self) -> Lanes:
+    def as_float(self) -> VectorLanes:
         return self._new(self.builder.bitcast(self.value, vector_ir(self.dtype)))
 
-    def to_float(self) -> Lanes:
+    def to_float(self) -> VectorLanes:
         """The number that an integer vector holds, as opposed to its bit pattern."""
         return self._new(self.builder.sitofp(self.value, vector_ir(self.dtype)))
 
-    def _integer(self, instruction: str, number: int | Lanes) -> Lanes:
+    def _integer(self, instruction: str, number: Any) -> VectorLanes:
         vector = integers_ir(self.dtype)
-        other = number.value if isinstance(number, Lanes) else ir.Constant(vector, [number] * vector.count)
+        other = number.value if isinstance(number, VectorLanes) else ir.Constant(vector, [number] * vector.count)
         return self._new(getattr(self.builder, instruction)(self.value, other))
 
-    def int_add(self, number: int | Lanes) -> Lanes:
+    def int_add(self, number: Any) -> VectorLanes:
         return self._integer("add", number)
 
-    def int_sub(self, number: int | Lanes) -> Lanes:
+    def int_sub(self, number: Any) -> VectorLanes:
         return self._integer("sub", number)
 
-    def int_and(self, number: int) -> Lanes:
+    def int_and(self, number: int) -> VectorLanes:
         return self._integer("and_", number)
 
-    def shift_left(self, number: int) -> Lanes:
+    def shift_left(self, number: int) -> VectorLanes:
         return self._integer("shl", number)
 
-    def shift_right(self, number: int) -> Lanes:
+    def shift_right(self, number: int) -> VectorLanes:
         """Arithmetic: the sign is kept."""
         return self._integer("ashr", number)
 
+    def fma(self, factor: Any, addend: Any) -> VectorLanes:
+        if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
+            return self * factor + addend
+        return self._intrinsic("fma", factor, addend)
 
-def fma(a: Lanes, b: Lanes | float, c: Lanes | float) -> Lanes:
-    """``a * b + c``, rounded once where the target can."""
-    if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
-        return a * b + c
-    return _intrinsic("fma", a, b, c)
+    def absolute(self) -> VectorLanes:
+        return self._intrinsic("fabs")
 
+    def sqrt(self) -> VectorLanes:
+        return self._intrinsic("sqrt")
 
-def absolute(x: Lanes) -> Lanes:
-    return _intrinsic("fabs", x)
+    def copysign(self, sign: Any) -> VectorLanes:
+        return self._intrinsic("copysign", sign)
 
+    def select(self, yes: Any, no: Any) -> VectorLanes:
+        return self._new(self.builder.select(self.value, self._operand(yes), self._operand(no)))
 
-def sqrt(x: Lanes) -> Lanes:
-    """Correctly rounded; NaN below 0."""
-    return _intrinsic("sqrt", x)
-
-
-def copysign(size: Lanes, sign: Lanes) -> Lanes:
-    """The size of one with the sign of the other, that of a zero included."""
-    return _intrinsic("copysign", size, sign)
-
-
-def _intrinsic(operation: str, first: Lanes, *others: Lanes | float) -> Lanes:
-    """Call what every target has as one or two instructions for all lanes; llvmlite declares none for vectors."""
-    vector = vector_ir(first.dtype)
-    name = f"llvm.{operation}.v{vector.count}f{first.dtype.bitwidth}"
-    kind = ir.FunctionType(vector, [vector] * (1 + len(others)))
-    function = cgutils.get_or_insert_function(first.builder.module, kind, name)
-    return first._new(first.builder.call(function, [first.value, *(first._operand(other) for other in others)]))
-
-
-def select(condition: Lanes, yes: Lanes | float, no: Lanes | float) -> Lanes:
-    new = condition._new
-    return new(condition.builder.select(condition.value, condition._operand(yes), condition._operand(no)))
+    def _intrinsic(self, operation: str, *others: Any) -> VectorLanes:
+        """Call what every target has as one or two instructions for all lanes; llvmlite declares none for vectors."""
+        vector = vector_ir(self.dtype)
+        name = f"llvm.{operation}.v{vector.count}f{self.dtype.bitwidth}"
+        kind = ir.FunctionType(vector, [vector] * (1 + len(others)))
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self._new(self.builder.call(function, [self.value, *map(self._operand, others)]))
 
 
 # ---- vectors as Numba values ----
@@ -204,19 +168,23 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(dmm, vector, vector_ir(vector.dtype))
 
 
-def lanes_of(builder: Any, dtype: types.Type, kind: types.Type, value: Any) -> Lanes:
+def lanes_of(builder: Any, dtype: types.Type, kind: types.Type, value: Any) -> VectorLanes:
     """Return a vector argument as it is, a scalar one in every lane."""
     if not isinstance(kind, VectorType):
         value = splat(builder, value, TARGET.lanes(dtype))
-    return Lanes(builder, dtype, value)
+    return VectorLanes(builder, dtype, value)
 
 
-def formula(write: Callable[..., Lanes]) -> Any:
-    """Make a function over `Lanes` callable in kernels, on vectors and on scalars.
+@typeof_impl.register(Formula)
+def _typeof_formula(value: Formula, context: Any) -> Any:
+    found = _intrinsic_of(value)
+    cpu_target.typing_context.refresh()  # an intrinsic made while a kernel is typed is not known yet
+    return cpu_target.typing_context.resolve_value_type(found)
 
-    Scalars are put into every lane and lane 0 is taken, so that a formula has one set of roundings wherever it is
-    used. The plain function stays at hand as ``.write``, for tiles.
-    """
+
+@functools.cache
+def _intrinsic_of(formula: Formula) -> Any:
+    """Return what kernels call in a formula's place: its vectors as they are, its scalars in every lane."""
 
     def define(typingctx: Any, *arguments: Any) -> Any:
         kinds = [types.unliteral(argument) for argument in arguments]
@@ -226,33 +194,33 @@ def formula(write: Callable[..., Lanes]) -> Any:
         kinds = [kind if isinstance(kind, VectorType) else dtype for kind in kinds]
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = write(*(lanes_of(builder, dtype, kind, arg) for kind, arg in zip(kinds, args, strict=True))).value
+            operands = [lanes_of(builder, dtype, kind, arg) for kind, arg in zip(kinds, args, strict=True)]
+            value = formula.write(*operands).value  # type: ignore[attr-defined]
             return value if vectors else builder.extract_element(value, I32(0))
 
         return result(*kinds), codegen
 
     # Numba matches arguments to this signature; of a plain *arguments it would make a tuple.
     parameters = [inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    define.__signature__ = inspect.Signature(parameters + list(inspect.signature(write).parameters.values()))  # type: ignore[attr-defined]
-    call = intrinsic(define)
-    call.write = write
-    call.__doc__ = write.__doc__
-    return call
+    define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        parameters + list(inspect.signature(formula.write).parameters.values())
+    )
+    return intrinsic(define)
 
 
-def reduction(combine: Callable[[Lanes, Lanes], Lanes]) -> Any:
+def reduction(combine: Any) -> Any:
     """Combine the lanes of a vector in a tree of halves: an order that depends on the vector width alone."""
 
     @intrinsic
     def call(typingctx: Any, vector: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = Lanes(builder, vector.dtype, args[0])
+            value = VectorLanes(builder, vector.dtype, args[0])
             count = TARGET.lanes(vector.dtype)
             distance = count // 2
             while distance:
                 order = ir.Constant(ir.VectorType(I32, count), [I32(lane ^ distance) for lane in range(count)])
                 swapped = builder.shuffle_vector(value.value, ir.Constant(value.value.type, ir.Undefined), order)
-                value = combine(value, Lanes(builder, vector.dtype, swapped))
+                value = combine(value, VectorLanes(builder, vector.dtype, swapped))
                 distance //= 2
             return builder.extract_element(value.value, I32(0))
 
@@ -320,10 +288,58 @@ def advance(typingctx: Any, start: Any, count: Any) -> Any:
 
 
 @intrinsic
+def pointer_at(typingctx: Any, place: Any, index: Any) -> Any:
+    """Return the pointer to bytes that lies in memory at ``place[index]``, whatever `place` is said to point to."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = context.get_value_type(BYTES)
+        return builder.load(builder.gep(builder.bitcast(args[0], kind.as_pointer()), [args[1]]))
+
+    return BYTES(place, types.intp), codegen
+
+
+@intrinsic
+def set_pointer(typingctx: Any, place: Any, index: Any, value: Any) -> Any:
+    """``place[index] = value`` for a pointer."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place, index, value = args
+        builder.store(value, builder.gep(builder.bitcast(place, value.type.as_pointer()), [index]))
+        return context.get_dummy_value()
+
+    return types.void(place, types.intp, value), codegen
+
+
+def _pointer_to(dtype: types.Type) -> Any:
+    @intrinsic
+    def call(typingctx: Any, start: Any) -> Any:
+        target = types.CPointer(dtype)
+        return target(start), lambda context, builder, signature, args: builder.bitcast(
+            args[0], context.get_value_type(target)
+        )
+
+    return call
+
+
+BYTES = types.CPointer(types.uint8)
+integers, doubles, keys = _pointer_to(types.int64), _pointer_to(types.float64), _pointer_to(types.uint64)
+
+
+@intrinsic
 def lanes(typingctx: Any, start: Any) -> Any:
     """Return how many elements behind this pointer make one vector: a constant of the compiled code."""
     count = TARGET.lanes(start.dtype)
     return types.intp(start), lambda context, builder, signature, args: I64(count)
+
+
+@intrinsic(prefer_literal=False)
+def least(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return the smaller of two whole numbers: Numba's own `min` is a function that its dispatcher compiles."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", args[0], args[1]), *args)
+
+    return types.intp(types.intp, types.intp), codegen
 
 
 @intrinsic

@@ -12,21 +12,19 @@ from __future__ import annotations
 import math
 
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract
-from .jit import inlined, kernel
+from .jit import kernel
 from .packing import transpose_square
-from .simd import LONGEST_VECTOR, add_lanes, advance, filled, lanes, load, max_lanes, number, store
-
-SQUARE = LONGEST_VECTOR**2
-SCRATCH = 3 * SQUARE  # elements of workspace that these kernels need beside one for each row
+from .shapes import SCRATCH, SQUARE
+from .simd import add_lanes, advance, filled, lanes, least, load, max_lanes, number, store
 
 
-@inlined
+@kernel
 def softmax_rows(rows, classes, logits, out, workspace):
     """``out[i] = softmax(logits[i])``; in place too."""
     vl = lanes(logits)
     if classes <= vl:
         for i in range(0, rows, vl):
-            here = min(vl, rows - i)
+            here = least(vl, rows - i)
             top, total = exp_square(here, classes, advance(logits, i * classes), workspace)
             shares_of_square(classes, workspace, total)
             write_square(here, classes, workspace, advance(out, i * classes))
@@ -41,7 +39,7 @@ def softmax_rows(rows, classes, logits, out, workspace):
                 store(multiply(load(here, classes - j, zero), factor), here, classes - j)
 
 
-@inlined
+@kernel
 def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losses, workspace):
     """Class indices: row losses, and ``dlogits = (softmax - one_hot) scale``."""
     sums = advance(workspace, SCRATCH)
@@ -49,7 +47,7 @@ def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losse
     zero, one = number(logits, 0.0), number(logits, 1.0)
     if classes <= vl:
         for i in range(0, rows, vl):
-            here = min(vl, rows - i)
+            here = least(vl, rows - i)
             z, found = advance(logits, i * classes), advance(losses, i)
             top, total = exp_square(here, classes, z, workspace)
             shares_of_square(classes, workspace, total)
@@ -77,7 +75,7 @@ def cross_entropy_of_labels(rows, classes, logits, labels, scale, dlogits, losse
     losses_of_sums(rows, sums, losses)
 
 
-@inlined
+@kernel
 def cross_entropy_of_probabilities(rows, classes, logits, targets, scale, dlogits, losses, workspace):
     """Rows of probabilities, the same otherwise: with one-hot rows the same bits as with labels."""
     sums = advance(workspace, SCRATCH)
@@ -86,7 +84,7 @@ def cross_entropy_of_probabilities(rows, classes, logits, targets, scale, dlogit
     if classes <= vl:
         wanted = advance(workspace, 2 * SQUARE)
         for i in range(0, rows, vl):
-            here = min(vl, rows - i)
+            here = least(vl, rows - i)
             z = advance(logits, i * classes)
             top, total = exp_square(here, classes, z, workspace)
             shares_of_square(classes, workspace, total)

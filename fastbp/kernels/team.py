@@ -1,6 +1,6 @@
 """Threads that share out the strands of a program among themselves, through counters in memory.
 
-A parallel region of TBB or OpenMP costs 4 us to enter and leave, as much as a whole step of a small network. So a pass
+A parallel region costs 4 us and more to enter and leave, as much as a whole step of a small network. So a pass
 over many steps is one region: each of its threads takes strands of the phase at hand, its own first, then what others
 have not begun, and waits for the phase's end by looking at a counter, for some 0.1 us. Nobody waits for a thread
 that has not come: who is there does all the work, so a pool that lends fewer threads than asked for, or lends them
@@ -14,19 +14,20 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import kernel
-from .simd import I32, TARGET
+from .operations import LINE
+from .simd import I32
+from .target import FAMILY
 
-LINE = 8  # int64s a counter: two threads that write to one cache line would each wait for the other
 DONE = 0  # the first counter: strands finished since the pass began; then, for each strand, the steps it was begun in
 PATIENCE = 4000  # looks, some 100 us, before the processor is offered to whoever has more to do
 
 
-def _counter(context: Any, builder: Any, kind: types.Array, array: Any, index: Any) -> Any:
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.gep(data, [builder.mul(index, ir.Constant(index.type, LINE))])
+def _counter(builder: Any, counters: Any, index: Any) -> Any:
+    return builder.gep(counters, [builder.mul(index, ir.Constant(index.type, LINE))])
 
 
 @intrinsic
@@ -34,7 +35,7 @@ def look(typingctx: Any, counters: Any, index: Any) -> Any:
     """Return the counter as it is now; what was written before it reached this value can be read."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_counter(context, builder, counters, *args), "acquire", 8)
+        return builder.load_atomic(_counter(builder, *args), "acquire", 8)
 
     return types.int64(counters, types.intp), codegen
 
@@ -44,7 +45,7 @@ def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
     """Add 1 to a counter, behind all that was written before."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _counter(context, builder, counters, *args)
+        pointer = _counter(builder, *args)
         return builder.atomic_rmw("add", pointer, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
     return types.int64(counters, types.intp), codegen
@@ -56,7 +57,7 @@ def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array, index, step = args
-        pointer = _counter(context, builder, counters, array, index)
+        pointer = _counter(builder, array, index)
         result = builder.cmpxchg(pointer, step, builder.add(step, ir.Constant(step.type, 1)), "acq_rel", "acquire")
         return builder.extract_value(result, 1)
 
@@ -66,11 +67,11 @@ def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
 @intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this is a loop that waits."""
-    name = "llvm.x86.sse2.pause" if TARGET.triple.startswith(("x86_64", "i686")) else "llvm.aarch64.hint"
+    name = "llvm.x86.sse2.pause" if FAMILY == "x86_64" else "llvm.aarch64.hint"
     arguments = [] if "x86" in name else [I32(1)]
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if TARGET.triple.startswith(("x86_64", "i686", "aarch64", "arm64")):
+        if FAMILY in ("x86_64", "aarch64"):
             kind = ir.FunctionType(ir.VoidType(), [value.type for value in arguments])
             builder.call(builder.module.declare_intrinsic(name, (), kind), arguments)
         return context.get_dummy_value()
@@ -78,13 +79,17 @@ def pause(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-if os.name == "posix":
-    give_way = types.ExternalFunction("sched_yield", types.int32())
-else:
+@intrinsic
+def give_way(typingctx: Any) -> Any:
+    """Offer the processor to whoever has more to do."""
 
-    @kernel
-    def give_way():
-        pause()
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if os.name == "posix":
+            kind = ir.FunctionType(I32, [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @kernel

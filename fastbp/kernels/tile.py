@@ -18,14 +18,9 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, typeof_impl
 
 from . import activations, formulas, updates
-from .simd import I64, TARGET, Lanes, first_lanes, fma, load_vector, prefetch, splat, store_vector, vector_ir
-
-
-class Shape:
-    """Rows and vectors a row of a tile; a global of this class is a constant to Numba."""
-
-    def __init__(self, rows: int, vectors: int):
-        self.rows, self.vectors = rows, vectors
+from .shapes import Shape
+from .simd import I64, VectorLanes, first_lanes, load_vector, prefetch, splat, store_vector, vector_ir
+from .target import TARGET
 
 
 class ShapeType(types.Type):  # type: ignore[misc]
@@ -66,16 +61,6 @@ def _lower_shape(context: Any, builder: Any, kind: ShapeType, value: Shape) -> A
 class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, dmm: Any, tile: TileType):
         super().__init__(dmm, tile, ir.ArrayType(vector_ir(tile.dtype), tile.rows * tile.vectors))
-
-
-# 32 registers: 14 x 2 sums, 2 of the right operand, 1 of the left, 1 to spare. 16 registers: 6 x 2.
-MAIN = Shape((TARGET.registers - 4) // 2, 2)
-HALF = Shape(
-    MAIN.rows // 2 + 1, 2
-)  # for what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12
-NARROW = Shape(8, 1)  # for columns that fit one vector: as many sums as two multiply-adds of 4 cycles keep busy
-ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies, and for sums of columns
-HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
 
 
 # ---- writing one instruction for each vector of a tile ----
@@ -152,15 +137,15 @@ def tile_store(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, co
 
 
 def _rank1(builder: Any, tile: TileType, value: Any, left: list[Any], right: list[Any]) -> Any:
-    columns = [Lanes(builder, tile.dtype, vector) for vector in right]
+    columns = [VectorLanes(builder, tile.dtype, vector) for vector in right]
     align = tile.dtype.bitwidth // 8
     for row in range(tile.rows):
         number = builder.load(left[row], align=align)
-        factor = Lanes(builder, tile.dtype, splat(builder, number, tile.lanes))
+        factor = VectorLanes(builder, tile.dtype, splat(builder, number, tile.lanes))
         for vector, column in enumerate(columns):
             index = row * tile.vectors + vector
-            total = Lanes(builder, tile.dtype, builder.extract_value(value, index))
-            value = builder.insert_value(value, fma(factor, column, total).value, index)
+            total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
+            value = builder.insert_value(value, factor.fma(column, total).value, index)
     return value
 
 
@@ -192,7 +177,7 @@ def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any)
     return tile(tile, left, right, types.intp), codegen
 
 
-def _map_tile(write: Callable[..., Lanes]) -> Any:
+def _map_tile(write: Callable[..., Any]) -> Any:
     """``write(sum)`` for each vector of a tile."""
 
     @intrinsic
@@ -200,7 +185,7 @@ def _map_tile(write: Callable[..., Lanes]) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             (value,) = args
             for index, _, _ in tile.steps():
-                total = Lanes(builder, tile.dtype, builder.extract_value(value, index))
+                total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
                 value = builder.insert_value(value, write(total).value, index)
             return value
 
@@ -209,7 +194,7 @@ def _map_tile(write: Callable[..., Lanes]) -> Any:
     return call
 
 
-def _map_with_row(write: Callable[..., Lanes]) -> Any:
+def _map_with_row(write: Callable[..., Any]) -> Any:
     """``write(sum, x)`` with x from one row of memory that all rows of the tile share."""
 
     @intrinsic
@@ -221,9 +206,9 @@ def _map_with_row(write: Callable[..., Lanes]) -> Any:
                 load_vector(builder, tile.dtype, _at(builder, tile, start, v), masks[v]) for v in range(tile.vectors)
             ]
             for index, _, vector in tile.steps():
-                total = Lanes(builder, tile.dtype, builder.extract_value(value, index))
+                total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
                 value = builder.insert_value(
-                    value, write(total, Lanes(builder, tile.dtype, shared[vector])).value, index
+                    value, write(total, VectorLanes(builder, tile.dtype, shared[vector])).value, index
                 )
             return value
 
@@ -232,7 +217,7 @@ def _map_with_row(write: Callable[..., Lanes]) -> Any:
     return call
 
 
-def _map_with_block(write: Callable[..., Lanes]) -> Any:
+def _map_with_block(write: Callable[..., Any]) -> Any:
     """``write(sum, x, *scalars)`` with x from the block of memory that lies under the tile."""
 
     @intrinsic
@@ -240,13 +225,13 @@ def _map_with_block(write: Callable[..., Lanes]) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, start, stride, rows, columns, packed = args
             numbers = [builder.extract_value(packed, i) for i in range(len(scalars))]
-            shared = [Lanes(builder, tile.dtype, splat(builder, number, tile.lanes)) for number in numbers]
+            shared = [VectorLanes(builder, tile.dtype, splat(builder, number, tile.lanes)) for number in numbers]
             pointers = _row_pointers(builder, start, stride, rows, tile.rows)
             masks = _column_masks(builder, tile, columns)
             for index, row, vector in tile.steps():
                 under = load_vector(builder, tile.dtype, _at(builder, tile, pointers[row], vector), masks[vector])
-                total = Lanes(builder, tile.dtype, builder.extract_value(value, index))
-                new = write(total, Lanes(builder, tile.dtype, under), *shared)
+                total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
+                new = write(total, VectorLanes(builder, tile.dtype, under), *shared)
                 value = builder.insert_value(value, new.value, index)
             return value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .simd import Lanes, fma, formula, select, sqrt
+from .lanes import Lanes, fma, formula, select, sqrt
 
 # ---- formulas ----
 
@@ -128,3 +128,4 @@ _ROWS = (
 )
 UPDATES = {row.name: row for row in _ROWS}
 KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}
+FORMS = {row.kind: row for row in _ROWS}

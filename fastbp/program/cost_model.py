@@ -10,16 +10,17 @@ import numpy as np
 from .. import threads
 from ..cached_property import cached_property
 from ..hardware import caches
-from ..kernels.gemm import MR
-from ..kernels.simd import TARGET
+from ..kernels.shapes import MR
+from ..kernels.target import TARGET
 from .tuning import Tuning, tuning
 
-# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us; to pass from one
-# phase to the next 0.15 us, and some 2 us with the cache lines that then change cores; a packed vector about 3 where it
-# is copied and 12 where it is transposed, and 15 more where it comes from beyond the second level cache.
-REGION, PHASE = 14_000, 7_000
-SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
-POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting and loading take
+# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us with Numba's
+# threads, 100 with Python's; to pass from one phase to the next 0.15 us, and some 2 us with the cache lines that then
+# change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more where it comes from
+# beyond the second level cache.
+NUMBAS_REGION, PYTHONS_REGION, PHASE = 14_000, 340_000, 7_000
+SHORT = 16  # multiplications and additions that end before a region would be entered, with vectors of 8
+POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that Numba's pool takes to start
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
 OPERATION, TILE = 300, 120
@@ -34,17 +35,22 @@ EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
 _done_alone = 0.0  # operations of this process that were kept to one thread, as long as no pool runs
 
 
+def region() -> int:
+    """Return what it costs to enter a parallel region here."""
+    return NUMBAS_REGION if threads.numba_imported() else PYTHONS_REGION
+
+
 def threads_for(operations: float) -> int:
     """Return how many threads so much work may use.
 
-    One where it is short (`SHORT`); one for longer work too, until as much was done as a pool takes to start.
+    One where it is short (`SHORT`); one for longer work too, until as much was done as Numba's pool takes to start.
     """
     global _done_alone
     if tuning().parallel is not None:
         return threads.count()
-    if operations < SHORT:
+    if operations < SHORT * region():
         return 1
-    if not threads.started():
+    if threads.numba_imported() and not threads.started():
         _done_alone += operations
         if _done_alone < POOL_START:
             return 1

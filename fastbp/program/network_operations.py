@@ -192,7 +192,7 @@ class NetworkOperations:
     def update(self, step: StepForm, block: Operation) -> Operation:
         """Return the update of the parameters whose gradient `block` computes; state lies behind the gradient."""
         start, total = block["c"], round_up(self.network.layout.total, self.model.dtype)
-        weights = block["code"] == op.GEMM
+        weights = block["code"] != op.COLUMN_SUMS
         penalty = op.PENALTY if step.penalised and not step.clipped else 0
         return operation(
             op.UPDATE,

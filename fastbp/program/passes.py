@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import operations as op
-from ..kernels.softmax import SCRATCH
+from ..kernels.shapes import SCRATCH
 from .batch_layout import BatchLayout
 from .cost_model import CostModel
 from .network import Network, StepForm

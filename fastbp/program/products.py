@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from ..hardware import caches
 from ..kernels import operations as op
-from ..kernels.affine import FEW_ROWS
-from ..kernels.gemm import BY_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
+from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
 from .cost_model import (
     AGAIN,
     AGAIN_FAR,
@@ -48,7 +47,7 @@ class Product:
         if access == BY_ROWS and self.epilogue & op.SGD and self.depth > kc:  # it keeps no partial sums aside
             access = IN_PLACE
         return operation(
-            op.GEMM,
+            op.GEMM_BY_ROWS if access == BY_ROWS else op.GEMM,
             epilogue=self.epilogue,
             resume=int(self.resume),
             access=access,

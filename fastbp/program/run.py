@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import signal
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype
 from numpy.typing import NDArray
 
 from .. import threads
 from ..kernels import coefficients as co
-from ..kernels import steps
-from .memory import workspace
+from ..kernels import functions
+from ..kernels import operations as op
+from .memory import address, workspace
 from .table import NO_PROGRAM, Program
 
 Array = NDArray[Any]
-NO_INTEGERS = np.zeros(1, np.int64)  # for programs that read no labels, no order
-NO_SUMS = np.zeros(2)  # for programs that write none
-NO_KEY = np.uint64(0)
-ONE_STEP = np.array([1, 1, 0, 0, 0, 0, 0])  # the course of one step, as `kernels.operations` has it
+_CALL = struct.Struct(f"={op.CALL}q")  # as `kernels.operations` lays it out
+_SIGNED = 2**63
 
 
 class Operands(NamedTuple):
@@ -64,68 +64,69 @@ class Course(NamedTuple):
     coefficient_step: int = 0
 
 
-def run(program: Program, operands: Operands, course: Course | None = None) -> None:
+ONE_STEP = Course(1, 0)
+
+
+def run(program: Program, operands: Operands, course: Course = ONE_STEP) -> None:
     """Carry a program out, once or for all steps of a course."""
     dtype = operands.parameters.dtype
-    team, size, numbers, tail = program.threads, program.workspace, ONE_STEP, NO_PROGRAM
-    if course is not None:
-        numbers = np.array([course.rounds, course.repeats, course.batch, course.last, course.input_row,
-                            course.target_row, course.coefficient_step])  # fmt: skip
-        if course.tail is not None:
-            tail = course.tail
-            team, size = max(team, tail.threads), max(size, tail.workspace)
-    if team > 1 and threads.layer() is None:
-        team = 1
-    address, no_coefficients = _loaded(dtype, team > 1)
-    inputs, parameters, activations, gradient, targets, weights, labels, order, sums, coefficients, key = operands
-    arguments = (
-        numbers, address, program.table, tail.table, inputs, parameters, activations, gradient,
-        parameters if targets is None else targets, parameters if weights is None else weights,
-        NO_INTEGERS if labels is None else labels, NO_INTEGERS if order is None else order,
-        NO_SUMS if sums is None else sums, no_coefficients if coefficients is None else coefficients,
-        NO_KEY if key == 0 else np.uint64(key),
-        workspace(dtype, team, size),
+    size, tail = dtype.itemsize, course.tail or NO_PROGRAM
+    team = max(program.threads, tail.threads)
+    call_pass = compiled_pass()
+    words = program.words(dtype), tail.words(dtype)
+    space = workspace(dtype, team, max(program.workspace, tail.workspace))
+    counters = (program.counters(), tail.counters()) if team > 1 else None
+    at = [0 if array is None else address(array) for array in operands[:-1]]
+    if operands.coefficients is None:
+        at[op.COEFFICIENTS] = address(no_coefficients(dtype))
+    key = operands.key if operands.key < _SIGNED else operands.key - 2 * _SIGNED
+    call = _CALL.pack(
+        team, course.rounds, course.repeats, course.batch, course.last, space.address, space.stride,
+        *words[0], 0 if counters is None else address(counters[0]),
+        *words[1], 0 if counters is None else address(counters[1]),
+        *at, key,
+        course.input_row * size, 0, 0, 0, course.target_row * size, size, 8, 8, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 16, course.coefficient_step * size,
     )  # fmt: skip
     if team == 1:
-        steps.run_serial(*arguments)
+        call_pass(call, 0)
     else:
-        _run_parallel(team, program, tail, arguments)
+        with interrupt_held():  # while another thread works on these arrays
+            _run_in_a_team(call, team)
 
 
-def _run_parallel(team: int, program: Program, tail: Program, arguments: tuple[Any, ...]) -> None:
+def _run_in_a_team(call: bytes, team: int) -> None:
+    if threads.layer() == "python":
+        threads.together(functools.partial(compiled_pass(), call), team)
+        return
+    from ..kernels import steps  # imports Numba
+
     with threads.entered(team):
-        steps.run_parallel(team, program.strands, program.phases, program.counters(), tail.strands, tail.phases,
-                           tail.counters(), *arguments)  # fmt: skip
+        steps.run_by_numbas_threads(team, _pass_address(), np.frombuffer(bytearray(call), np.int64))
 
 
-@functools.lru_cache
-def _loaded(dtype: np.dtype[Any], parallel: bool) -> tuple[NDArray[np.uintp], Array]:
-    """Compile or load what such programs run on; return the operations' address in an array, and coefficients of 0."""
-    with loading():
-        address, no_coefficients = np.array([steps.perform.address(from_dtype(dtype))], np.uintp), co.row(dtype)
-        nothing, table, no_steps = np.zeros(1, dtype), NO_PROGRAM.table, np.zeros_like(ONE_STEP)
-        arguments = (no_steps, address, table, table, *[nothing] * 6, NO_INTEGERS, NO_INTEGERS, NO_SUMS,
-                     no_coefficients, NO_KEY, workspace(dtype, 1 + parallel, 1))  # fmt: skip
-        if parallel:
-            _run_parallel(2, NO_PROGRAM, NO_PROGRAM, arguments)
-        else:
-            steps.run_serial(*arguments)
-    return address, no_coefficients
+@functools.cache
+def _pass_address() -> NDArray[np.int64]:
+    with interrupt_held():
+        return np.array(functions.addresses([functions.RUN]))
+
+
+@functools.cache
+def compiled_pass() -> Any:
+    """Return the compiled pass, called with a packed call and the number of a member of its team."""
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(int(_pass_address()[0]))
+
+
+@functools.cache
+def no_coefficients(dtype: np.dtype[Any]) -> Array:
+    """Return coefficients of 0, for programs that need none."""
+    return co.row(dtype)
 
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     """Compile or load what the program runs on."""
-    _loaded(dtype, program.threads > 1 and threads.layer() is not None)
-
-
-@contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """Surround what compiles or loads kernels: Ctrl-C waits until they are there."""
-    if not hasattr(steps.run_serial, "py_func"):  # Numba has left the functions as they are
-        raise ValueError("NUMBA_DISABLE_JIT: got 1 when fastbp was imported, expected 0, for its kernels run only "
-                         "compiled; unset it, and start Python anew")  # fmt: skip
     with interrupt_held():
-        yield
+        functions.addresses([functions.RUN, *program.functions(dtype)])
 
 
 @contextlib.contextmanager

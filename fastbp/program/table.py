@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import operations as op
-from ..kernels.team import LINE
-from .memory import aligned
+from ..kernels.functions import Function, addresses, of_operation
+from ..kernels.operations import LINE
+from .memory import address, aligned
 
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
 Strand = list[Operation]
@@ -32,13 +34,30 @@ def operation(code: int, **fields: int | Place) -> Operation:
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 
+
     table: NDArray[np.int64]
     strands: NDArray[np.int64]
     phases: NDArray[np.int64]
     workspace: int
     threads: int
     activations: int = 0  # elements that they take
+    _linked: dict[np.dtype[Any], tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
+
+    def functions(self, dtype: np.dtype[Any]) -> list[Function]:
+        """Return the compiled function of each row."""
+        return [of_operation(code, kind, dtype.name) for code, kind in self.table[:, (op.CODE, op.KIND)].tolist()]
+
+    def words(self, dtype: np.dtype[Any]) -> tuple[int, ...]:
+        """Return the program as a call names it (`operations.PROGRAM`), its counters left out."""
+        if dtype not in self._linked:
+            table = self.table.copy()
+            table[:, op.FUNCTION] = addresses(self.functions(dtype))
+            self._linked[dtype] = table, (
+                address(table), len(table), address(self.strands), self.strands.size - 1, address(self.phases),
+                self.phases.size - 1,
+            )  # fmt: skip
+        return self._linked[dtype][1]
 
     def counters(self) -> NDArray[np.int64]:
         """Return counters of 0: one for all, and one for each strand, each on a cache line of its own."""

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional, threads
-from ..kernels import tile
+from ..kernels import shapes
 from ..kernels.activations import ACTIVATIONS
-from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
+from ..kernels.shapes import BY_ROWS, IN_PLACE, PACKED
 from ..optimizers import OPTIMIZERS
 from ..program.tuning import Tuning, forced
 from .cases import DROPOUT, FORMS, WIDE, Case, combinations, described, draw, key_of_next_fit, softmax_cases
@@ -148,7 +148,7 @@ def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
         drawn = draw(case, dtype)
         net, X, y = drawn.net, drawn.X, drawn.y
         logits, outputs, dX = net.logits(X), net.outputs(X), net.gradient(X, y).inputs
-        for count in range(1, 2 * tile.MAIN.rows + 2):
+        for count in range(1, 2 * shapes.MAIN.rows + 2):
             tally.same(f"{case}: logits of {count} rows", net.logits(X[:count]), logits[:count])
             tally.same(f"{case}: outputs of {count} rows", net.outputs(X[-count:]), outputs[-count:])
         for i in range(case.n):

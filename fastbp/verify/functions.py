@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import functional, reference
-from ..kernels import tile
 from ..kernels.activations import ACTIVATIONS
-from ..kernels.affine import FEW_ROWS
-from ..kernels.gemm import BY_ROWS, IN_PLACE, PACKED
 from ..kernels.losses import LOSSES
-from ..kernels.simd import TARGET
+from ..kernels import shapes
+from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, PACKED
+from ..kernels.target import TARGET
 from ..network import MLP
 from ..program.tuning import Tuning, forced
 from .cases import FORMS, described, eps_of, probabilities, trials
@@ -29,7 +28,7 @@ CANARY, MARGIN = -12345.0, 64  # numbers on both sides of an output, which show 
 def _edges(dtype: np.dtype[Any]) -> Iterator[tuple[int, int, int]]:
     """Give shapes (n, fan_in, fan_out) around the sizes of tiles and vectors, longer than a stretch of k, and empty."""
     lanes = TARGET.vector_bytes // dtype.itemsize
-    high, half = tile.MAIN.rows, tile.HALF.rows
+    high, half = shapes.MAIN.rows, shapes.HALF.rows
     rows = {1, 2, FEW_ROWS, FEW_ROWS + 1, half - 1, half, half + 1, high - 1, high, high + 1, 2 * high - 1, 41}
     ends = {lanes - 1, lanes, 2 * lanes - 1, 2 * lanes, 3 * lanes}
     columns = ends | {1, lanes + 1, 2 * lanes + 1, 4 * lanes + 1, 8 * lanes + 1}

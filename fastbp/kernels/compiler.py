@@ -1,0 +1,72 @@
+"""Compile C functions: kernels to LLVM's language by Numba, optimised and emitted by LLVM, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from .entries import entry
+from .functions import Function
+from .jit import Translation, linked
+from .target import TARGET
+
+
+def compiled(functions: Iterable[Function]) -> Iterator[tuple[Function, bytes]]:
+    """Yield each function with its object."""
+    for function in functions:
+        yield function, emitted(list(texts_of(function)), function.symbol)
+
+
+def texts_of(function: Function) -> Iterator[str]:
+    """Yield the modules of a function in LLVM's language, the plain C function first."""
+    kernel, arguments = entry(function)
+    with global_compiler_lock:
+        translation = kernel.translation(arguments)
+    yield str(_plain(function.symbol, translation, arguments))
+    yield from translation.library.modules()
+
+
+def _plain(symbol: str, translation: Translation, arguments: tuple[types.Type, ...]) -> ir.Module:
+    """Write the function of this name, which calls Numba's and drops its status: a kernel never fails."""
+    target, result = cpu_target.target_context, translation.signature.return_type
+    module = ir.Module(symbol)
+    module.triple = llvm.get_process_triple()
+    inner = target.declare_function(module, translation.descriptor)
+    returned = ir.VoidType() if result == types.none else target.get_value_type(result)
+    outer = ir.Function(module, ir.FunctionType(returned, [target.get_value_type(kind) for kind in arguments]), symbol)
+    builder = ir.IRBuilder(outer.append_basic_block())
+    _, value = target.call_conv.call_function(builder, inner, result, arguments, list(outer.args))
+    if result == types.none:
+        builder.ret_void()
+    else:
+        builder.ret(value)
+    return module
+
+
+def emitted(texts: list[str], symbol: str) -> bytes:
+    """Return the object of these modules, in which nothing but `symbol` can be seen from outside."""
+    module = linked(iter(texts))
+    for function in module.functions:
+        if not function.is_declaration and function.name != symbol:
+            function.linkage = "internal"
+    for variable in module.global_variables:
+        if not variable.is_declaration:
+            variable.linkage = "internal"
+    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
+        cpu=TARGET.cpu, features=TARGET.features, opt=int(config.OPT), reloc="pic", codemodel="small"
+    )
+    module.data_layout = str(machine.target_data)
+    tuning = llvm.create_pipeline_tuning_options(int(config.OPT))
+    tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
+    tuning.slp_vectorization = bool(config.SLP_VECTORIZE)
+    passes = llvm.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(module, passes)
+    code: bytes = machine.emit_object(module)
+    return code

@@ -1,0 +1,276 @@
+"""The C functions that programs call: one for each operation, and for each kind of one; the pass; the gathering of rows.
+
+An operation receives its row of the table, the operands of the step (`operations`), and its thread's workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import types
+
+from . import activations, losses, updates
+from . import coefficients as co
+from . import operations as op
+from .applied import applied, updated_by
+from .elementwise import (
+    activate,
+    activate_backward,
+    add_l2_gradient,
+    drop,
+    elementwise_loss,
+    sgd_update,
+    update_block,
+    weigh_rows,
+)
+from .functions import KINDS, Function
+from .gather import fetch_rows, gather_rows
+from .gemm import Blocking, Product, block, block_by_rows
+from .jit import Kernel, kernel
+from .microkernel import Epilogue, Matrix
+from .reductions import column_sums, factor_of, sum_of, sum_of_squares
+from .simd import advance, doubles, integers, keys, number
+from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
+from .steps import run
+
+
+@kernel
+def operand(row, buffer, offset, operands):
+    """Return where an operand begins."""
+    return advance(operands[row[buffer]], row[offset])
+
+
+@kernel
+def rows_of(row, ld, buffer, offset, operands):
+    """Return where the rows begin that an operation takes of an operand."""
+    return advance(operands[row[buffer]], row[offset] + row[op.ROW_BEGIN] * row[ld])
+
+
+# ---- products and sums ----
+
+
+@kernel
+def product_of(row, operands):
+    return Product(
+        Matrix(operand(row, op.A_BUFFER, op.A, operands), row[op.LDA]), row[op.A_TRANSPOSED],
+        Matrix(operand(row, op.B_BUFFER, op.B, operands), row[op.LDB]), row[op.B_TRANSPOSED],
+        Matrix(operand(row, op.C_BUFFER, op.C, operands), row[op.LDC]),
+        row[op.ROW_BEGIN], row[op.ROW_END], row[op.COLUMN_BEGIN], row[op.COLUMN_END], row[op.DEPTH],
+    )  # fmt: skip
+
+
+@kernel
+def blocking_of(row, workspace):
+    strips, partial = advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL])
+    return Blocking(row[op.ACCESS], row[op.A_IN_PLACE], row[op.KC], row[op.NC], workspace, strips, partial)
+
+
+@kernel
+def epilogue_of(row, operands):
+    coefficients = operands[op.COEFFICIENTS]
+    bias, y = operand(row, op.BIAS_BUFFER, op.BIAS, operands), operand(row, op.Y_BUFFER, op.Y, operands)
+    return Epilogue(row[op.EPILOGUE], bias, y, coefficients[co.LEARNING_RATE], coefficients[co.L2])
+
+
+def gemm(row, operands, workspace):
+    block(product_of(row, operands), blocking_of(row, workspace), row[op.RESUME], epilogue_of(row, operands))
+
+
+def gemm_by_rows(row, operands, workspace):
+    block_by_rows(product_of(row, operands), blocking_of(row, workspace), row[op.RESUME], epilogue_of(row, operands))
+
+
+def column_sums_of(row, operands, workspace):
+    j0, columns, lda, depth = row[op.COLUMN_BEGIN], row[op.COLUMN_END] - row[op.COLUMN_BEGIN], row[op.LDA], row[op.DEPTH]
+    a = advance(operand(row, op.A_BUFFER, op.A, operands), j0)
+    c = advance(operand(row, op.C_BUFFER, op.C, operands), j0)
+    if row[op.EPILOGUE] == op.SGD:
+        column_sums(False, depth, columns, a, lda, workspace)
+        sgd_update(columns, c, workspace, operands[op.COEFFICIENTS][co.LEARNING_RATE], number(c, 0.0))
+    else:
+        column_sums(row[op.RESUME] != 0, depth, columns, a, lda, c)
+
+
+def sum_of_squares_of(row, operands, workspace):
+    a = advance(operand(row, op.A_BUFFER, op.A, operands), row[op.ROW_BEGIN])
+    squares = sum_of_squares(row[op.ROW_END] - row[op.ROW_BEGIN], a)
+    operand(row, op.C_BUFFER, op.C, operands)[0] = squares
+
+
+def clip_factor_of(row, operands, workspace):
+    a = operand(row, op.A_BUFFER, op.A, operands)
+    factor = factor_of(row[op.DEPTH], a, operands[op.COEFFICIENTS][co.MAX_NORM])
+    operand(row, op.C_BUFFER, op.C, operands)[0] = factor
+
+
+def sum_up(row, operands, workspace):
+    sums = doubles(operands[op.SUMS])
+    sums[0] = sum_of(row[op.DEPTH], operand(row, op.A_BUFFER, op.A, operands))
+    sums[1] = sum_of(row[op.COLUMN_END], operand(row, op.B_BUFFER, op.B, operands))
+
+
+# ---- what works row by row ----
+
+
+@kernel
+def rows_in(row):
+    return row[op.ROW_END] - row[op.ROW_BEGIN]
+
+
+@kernel
+def losses_of(row, operands):
+    """Return where the losses of the operation's rows go."""
+    return advance(operand(row, op.Y_BUFFER, op.Y, operands), row[op.ROW_BEGIN])
+
+
+@kernel
+def a_rows(row, operands):
+    return rows_of(row, op.LDA, op.A_BUFFER, op.A, operands)
+
+
+@kernel
+def b_rows(row, operands):
+    return rows_of(row, op.LDA, op.B_BUFFER, op.B, operands)
+
+
+@kernel
+def c_rows(row, operands):
+    return rows_of(row, op.LDA, op.C_BUFFER, op.C, operands)
+
+
+def fetch(row, operands, workspace):
+    order = advance(integers(operands[op.ORDER]), row[op.ROW_BEGIN])
+    a = operand(row, op.A_BUFFER, op.A, operands)
+    fetch_rows(rows_in(row), row[op.LDA], a, order, c_rows(row, operands))
+
+
+def cross_entropy_with_labels(row, operands, workspace):
+    labels = advance(integers(operands[op.LABELS]), row[op.ROW_BEGIN])
+    scale = operands[op.COEFFICIENTS][co.SCALE]
+    cross_entropy_of_labels(rows_in(row), row[op.LDA], a_rows(row, operands), labels, scale, c_rows(row, operands),
+                            losses_of(row, operands), workspace)  # fmt: skip
+
+
+def cross_entropy_with_probabilities(row, operands, workspace):
+    scale = operands[op.COEFFICIENTS][co.SCALE]
+    cross_entropy_of_probabilities(rows_in(row), row[op.LDA], a_rows(row, operands), b_rows(row, operands), scale,
+                                   c_rows(row, operands), losses_of(row, operands), workspace)  # fmt: skip
+
+
+def weigh(row, operands, workspace):
+    weights = advance(operands[op.WEIGHTS], row[op.ROW_BEGIN])
+    weigh_rows(rows_in(row), row[op.LDA], weights, c_rows(row, operands), losses_of(row, operands))
+
+
+def softmax(row, operands, workspace):
+    softmax_rows(rows_in(row), row[op.LDA], a_rows(row, operands), c_rows(row, operands), workspace)
+
+
+def dropout(row, operands, workspace):
+    drop(row[op.ROW_BEGIN], rows_in(row), row[op.LDA], row[op.LAYER], row[op.THRESHOLD], keys(operands)[op.KEY],
+         a_rows(row, operands), c_rows(row, operands))  # fmt: skip
+
+
+def l2_gradient(row, operands, workspace):
+    first = row[op.ROW_BEGIN]
+    c = advance(operand(row, op.C_BUFFER, op.C, operands), first)
+    a = advance(operand(row, op.A_BUFFER, op.A, operands), first)
+    add_l2_gradient(rows_in(row), c, a, operands[op.COEFFICIENTS][co.L2])
+
+
+# ---- one function for each row of a table ----
+
+
+def elementwise_loss_by(kind: int) -> Callable[..., None]:
+    row_of_table = losses.ELEMENTWISE[losses.FORMULAS[kind]]
+    value, gradient = (applied(formula, row_of_table.constants) for formula in (row_of_table.value, row_of_table.gradient))
+
+    def operation(row, operands, workspace):
+        elementwise_loss(value, gradient, rows_in(row), row[op.LDA], a_rows(row, operands), b_rows(row, operands),
+                         operands[op.COEFFICIENTS], c_rows(row, operands), losses_of(row, operands), workspace)  # fmt: skip
+
+    return operation
+
+
+def activate_by(kind: int) -> Callable[..., None]:
+    value = applied(activations.FUNCTIONS[kind].value, activations.FUNCTIONS[kind].constants)
+
+    def operation(row, operands, workspace):
+        entries = rows_in(row) * row[op.LDA]
+        activate(value, entries, a_rows(row, operands), c_rows(row, operands), operands[op.COEFFICIENTS])
+
+    return operation
+
+
+def activate_backward_by(kind: int) -> Callable[..., None]:
+    derivative = applied(activations.FUNCTIONS[kind].derivative, activations.FUNCTIONS[kind].constants)
+
+    def operation(row, operands, workspace):
+        entries, coefficients = rows_in(row) * row[op.LDA], operands[op.COEFFICIENTS]
+        a, b, c = a_rows(row, operands), b_rows(row, operands), c_rows(row, operands)
+        activate_backward(derivative, entries, a, b, c, coefficients)
+
+    return operation
+
+
+def update_by(kind: int) -> Callable[..., None]:
+    form = updated_by(updates.FORMS[kind])
+
+    def operation(row, operands, workspace):
+        corner = row[op.ROW_BEGIN] * row[op.LDC] + row[op.COLUMN_BEGIN]
+        dw = advance(operand(row, op.A_BUFFER, op.A, operands), corner)
+        state = advance(operand(row, op.B_BUFFER, op.B, operands), corner)
+        w = advance(operand(row, op.C_BUFFER, op.C, operands), corner)
+        factor = number(w, 1.0)
+        if row[op.CLIPPED]:
+            factor = operand(row, op.BIAS_BUFFER, op.BIAS, operands)[0]
+        columns = row[op.COLUMN_END] - row[op.COLUMN_BEGIN]
+        update_block(form, rows_in(row), columns, row[op.LDC], w, dw, state, row[op.LDB], factor, row[op.TAKES_PART],
+                     operands[op.COEFFICIENTS])  # fmt: skip
+
+    return operation
+
+
+OPERATIONS: dict[int, Callable[..., None]] = {
+    op.FETCH: fetch,
+    op.GEMM: gemm,
+    op.GEMM_BY_ROWS: gemm_by_rows,
+    op.COLUMN_SUMS: column_sums_of,
+    op.CROSS_ENTROPY_OF_LABELS: cross_entropy_with_labels,
+    op.CROSS_ENTROPY_OF_PROBABILITIES: cross_entropy_with_probabilities,
+    op.WEIGH_ROWS: weigh,
+    op.SOFTMAX: softmax,
+    op.DROP: dropout,
+    op.ADD_L2_GRADIENT: l2_gradient,
+    op.SUM_OF_SQUARES: sum_of_squares_of,
+    op.CLIP_FACTOR: clip_factor_of,
+    op.SUM_UP: sum_up,
+}
+OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
+    op.ELEMENTWISE_LOSS: elementwise_loss_by,
+    op.ACTIVATE: activate_by,
+    op.ACTIVATE_BACKWARD: activate_backward_by,
+    op.UPDATE: update_by,
+}
+
+
+# ---- what each name stands for ----
+
+NUMBERS = types.CPointer(types.int64)
+
+
+def entry(function: Function) -> tuple[Kernel, tuple[types.Type, ...]]:
+    """Return the kernel of a C function, and the types of its arguments."""
+    if function.operation == "run":
+        return run, (NUMBERS, types.int64)
+    dtype = types.CPointer(getattr(types, function.dtype))
+    if function.operation == "gather":
+        source = types.CPointer(getattr(types, function.kind))
+        return gather_rows, (source, types.int64, NUMBERS, types.int64, dtype, dtype, dtype)
+    code = op.NAMES.index(function.operation)
+    if code in OPERATIONS:
+        chosen = OPERATIONS[code]
+    else:
+        chosen = OPERATIONS_BY_KIND[code](KINDS[code].index(function.kind))
+    return kernel(chosen), (NUMBERS, types.CPointer(dtype), dtype)

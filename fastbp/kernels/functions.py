@@ -1,0 +1,90 @@
+"""The compiled C functions by their names: as shipped with the package, as kept in the cache, or compiled now.
+
+A function is looked up when a program first needs it. Nothing here imports a compiler; only where a function must be
+compiled is Numba imported.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from . import cache, losses, updates
+from . import operations as op
+from .activations import FUNCTIONS
+from .target import TARGET
+
+# The names of the kinds of an operation that is a function for each, in the order of their numbers.
+_ACTIVATIONS = tuple(row.name for row in FUNCTIONS.values())
+KINDS: dict[int, tuple[str, ...]] = {
+    op.ACTIVATE: _ACTIVATIONS,
+    op.ACTIVATE_BACKWARD: _ACTIVATIONS,
+    op.ELEMENTWISE_LOSS: tuple(formula.__name__ for formula in losses.FORMULAS),
+    op.UPDATE: tuple(updates.KINDS),
+}
+DTYPES = ("float32", "float64")
+SOURCES = ("uint8", "float32", "float64")  # of rows that are gathered
+
+
+class Function(NamedTuple):
+    """A C function: an operation, of one kind where it has kinds, for one dtype; "run", the pass, serves all dtypes."""
+
+    operation: str
+    kind: str = ""
+    dtype: str = ""
+
+    @property
+    def symbol(self) -> str:
+        return "_".join(("fastbp", *filter(None, self)))
+
+
+RUN = Function("run")
+
+
+def of_operation(code: int, kind: int, dtype: str) -> Function:
+    """Return the function of a row of a table."""
+    return Function(op.NAMES[code], KINDS[code][kind] if code in KINDS else "", dtype)
+
+
+def gathering(source: str, dtype: str) -> Function:
+    """Return the function that gathers rows of `source`."""
+    return Function("gather", source, dtype)
+
+
+def every(dtypes: Iterable[str] = DTYPES) -> list[Function]:
+    """Return all functions for these dtypes."""
+    found = [RUN]
+    for dtype in dtypes:
+        for code, operation in enumerate(op.NAMES):
+            kinds = [kind for kind in KINDS.get(code, ("",)) if _exists(code, kind)]
+            found += [Function(operation, kind, dtype) for kind in kinds]
+        found += [gathering(source, dtype) for source in SOURCES]
+    return found
+
+
+def _exists(code: int, kind: str) -> bool:
+    """Return whether an operation has this kind: the identity is no function, and not every one has a derivative."""
+    row = next((row for row in FUNCTIONS.values() if row.name == kind), None)
+    if row is None or code not in (op.ACTIVATE, op.ACTIVATE_BACKWARD):
+        return True
+    return (row.value if code == op.ACTIVATE else row.derivative) is not None
+
+
+_addresses: dict[Function, int] = {}
+lock = threading.RLock()  # held while functions are loaded or compiled
+
+
+def addresses(functions: Collection[Function]) -> list[int]:
+    """Return where these functions lie in memory, loading or compiling those that are not there yet."""
+    missing = [function for function in dict.fromkeys(functions) if function not in _addresses]
+    if missing:
+        with lock:
+            _load([function for function in missing if function not in _addresses])
+    return [_addresses[function] for function in functions]
+
+
+def _load(functions: list[Function]) -> None:
+    from . import objects
+
+    _addresses.update(objects.addresses(functions))

@@ -1,0 +1,44 @@
+"""The shapes that programs and kernels agree on: register tiles, packed operands, and the workspace that they need."""
+
+from __future__ import annotations
+
+from .target import LONGEST_VECTOR, TARGET
+
+
+class Shape:
+    """Rows of a tile, and vectors in a row; a global of this class is a constant to Numba."""
+
+    def __init__(self, rows: int, vectors: int):
+        self.rows, self.vectors = rows, vectors
+
+
+# 32 registers: 14 x 2 sums, 2 of the right operand, 1 of the left, 1 to spare. 16 registers: 6 x 2.
+MAIN = Shape((TARGET.registers - 4) // 2, 2)
+# For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12.
+HALF = Shape(MAIN.rows // 2 + 1, 2)
+NARROW = Shape(8, 1)  # for columns that fit one vector: as many sums as two multiply-adds of 4 cycles keep busy
+ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies, and for sums of columns
+HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
+
+MR, HALF_ROWS, NARROW_ROWS = MAIN.rows, HALF.rows, NARROW.rows
+FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
+
+# How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
+# with only a last strip of fewer columns packed.
+PACKED, BY_ROWS, IN_PLACE = range(3)
+SLACK = LONGEST_VECTOR  # elements: a packed square may reach that far beyond its stretch
+PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part for a panel of A
+
+SQUARE = LONGEST_VECTOR**2  # elements of a vector of rows, transposed
+SCRATCH = 3 * SQUARE  # elements of workspace that softmax needs besides one for each row
+
+
+def panel_size(kc: int) -> int:
+    """Return the elements of workspace for a packed panel of A."""
+    return (kc + SLACK) * PANEL_ROWS
+
+
+def strips_size(kc: int, columns: int) -> int:
+    """Return the elements of workspace for packed strips of B, whose last one may be read one vector too far."""
+    widest = 2 * SLACK
+    return (kc + SLACK) * ((columns + widest - 1) // widest * widest) + SLACK
