@@ -63,5 +63,5 @@ def warmup(dtype: DTypeLike | None = None, progress: bool | None = None) -> dict
     return seconds
 
 
-def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], None]]]:
+def _parts(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], Any]]]:
     return [(f"{dtype.name} kernels", lambda: addresses(every([dtype.name])))]

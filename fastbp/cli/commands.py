@@ -115,7 +115,7 @@ def info(args: argparse.Namespace) -> None:
     layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts the threads
     in_lanes = " or ".join(f"{n} {name}" for name, n in lanes.items())
     rows = [
-        ("processor target", f"{TARGET.triple}, {TARGET.cpu}"),
+        ("processor target", TARGET.level or TARGET.cpu),
         ("vector width", f"{8 * TARGET.vector_bytes} bits: {in_lanes}"),
         ("vector registers", f"{TARGET.registers}"),
         ("fused multiply-add", "yes" if TARGET.has_fma else "no"),
@@ -146,14 +146,14 @@ def verify(args: argparse.Namespace) -> int:
     """Run ``fastbp verify``."""
     layer = threads.layer()
     machine = {
-        "processor": TARGET.cpu,
+        "processor": TARGET.level or TARGET.cpu,
         "vector_bits": 8 * TARGET.vector_bytes,
         "fused_multiply_add": TARGET.has_fma,
         "threads": threads.count() if layer else 1,
         "threading_layer": layer,
     }
     if not args.json:
-        processor = f"{TARGET.cpu}, vectors of {machine['vector_bits']} bits, {machine['threads']} threads"
+        processor = f"{machine['processor']}, vectors of {machine['vector_bits']} bits, {machine['threads']} threads"
         print(f"fastbp {__version__} verifies its kernels: {processor}", flush=True)
     start = time.perf_counter()
     checks = verification.verify(None if args.json else lambda check: print(f"  {check}", flush=True))

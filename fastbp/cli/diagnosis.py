@@ -10,7 +10,7 @@ from numba.core import config
 
 from .. import hardware, threads
 from ..kernels import cache
-from ..kernels.target import TARGET
+from ..kernels.target import FAMILY, TARGET
 
 GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's libtbb12 or onetbb)"
 
@@ -40,7 +40,7 @@ def _settings() -> Iterator[str]:
 
 
 def _target() -> Iterator[str]:
-    bits, x86 = 8 * TARGET.vector_bytes, TARGET.triple.startswith(("x86_64", "i686"))
+    bits, x86 = 8 * TARGET.vector_bytes, FAMILY == "x86_64"
     host = 512 if _host_has("avx512f") else 256 if _host_has("avx") else 128
     lacks = []
     if TARGET.cpu == "generic":

@@ -167,8 +167,8 @@ def _candidates() -> list[str]:
     """Return the folder that the user names for Numba's cache, or the one beside the kernels and the one at home."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return [os.path.abspath(os.path.join(os.environ["NUMBA_CACHE_DIR"], "fastbp"))]
-    here = globals().get("__file__")
-    beside = here is not None and os.path.isfile(here) and not getattr(sys, "frozen", False)  # frozen: unpacked anew
+    here = str(globals().get("__file__", ""))
+    beside = os.path.isfile(here) and not getattr(sys, "frozen", False)  # frozen: unpacked anew
     return [*([os.path.join(os.path.dirname(os.path.abspath(here)), "__pycache__")] if beside else []), _at_home()]
 
 

@@ -43,8 +43,10 @@ def activate_backward(derivative, count, dy, kept, dx, coefficients):
 
 @kernel
 def elementwise_loss(value, gradient, rows, outputs, z, t, coefficients, dz, losses, values):
-    """``losses[i] = share sum_j value(z[i, j], t[i, j])`` and ``dz = share scale gradient``; `values` (rows, outputs) is
-    workspace. The sum runs over ascending j in float64."""
+    """``losses[i] = share sum_j value(z[i, j], t[i, j])`` and ``dz = share scale gradient``.
+
+    The sum runs over ascending j in float64; `values` (rows, outputs) is workspace.
+    """
     zero, count, share = number(z, 0.0), rows * outputs, coefficients[co.SHARE]
     factor = share * coefficients[co.SCALE]
     output, step = 0, lanes(z) % outputs  # the output that a vector begins at

@@ -1,4 +1,4 @@
-"""The C functions that programs call: one for each operation, and for each kind of one; the pass; the gathering of rows.
+"""The C functions that Python calls: one for each operation and kind of one, the pass, the gathering of rows.
 
 An operation receives its row of the table, the operands of the step (`operations`), and its thread's workspace.
 """
@@ -6,7 +6,6 @@ An operation receives its row of the table, the operands of the step (`operation
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from numba import types
 
@@ -82,7 +81,12 @@ def gemm_by_rows(row, operands, workspace):
 
 
 def column_sums_of(row, operands, workspace):
-    j0, columns, lda, depth = row[op.COLUMN_BEGIN], row[op.COLUMN_END] - row[op.COLUMN_BEGIN], row[op.LDA], row[op.DEPTH]
+    j0, columns, lda, depth = (
+        row[op.COLUMN_BEGIN],
+        row[op.COLUMN_END] - row[op.COLUMN_BEGIN],
+        row[op.LDA],
+        row[op.DEPTH],
+    )
     a = advance(operand(row, op.A_BUFFER, op.A, operands), j0)
     c = advance(operand(row, op.C_BUFFER, op.C, operands), j0)
     if row[op.EPILOGUE] == op.SGD:
@@ -184,11 +188,14 @@ def l2_gradient(row, operands, workspace):
 
 def elementwise_loss_by(kind: int) -> Callable[..., None]:
     row_of_table = losses.ELEMENTWISE[losses.FORMULAS[kind]]
-    value, gradient = (applied(formula, row_of_table.constants) for formula in (row_of_table.value, row_of_table.gradient))
+    value, gradient = (
+        applied(formula, row_of_table.constants) for formula in (row_of_table.value, row_of_table.gradient)
+    )
 
     def operation(row, operands, workspace):
-        elementwise_loss(value, gradient, rows_in(row), row[op.LDA], a_rows(row, operands), b_rows(row, operands),
-                         operands[op.COEFFICIENTS], c_rows(row, operands), losses_of(row, operands), workspace)  # fmt: skip
+        a, b, c = a_rows(row, operands), b_rows(row, operands), c_rows(row, operands)
+        elementwise_loss(value, gradient, rows_in(row), row[op.LDA], a, b, operands[op.COEFFICIENTS], c,
+                         losses_of(row, operands), workspace)  # fmt: skip
 
     return operation
 
@@ -269,8 +276,5 @@ def entry(function: Function) -> tuple[Kernel, tuple[types.Type, ...]]:
         source = types.CPointer(getattr(types, function.kind))
         return gather_rows, (source, types.int64, NUMBERS, types.int64, dtype, dtype, dtype)
     code = op.NAMES.index(function.operation)
-    if code in OPERATIONS:
-        chosen = OPERATIONS[code]
-    else:
-        chosen = OPERATIONS_BY_KIND[code](KINDS[code].index(function.kind))
+    chosen = OPERATIONS[code] if code in OPERATIONS else OPERATIONS_BY_KIND[code](KINDS[code].index(function.kind))
     return kernel(chosen), (NUMBERS, types.CPointer(dtype), dtype)

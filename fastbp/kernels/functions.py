@@ -10,10 +10,9 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from . import cache, losses, updates
+from . import losses, updates
 from . import operations as op
 from .activations import FUNCTIONS
-from .target import TARGET
 
 # The names of the kinds of an operation that is a function for each, in the order of their numbers.
 _ACTIVATIONS = tuple(row.name for row in FUNCTIONS.values())

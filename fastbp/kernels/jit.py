@@ -93,7 +93,9 @@ class Text(codegen.CPUCodeLibrary):  # type: ignore[misc]
 
     def __init__(self, generator: Any, name: str):
         codegen.CodeLibrary.__init__(self, generator, name)
-        self._linking_libraries, self._modules, self._shared_module = [], [], None
+        self._linking_libraries: list[Text] = []
+        self._modules: list[ir.Module] = []
+        self._shared_module: Any = None
 
     def add_ir_module(self, module: ir.Module) -> None:
         self._modules.append(module)

@@ -1,7 +1,7 @@
 """The language of formulas: arithmetic on the lanes of a vector, whoever carries it out.
 
-A formula is a plain function of `Lanes`. `simd.VectorLanes` writes its LLVM instructions; no compiler is imported before
-that.
+A formula is a plain function of `Lanes`. `simd.VectorLanes` writes its LLVM instructions; no compiler is imported
+before that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ class Lanes(Protocol):
     def int_and(self, number: int) -> Lanes: ...
     def shift_left(self, number: int) -> Lanes: ...
     def shift_right(self, number: int) -> Lanes: ...
-
 
 
 def fma(a: Lanes, b: Lanes | float, c: Lanes | float) -> Lanes:

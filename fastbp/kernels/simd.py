@@ -20,7 +20,7 @@ from numba.core.datamodel import models, register_default
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, typeof_impl
 
-from .lanes import Formula, Lanes, select
+from .lanes import Formula, select
 from .target import TARGET
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -129,7 +129,7 @@ class VectorLanes:
 
     def fma(self, factor: Any, addend: Any) -> VectorLanes:
         if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
-            return self * factor + addend
+            return self.__mul__(factor).__add__(addend)
         return self._intrinsic("fma", factor, addend)
 
     def absolute(self) -> VectorLanes:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Numba's settings that change machine code. With one of them, nothing shipped is used.
-SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE", "SLP_VECTORIZE",
-            "DISABLE_JIT", "DEVELOPER_MODE")  # fmt: skip
+SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE",
+            "SLP_VECTORIZE")  # fmt: skip
 CONFIG_FILE = ".numba_config.yaml"  # where Numba reads settings too
 LONGEST_VECTOR = 16  # numbers in the longest vector of any target
 
@@ -68,7 +68,7 @@ FAMILY = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platfor
 def levels_of_this_machine() -> list[Target]:
     """Return the levels that this processor has, the widest first, as NumPy detected its features at its import."""
     try:
-        from numpy._core._multiarray_umath import __cpu_features__ as detected
+        from numpy._core._multiarray_umath import __cpu_features__ as detected  # type: ignore[import-not-found]
     except ImportError:  # another NumPy than those tested: LLVM is asked instead
         return []
     has = {name for name, present in detected.items() if present}

@@ -16,8 +16,8 @@ from .tuning import Tuning, tuning
 
 # In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us with Numba's
 # threads, 100 with Python's; to pass from one phase to the next 0.15 us, and some 2 us with the cache lines that then
-# change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more where it comes from
-# beyond the second level cache.
+# change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more where it comes
+# from beyond the second level cache.
 NUMBAS_REGION, PYTHONS_REGION, PHASE = 14_000, 340_000, 7_000
 SHORT = 16  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that Numba's pool takes to start

@@ -34,7 +34,6 @@ def operation(code: int, **fields: int | Place) -> Operation:
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 
-
     table: NDArray[np.int64]
     strands: NDArray[np.int64]
     phases: NDArray[np.int64]

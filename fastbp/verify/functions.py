@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional, reference
+from ..kernels import shapes
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.losses import LOSSES
-from ..kernels import shapes
 from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, PACKED
 from ..kernels.target import TARGET
 from ..network import MLP
