@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from .target import TARGET, settings
 
 PACKAGE = __name__.rpartition(".")[0]  # nothing outside it is compiled
 COMPILERS = ("numba", "llvmlite")
+_VERSION = re.compile(r"""\bversion(?:_version)?["']? *[:=] *["']([^"']+)["']""")  # in versioneer's _version.py
 
 # Loaders whose module is the content of one file. A subclass may change the code on its way: it is asked for the code.
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
@@ -66,10 +68,14 @@ def versions() -> tuple[str, ...]:
 
 
 def _version(package: str) -> str:
-    spec = None if package in sys.modules else importlib.util.find_spec(package)
-    if spec is not None and type(spec.loader) is SourceFileLoader:
-        with contextlib.suppress(OSError):
-            return spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+    """Return a package's version out of its file, whether it is imported or not: importing it takes 0.3 s."""
+    with contextlib.suppress(OSError, ValueError):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+            found = _VERSION.search(text)
+            if found is not None:
+                return found[1]
     return str(importlib.import_module(package).__version__)
 
 
