@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from support.processes import run_python
+from support.processes import becoming_nobody, others_may_read, run_python
 
 # What compiles: layers fused or not, labels of both kinds, rows in place and gathered from every dtype, predictions; a
 # network large enough for two threads.
@@ -90,16 +90,6 @@ def test_in_the_cache_of_this_run_a_process_after_it_compiles_nothing() -> None:
     assert json.loads(run_python(textwrap.dedent(TRAIN))) == [0, 0, 0]
 
 
-DROPPED = """
-    import contextlib, importlib, os
-    for name in {modules}:  # which another user may not be allowed to read
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    if os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-"""
 ASKED = """
     from fastbp import cli
     from fastbp.cli import diagnosis
@@ -109,15 +99,9 @@ ASKED = """
 """
 
 
-def _others_may_read(*places: str) -> bool:
-    """Whether every folder on the way to these places lets other users through, as nobody must read them."""
-    folders = {folder for place in places for folder in (Path(place), *Path(place).parents)}
-    return all(folder.stat().st_mode & 0o001 for folder in folders)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="who may write is not known on this system")
-@pytest.mark.skipif(not _others_may_read(sys.prefix, fastbp.__path__[0]), reason="nobody may not read this environment")
+@pytest.mark.skipif(not others_may_read(sys.prefix, fastbp.__path__[0]), reason="nobody may not read this environment")
 def test_what_another_user_compiled_is_used_where_nothing_can_be_written(place: Path, warmed: Any) -> None:
     """As an image that its root warmed runs for nobody: root's folder, which others may read."""
     environment = warmed[0] | dict.fromkeys(("HOME", "XDG_CACHE_HOME"), "/nonexistent/home")
@@ -127,7 +111,7 @@ def test_what_another_user_compiled_is_used_where_nothing_can_be_written(place: 
     before = entries(place)
     if os.getuid() != 0:
         folder.chmod(0o555)
-    dropped = textwrap.dedent(DROPPED).format(modules=loaded)
+    dropped = becoming_nobody(json.loads(loaded))
     misses, *info, kept = run_python(f"{dropped}{code}{asked}", environment).splitlines()
     folder.chmod(0o755)
     assert json.loads(misses) == [0, 0, 0]

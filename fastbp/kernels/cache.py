@@ -27,7 +27,6 @@ from .target import TARGET, settings
 
 PACKAGE = __name__.rpartition(".")[0]  # nothing outside it is compiled
 COMPILERS = ("numba", "llvmlite")
-_VERSION = re.compile(r"""\bversion(?:_version)?["']? *[:=] *["']([^"']+)["']""")  # in versioneer's _version.py
 
 # Loaders whose module is the content of one file. A subclass may change the code on its way: it is asked for the code.
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
@@ -68,14 +67,13 @@ def versions() -> tuple[str, ...]:
 
 
 def _version(package: str) -> str:
-    """Return a package's version out of its file, whether it is imported or not: importing it takes 0.3 s."""
-    with contextlib.suppress(OSError, ValueError):
-        spec = importlib.util.find_spec(package)
-        if spec is not None and type(spec.loader) is SourceFileLoader:
-            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
-            found = _VERSION.search(text)
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is not None and type(spec.loader) is SourceFileLoader:
+        with contextlib.suppress(OSError):
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py"))
+            found = re.search(rb"""^ *("version":|version_version =) ["'](.+)["']""", text, re.MULTILINE)
             if found is not None:
-                return found[1]
+                return found[2].decode()  # `__version__`, imported or not
     return str(importlib.import_module(package).__version__)
 
 
