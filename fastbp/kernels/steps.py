@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import prange
 
 from . import operations as op
 from .dropout import STEP_STEP
 from .jit import call_at, kernel, parallel_entry
-from .simd import advance, integers, keys, pointer, pointer_at, set_pointer
+from .simd import advance, integers, keys, pointer, pointer_at, set_pointer, unsigned
 from .team import DONE, begin, count_one, look, wait_for
 
 FIELDS = len(op.FIELDS)
@@ -47,7 +46,7 @@ def move_to(step, call, operands):
     for operand in range(op.KEY):
         moved = step.first * call[op.ROW_BYTES + operand] + step.number * call[op.STEP_BYTES + operand]
         set_pointer(operands, operand, advance(pointer_at(call, op.OPERANDS + operand), moved))
-    key = keys(call)[op.OPERANDS + op.KEY] + np.uint64(step.number) * np.uint64(STEP_STEP)
+    key = keys(call)[op.OPERANDS + op.KEY] + unsigned(step.number) * unsigned(STEP_STEP)
     keys(operands)[op.KEY] = key
 
 

@@ -15,9 +15,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .jit import kernel
+from .jit import instruction, kernel
 from .operations import LINE
 from .simd import I32
 from .target import FAMILY
@@ -30,7 +29,7 @@ def _counter(builder: Any, counters: Any, index: Any) -> Any:
     return builder.gep(counters, [builder.mul(index, ir.Constant(index.type, LINE))])
 
 
-@intrinsic
+@instruction
 def look(typingctx: Any, counters: Any, index: Any) -> Any:
     """Return the counter as it is now; what was written before it reached this value can be read."""
 
@@ -40,7 +39,7 @@ def look(typingctx: Any, counters: Any, index: Any) -> Any:
     return types.int64(counters, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
     """Add 1 to a counter, behind all that was written before."""
 
@@ -51,7 +50,7 @@ def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
     return types.int64(counters, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
     """Return whether this thread is the one to do the strand in this step; its counter then goes on to the next."""
 
@@ -64,7 +63,7 @@ def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
     return types.boolean(counters, types.intp, types.int64), codegen
 
 
-@intrinsic
+@instruction
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this is a loop that waits."""
     name = "llvm.x86.sse2.pause" if FAMILY == "x86_64" else "llvm.aarch64.hint"
@@ -79,7 +78,7 @@ def pause(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-@intrinsic
+@instruction
 def give_way(typingctx: Any) -> Any:
     """Offer the processor to whoever has more to do."""
 
