@@ -178,7 +178,7 @@ def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any)
     return tile(tile, left, right, types.intp), codegen
 
 
-def _map_tile(write: Callable[..., Any]) -> Any:
+def map_tile(write: Callable[..., Any]) -> Any:
     """``write(sum)`` for each vector of a tile."""
 
     @instruction
@@ -241,7 +241,7 @@ def _map_with_block(write: Callable[..., Any]) -> Any:
     return call
 
 
-tile_relu = _map_tile(activations.relu.write)
+tile_relu = map_tile(activations.relu.write)
 tile_add_row = _map_with_row(formulas.add.write)
 tile_add_block = _map_with_block(formulas.add.write)
 tile_relu_mask = _map_with_block(activations.relu_mask.write)
