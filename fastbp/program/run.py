@@ -20,6 +20,7 @@ from ..kernels import functions
 from ..kernels import operations as op
 from .memory import address, workspace
 from .table import NO_PROGRAM, Program
+from .team import team as process_team
 
 Array = NDArray[Any]
 _CALL = struct.Struct(f"={op.CALL}q")  # as `kernels.operations` lays it out
@@ -97,7 +98,8 @@ def run(program: Program, operands: Operands, course: Course = ONE_STEP) -> None
 
 def _run_in_a_team(call: bytes, team: int) -> None:
     if threads.layer() == "python":
-        threads.together(functools.partial(compiled_pass(), call), team)
+        if not process_team(int(_pass_address()[0])).run(call, team):
+            compiled_pass()(call, 0)  # alone: nobody waits for members that do not come
         return
     from ..kernels import steps  # imports Numba
 
