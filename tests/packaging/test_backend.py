@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fastbp.kernels import shipped, target
+from support.processes import PACKAGE, run_python
 from support.wheels import BACKEND, HOST, LEVELS, ROOT, copied_sources, hook, pip
 
 LINKER = any(map(shutil.which, ("cc", "gcc", "clang", "ld")))
@@ -134,3 +135,30 @@ def test_a_level_that_cannot_be_compiled_fails_the_build(tmp_path: Path) -> None
     assert done.returncode != 0
     if LINKER:
         assert "levels=x86-64-v9: this machine cannot compile for 'x86-64-v9'" in done.stdout + done.stderr
+
+
+# The hash of some objects of a level.
+OBJECTS = """
+import hashlib, json, sys
+sys.path.insert(0, {backend!r})
+import level_libraries
+target = level_libraries.target_of({sources!r})
+target.TARGET = next(each for each in target.LEVELS if each.level == {level!r})
+from fastbp.kernels import compiler, functions
+some = [each for each in functions.every(["float32"]) if each.operation in ("run", "gemm", "softmax", "drop")]
+print(hashlib.sha256(b"".join(code for _, code in compiler.compiled(some))).hexdigest())
+"""
+PROCESSORS = {
+    "x86_64": ({"CPU_NAME": "skylake-avx512"}, {"CPU_NAME": "generic", "CPU_FEATURES": ""}),
+    "aarch64": ({"CPU_NAME": "neoverse-v1"}, {"CPU_NAME": "generic", "CPU_FEATURES": ""}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_has_the_same_objects_whatever_machine_compiles_them(level: str) -> None:
+    """Numba's settings make it take the processor for another one."""
+    code = OBJECTS.format(backend=str(BACKEND), sources=str(PACKAGE.parent), level=level)
+    expected = run_python(code)
+    for processor in PROCESSORS[target.FAMILY]:
+        assert run_python(code, {f"NUMBA_{name}": value for name, value in processor.items()}) == expected
