@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,10 @@ def _version(package: str) -> str:
     spec = None if package in sys.modules else importlib.util.find_spec(package)
     if spec is not None and type(spec.loader) is SourceFileLoader:
         with contextlib.suppress(OSError):
-            return spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py"))
+            found = re.search(rb"""^ *("version":|version_version =) ["'](.+)["']""", text, re.MULTILINE)
+            if found is not None:
+                return found[2].decode()  # `__version__`, imported or not
     return str(importlib.import_module(package).__version__)
 
 
@@ -165,7 +169,7 @@ def surveyed() -> tuple[Folder, ...]:
 
 def _candidates() -> list[str]:
     """Return the folder that the user names for Numba's cache, or the one beside the kernels and the one at home."""
-    if "NUMBA_CACHE_DIR" in os.environ:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         return [os.path.abspath(os.path.join(os.environ["NUMBA_CACHE_DIR"], "fastbp"))]
     here = str(globals().get("__file__", ""))
     beside = os.path.isfile(here) and not getattr(sys, "frozen", False)  # frozen: unpacked anew

@@ -240,7 +240,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     """
     if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
         raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
-    if least(depth, columns) < 1:
+    if min(depth, columns) < 1:
         raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
     columns = -(-columns // (2 * SLACK)) * 2 * SLACK
     return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))

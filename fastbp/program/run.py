@@ -73,6 +73,9 @@ def run(program: Program, operands: Operands, course: Course = ONE_STEP) -> None
     size, tail = dtype.itemsize, course.tail or NO_PROGRAM
     team = max(program.threads, tail.threads)
     call_pass = compiled_pass()
+    for part in (program, tail):
+        if not part.is_linked(dtype):
+            prepare(part, dtype)
     words = program.words(dtype), tail.words(dtype)
     space = workspace(dtype, team, max(program.workspace, tail.workspace))
     counters = (program.counters(), tail.counters()) if team > 1 else None
