@@ -10,8 +10,9 @@ import pytest
 from numba.core import config
 
 from fastbp.kernels import cache, steps
-from fastbp.kernels.target import SETTINGS
+from fastbp.kernels.target import DEFAULTS, SETTINGS
 from support.cached_package import HIT, MISS, Copy, finished
+from support.processes import run_python
 
 # ---- damage ----
 ENTRY = """
@@ -123,6 +124,23 @@ def test_settings_are_part_of_an_entrys_name(name: str, monkeypatch: pytest.Monk
     assert len(set(names)) == 4
     monkeypatch.delenv(f"NUMBA_{name}")
     assert cache.entry_name("fastbp_run") == names[0]
+
+
+def test_settings_within_a_program_are_part_of_an_entrys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [cache.entry_name("fastbp_run")]
+    for name, value in DEFAULTS.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(config, name, int(not value))
+            names.append(cache.entry_name("fastbp_run"))
+    assert len(set(names)) == len(names) == 1 + len(DEFAULTS)
+
+
+def test_numbas_own_settings_are_the_defaults() -> None:
+    """Else an entry would have another name where Numba is imported already."""
+    code = "import numba; from fastbp.kernels import target; print(target.settings(), target.TARGET.level)"
+    said = run_python(code)
+    assert said.startswith("() ")
+    assert run_python(code.replace("import numba; ", "")) == said
 
 
 def test_numbas_file_of_settings_is_part_of_an_entrys_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
