@@ -30,7 +30,7 @@ from fastbp.kernels.target import TARGET
 from fastbp.model import evaluation, model
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.program import memory, table
-from fastbp.program.run import ONE_STEP, Course, Operands
+from fastbp.program.run import Course, Operands
 from fastbp.program.run import run as run_as_it_is
 from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop, optimizer_state
@@ -85,7 +85,7 @@ def own_memory_guarded(side: str) -> Iterator[None]:
     assert all(getattr(module, name) is value for module, name, value in before)
     numpy = Guarding(side)
 
-    def run(program: Any, operands: Operands, course: Course = ONE_STEP) -> None:
+    def run(program: Any, operands: Operands, course: Course | None = None) -> None:
         read = {name: place(getattr(operands, name), side) for name in READ if getattr(operands, name) is not None}
         run_as_it_is(program, operands._replace(**read), course)
 

@@ -153,7 +153,7 @@ FAULTS = {
     "dropout's scale is missing on the way back": Fault(
         (
             ("program/network_operations.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
-            ("kernels/elementwise.py", "np.uint64(layer + 1)", "np.uint64(layer % 64 + 1)"),
+            ("kernels/elementwise.py", "unsigned(layer + 1)", "unsigned(layer % 64 + 1)"),
             ("kernels/elementwise.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
         ),
         "numeric gradients",
@@ -162,10 +162,10 @@ FAULTS = {
         "program/network_operations.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
     ),
     "dropout forgets on which row it is": fault(
-        "kernels/elementwise.py", "np.uint64(first_row + i)", "np.uint64(i)", "threads and splits"
+        "kernels/elementwise.py", "unsigned(first_row + i)", "unsigned(i)", "threads and splits"
     ),
     "dropout forgets on which step it is": fault(
-        "kernels/steps.py", " + np.uint64(step.number) * np.uint64(STEP_STEP)", "", "reference training"
+        "kernels/steps.py", " + unsigned(step.number) * unsigned(STEP_STEP)", "", "reference training"
     ),
     "dropout forgets which part of the rows it has": fault(
         "model/evaluation.py", "of_rows = (key + begin * STREAM) % 2**64", "of_rows = key", "reference gradients"
