@@ -153,8 +153,9 @@ def no_coefficients(dtype: np.dtype[Any]) -> Array:
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     """Compile or load what the program runs on."""
+    team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
-        functions.addresses([functions.RUN, *program.functions(dtype)])
+        functions.addresses([functions.RUN, *team, *program.functions(dtype)])
 
 
 @contextlib.contextmanager
