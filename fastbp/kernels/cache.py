@@ -169,7 +169,7 @@ def surveyed() -> tuple[Folder, ...]:
 
 def _candidates() -> list[str]:
     """Return the folder that the user names for Numba's cache, or the one beside the kernels and the one at home."""
-    if "NUMBA_CACHE_DIR" in os.environ:
+    if os.environ.get("NUMBA_CACHE_DIR"):
         return [os.path.abspath(os.path.join(os.environ["NUMBA_CACHE_DIR"], "fastbp"))]
     here = str(globals().get("__file__", ""))
     beside = os.path.isfile(here) and not getattr(sys, "frozen", False)  # frozen: unpacked anew

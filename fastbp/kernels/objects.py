@@ -6,49 +6,50 @@ compiled, and kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from . import cache, shipped
 from .functions import Function
 
 _linker: Any = None
+_numbers = itertools.count()
 _libraries: dict[Function, Any] = {}  # which own the memory of what was linked
 
 
 def addresses(functions: Iterable[Function]) -> dict[Function, int]:
     """Return where these functions lie once they are loaded."""
     found: dict[Function, int] = {}
-    left: list[Function] = []
+    missing: list[Function] = []
     for function in functions:
         address = shipped.address(function.symbol)
         if address is None:
-            left.append(function)
-        else:
-            found[function] = address
-    if left:
-        found |= _linked(dict(_kept_or_compiled(left)))
-    return found
-
-
-def _kept_or_compiled(functions: list[Function]) -> Iterator[tuple[Function, bytes]]:
-    """Yield each function's object, from the cache or compiled now."""
-    missing = []
-    for function in functions:
-        code = cache.read(function.symbol)
-        if code is None:
+            address = _kept(function)
+        if address is None:
             missing.append(function)
         else:
-            yield function, code
+            found[function] = address
     if missing:
         from . import compiler  # imports Numba
 
         for function, code in compiler.compiled(missing):
             cache.write(function.symbol, code)
-            yield function, code
+            found[function] = _linked(function, code)
+    return found
 
 
-def _linked(objects: dict[Function, bytes]) -> dict[Function, int]:
+def _kept(function: Function) -> int | None:
+    """Return where a function of the cache lies, or None where the cache has no object that defines it."""
+    code = cache.read(function.symbol)
+    if code is not None:
+        with contextlib.suppress(RuntimeError):
+            return _linked(function, code)
+    return None
+
+
+def _linked(function: Function, code: bytes) -> int:
     global _linker
     import llvmlite.binding as llvm
 
@@ -57,7 +58,7 @@ def _linked(objects: dict[Function, bytes]) -> dict[Function, int]:
         llvm.initialize_native_asmprinter()
         # JITLink puts all sections of an object within the reach of its relative addresses.
         _linker = llvm.create_lljit_compiler(use_jit_link=True)
-    for function, code in objects.items():
-        library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(function.symbol)
-        _libraries[function] = library.link(_linker, function.symbol)
-    return {function: _libraries[function][function.symbol] for function in objects}
+    library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(function.symbol)
+    name = f"{function.symbol}-{next(_numbers)}"  # the name of a library that failed cannot be used again
+    _libraries[function] = library.link(_linker, name)
+    return int(_libraries[function][function.symbol])

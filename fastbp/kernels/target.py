@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 # Numba's settings that change machine code. With one of them, nothing shipped is used.
 SETTINGS = ("CPU_NAME", "CPU_FEATURES", "ENABLE_AVX", "OPT", "BOUNDSCHECK", "DEBUGINFO", "LOOP_VECTORIZE",
             "SLP_VECTORIZE")  # fmt: skip
+DEFAULTS = {"OPT": 3, "LOOP_VECTORIZE": 1, "SLP_VECTORIZE": 0}  # of those that a program may set within `numba.config`
 CONFIG_FILE = ".numba_config.yaml"  # where Numba reads settings too
 LONGEST_VECTOR = 16  # numbers in the longest vector of any target
 
@@ -79,13 +81,15 @@ def levels_of_this_machine() -> list[Target]:
 
 
 def settings() -> tuple[tuple[str, str], ...]:
-    """Return Numba's settings that change machine code, as the environment has them."""
+    """Return Numba's settings that change machine code, as the environment, its file, or the program has them."""
     found = tuple((name, os.environ[f"NUMBA_{name}"]) for name in SETTINGS if f"NUMBA_{name}" in os.environ)
     if os.path.exists(CONFIG_FILE):
         from numba.core import config
 
-        found += tuple((name, repr(getattr(config, name, None))) for name in SETTINGS)
-    return found
+        return found + tuple((name, repr(getattr(config, name, None))) for name in SETTINGS)
+    imported = sys.modules.get("numba.core.config")
+    now = {name: int(getattr(imported, name, default)) for name, default in DEFAULTS.items()}
+    return found + tuple((name, str(now[name])) for name in DEFAULTS if now[name] != DEFAULTS[name])
 
 
 def _chosen() -> Target:

@@ -102,6 +102,9 @@ def _places(operands: Operands) -> list[int]:
 def _course(program: Program, tail: Program, course: Course, team: int, dtype: np.dtype[Any], counters: int = 0,
             tail_counters: int = 0) -> bytes:  # fmt: skip
     """Return a call's words behind the operands."""
+    for part in (program, tail):
+        if not part.is_linked(dtype):
+            prepare(part, dtype)
     size = dtype.itemsize
     row_bytes = [0] * op.KEY
     row_bytes[op.INPUTS], row_bytes[op.TARGETS] = course.input_row * size, course.target_row * size
@@ -150,8 +153,9 @@ def no_coefficients(dtype: np.dtype[Any]) -> Array:
 
 def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     """Compile or load what the program runs on."""
+    team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
-        functions.addresses([functions.RUN, *program.functions(dtype)])
+        functions.addresses([functions.RUN, *team, *program.functions(dtype)])
 
 
 @contextlib.contextmanager

@@ -47,6 +47,10 @@ class Program:
         """Return the compiled function of each row."""
         return [of_operation(code, kind, dtype.name) for code, kind in self.table[:, (op.CODE, op.KIND)].tolist()]
 
+    def is_linked(self, dtype: np.dtype[Any]) -> bool:
+        """Return whether `words` has the functions' addresses already."""
+        return dtype in self._linked
+
     def words(self, dtype: np.dtype[Any]) -> tuple[int, ...]:
         """Return the program as a call names it (`operations.PROGRAM`), its counters left out."""
         if dtype not in self._linked:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastbp.kernels import activations, formulas
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.target import TARGET
 from support.comparisons import assert_same_bits
 from support.formula_cases import (
     DTYPES,

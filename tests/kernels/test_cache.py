@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import pytest
 
+from fastbp.kernels import cache
 from support import installed
 from support.cached_package import HIT, MISS, Copy, finished
 from support.lanes import in_lanes
+from support.processes import run_python
 
 
 def test_the_second_process_loads_what_the_first_compiled(package: Copy) -> None:
-    code = "print(json.dumps([gather('uint8', 'float32', 'float64'), cache.folders()]))"
-    counts, ((folder, *how),) = package.run(code)
+    code = "print(json.dumps([gather('uint8', 'float32', 'float64'), cache.folders(), 'numba' in sys.modules]))"
+    counts, ((folder, *how),), _ = package.run(code)
     assert counts == {"hits": 0, "misses": 3}
     assert how == [True, ""]
     assert {entry.parent for entry in package.entries()} == {Path(folder)}
     before = {entry: (entry.stat().st_mtime_ns, entry.read_bytes()) for entry in package.entries()}
     assert len(before) == 3
-    assert package.run(code)[0] == {"hits": 3, "misses": 0}
+    assert package.run(code)[::2] == [{"hits": 3, "misses": 0}, False]  # no compiler was imported
     assert {entry: (entry.stat().st_mtime_ns, entry.read_bytes()) for entry in package.entries()} == before
     assert [path for path in package.cache.rglob("*") if path.is_file() and path not in before] == []  # no index
 
@@ -34,8 +39,8 @@ def test_a_change_in_another_file_is_a_miss_and_old_entries_go(package: Copy) ->
     others = [package.entry().parent / name for name in ("other-f.py311.1.nbc", "fastbp-notes.txt", "gather.nbi")]
     for other in others:
         other.write_text("not ours")
-    for name in ("version.py", "kernels/deeper/__init__.py"):
-        changed = package.source / name
+    for name in ("losses.py", "deeper/__init__.py"):
+        changed = package.source / "kernels" / name
         changed.parent.mkdir(exist_ok=True)
         with changed.open("a", encoding="utf-8") as file:
             file.write("# another line\n")
@@ -50,8 +55,8 @@ def test_a_change_in_another_file_is_a_miss_and_old_entries_go(package: Copy) ->
 def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) -> None:
     """What a process compiles from the sources it imported must not pass for the compiled form of newer ones."""
     code = """
-    version = Path(fastbp.__file__).parent / "version.py"
-    version.write_text(version.read_text() + "# an upgrade while this runs\\n")
+    losses = Path(cache.__file__).with_name("losses.py")
+    losses.write_text(losses.read_text() + "# an upgrade while this runs\\n")
     print(json.dumps(gather()))
     """
     assert package.run(code) == MISS
@@ -61,7 +66,7 @@ def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) 
 def test_every_source_file_counts(package: Copy) -> None:
     digests, modules = package.run(
         """
-        folder = Path(fastbp.__file__).parent
+        folder = Path(cache.__file__).parent
         digests = [cache.package_stamp().digest]
         for path in sorted(folder.rglob("*.py")):
             content = path.read_bytes()
@@ -75,22 +80,64 @@ def test_every_source_file_counts(package: Copy) -> None:
         print(json.dumps([digests, sorted(cache.STAMP.modules)]))
         """
     )
-    files = sorted(file.relative_to(package.folder) for file in package.source.rglob("*.py"))
+    files = sorted(file.relative_to(package.folder) for file in (package.source / "kernels").rglob("*.py"))
     assert modules == sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
     assert len(digests) == len(files) + 3
     assert len(set(digests)) == len(digests) - 1
     assert digests[0] == digests[-1]
 
 
+def test_nothing_outside_the_kernels_is_compiled(package: Copy) -> None:
+    """The stamp covers the kernels alone, so they may import nothing else of fastbp."""
+    for file in (package.source / "kernels").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level < 2, f"{file.name}: {ast.unparse(node)}"
+                assert node.level or not str(node.module).startswith("fastbp"), f"{file.name}: {ast.unparse(node)}"
+            elif isinstance(node, ast.Import):
+                assert not any(name.name.startswith("fastbp") for name in node.names), f"{file.name}"
+    assert package.run() == MISS
+    with (package.source / "version.py").open("a", encoding="utf-8") as file:
+        file.write("# another line\n")
+    assert package.run() == HIT
+
+
+def test_versions_of_the_compilers_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = cache.versions()
+    digests = [cache.package_stamp()]
+    for number in range(len(versions)):
+        other = tuple("another" if i == number else version for i, version in enumerate(versions))
+        monkeypatch.setattr(cache, "versions", lambda other=other: other)
+        digests.append(cache.package_stamp())
+    assert len(versions) == 2
+    assert None not in digests
+    assert len(set(digests)) == 3
+
+
+def test_versions_are_those_of_the_compilers() -> None:
+    """They are read from files, so that neither compiler need be imported."""
+    expected = (numba.__version__, llvmlite.__version__)
+    assert cache.versions() == expected
+    code = "import sys; from fastbp.kernels import cache; print(cache.versions(), cache.STAMP.digest)"
+    unimported = run_python(code + "; assert 'numba' not in sys.modules")
+    assert unimported.startswith(str(expected))
+    assert run_python("import numba; " + code) == unimported
+
+
 # ---- ways to be installed ----
 INSTALLED = """
-import json, os
+import ctypes, json
 import numpy as np
-from fastbp.kernels import cache
-from fastbp.kernels.gather import gather_rows
-X, out = np.arange(4, dtype="u1").reshape(2, 2), np.zeros((1, 2), "f4")
-gather_rows(X, np.array([1]), np.ones(2, "f4"), np.ones(2, "f4"), out)
-print(json.dumps([sum(gather_rows.stats.cache_hits.values()), out.tolist()[0], bool(cache.folders())]))
+from fastbp.kernels import cache, functions
+write, compiled = cache.write, []
+cache.write = lambda symbol, content: (compiled.append(symbol), write(symbol, content))
+[where] = functions.addresses([functions.gathering("uint8", "float32")])
+X, row, ones, out = np.arange(4, dtype="u1").reshape(2, 2), np.array([1]), np.ones(2, "f4"), np.zeros((1, 2), "f4")
+x, row, ones, to = (array.ctypes.data for array in (X, row, ones, out))
+pointer, number = ctypes.c_void_p, ctypes.c_int64
+call = ctypes.CFUNCTYPE(number, pointer, number, pointer, number, pointer, pointer, pointer)(where)
+assert call(x, 2, row, 1, ones, ones, to) == -1
+print(json.dumps([1 - len(compiled), out.tolist()[0], bool(cache.folders())]))
 """
 
 
@@ -146,11 +193,11 @@ def test_nothing_is_kept_where_the_code_cannot_be_seen(way: installed.Way, tmp_p
 def test_the_code_of_an_import_hook_is_what_counts(package: Copy) -> None:
     """A loader that changes the code of a file on its way is asked for the code."""
     hook = """
-    import importlib.machinery, sys
+    import importlib.machinery, numba, sys  # the hook below knows no extension modules
 
     class Hook(importlib.machinery.SourceFileLoader):
         def source_to_code(self, data, path, *, _optimize=-1):
-            return super().source_to_code(data.replace(b"0.1.0", os.environ["VERSION"].encode()), path)
+            return super().source_to_code(data.replace(b"LINE = 8 ", os.environ["LINE"].encode()), path)
 
     suffixes = importlib.machinery.SOURCE_SUFFIXES
     sys.path_hooks.insert(0, importlib.machinery.FileFinder.path_hook((Hook, suffixes)))
@@ -158,5 +205,6 @@ def test_the_code_of_an_import_hook_is_what_counts(package: Copy) -> None:
     from importlib.util import cache_from_source
     print(json.dumps(cache.package_stamp().digest))
     """
-    digests = [package.run(hook, VERSION=version, PYTHONDONTWRITEBYTECODE="1") for version in ("0.1.0", "1", "0.1.0")]
+    lines = ("LINE = 8 ", "LINE = 16 ", "LINE = 8 ")
+    digests = [package.run(hook, LINE=line, PYTHONDONTWRITEBYTECODE="1") for line in lines]
     assert digests[0] == digests[2] != digests[1]

@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 from numba.core import config
 
-from fastbp.kernels import cache
-from fastbp.kernels.gather import gather_rows
+from fastbp.kernels import cache, steps
+from fastbp.kernels.target import DEFAULTS, SETTINGS
 from support.cached_package import HIT, MISS, Copy, finished
+from support.processes import run_python
 
 # ---- damage ----
 ENTRY = """
     first = gather()
-    (entry,) = Path(os.environ["NUMBA_CACHE_DIR"]).rglob("fastbp-*.nbc")
+    (entry,) = Path(os.environ["NUMBA_CACHE_DIR"]).rglob("fastbp_*.nbc")
     content = entry.read_bytes()
     results = {}
 """
 
 
-@pytest.mark.parametrize("number", [2, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_damaged_entry_is_a_miss_and_written_again(number: int, package: Copy) -> None:
     results = package.run(
         ENTRY
@@ -31,7 +32,7 @@ def test_a_damaged_entry_is_a_miss_and_written_again(number: int, package: Copy)
     damages = {
         "cut at the end": content[:-1], "garbage": b"\\x93garbage" * 99, "empty": b"",
         "cut in the middle": content[:middle], "cut at the start": content[1:], "zeros": bytes(len(content)),
-        "text": b"hello", "another pickle": b"\\x80\\x04K\\x05.", "pickle of nothing": b"cno_such_module\\nthing\\n.",
+        "text": b"hello", "an object without its digest": content[32:],
     }
     for name, damaged in list(damages.items())[:NUMBER]:
         entry.write_bytes(damaged)
@@ -49,7 +50,7 @@ def test_a_damaged_entry_is_a_miss_and_written_again(number: int, package: Copy)
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [1 << 9, 1 << 12])
 def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block: int) -> None:
-    """Of the right length and a readable pickle, as a disk that lost a block leaves it."""
+    """Of the right length and an object that can be read, as a disk that lost a block leaves it."""
     results = package.run(
         ENTRY
         + f"""
@@ -60,6 +61,33 @@ def test_an_entry_damaged_inside_its_machine_code_is_a_miss(package: Copy, block
     print(json.dumps(results))
     """
     )
+    assert results == dict.fromkeys(results, MISS)
+
+
+@pytest.mark.parametrize("number", [2, pytest.param(7, marks=pytest.mark.slow)])
+def test_an_entry_that_is_no_object_of_its_function_is_a_miss(number: int, package: Copy) -> None:
+    """Whole, by its digest, and yet nothing that can be linked: the function is compiled, and written again."""
+    results = package.run(
+        ENTRY
+        + """
+    import hashlib
+    gather("float64")
+    (other,) = set(entry.parent.iterdir()) - {entry}
+    code, another = content[32:], other.read_bytes()[32:]
+    wrongs = {
+        "garbage": b"\\x93garbage" * 99, "another function": another, "nothing": b"", "zeros": bytes(len(code)),
+        "half an object": code[: len(code) // 2], "its header": code[:64], "all but the end": code[:-1],
+    }
+    for name, wrong in list(wrongs.items())[:NUMBER]:
+        entry.write_bytes(hashlib.sha256(wrong).digest() + wrong)
+        results[name] = gather()
+        assert entry.read_bytes() == content, name
+    results["again"] = gather()
+    print(json.dumps(results))
+    """.replace("NUMBER", str(number))
+    )
+    assert results.pop("again") == HIT
+    assert len(results) == number
     assert results == dict.fromkeys(results, MISS)
 
 
@@ -87,11 +115,58 @@ def test_a_changed_setting_is_another_entry(package: Copy) -> None:
     assert package.run(NUMBA_OPT="1") == HIT
 
 
-@pytest.mark.parametrize("name", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT"])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_part_of_an_entrys_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [cache.entry_name("fastbp_run")]
+    for value in ("0", "1", ""):
+        monkeypatch.setenv(f"NUMBA_{name}", value)
+        names.append(cache.entry_name("fastbp_run"))
+    assert len(set(names)) == 4
+    monkeypatch.delenv(f"NUMBA_{name}")
+    assert cache.entry_name("fastbp_run") == names[0]
+
+
+def test_settings_within_a_program_are_part_of_an_entrys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [cache.entry_name("fastbp_run")]
+    for name, value in DEFAULTS.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(config, name, int(not value))
+            names.append(cache.entry_name("fastbp_run"))
+    assert len(set(names)) == len(names) == 1 + len(DEFAULTS)
+
+
+def test_numbas_own_settings_are_the_defaults() -> None:
+    """Else an entry would have another name where Numba is imported already."""
+    code = "import numba; from fastbp.kernels import target; print(target.settings(), target.TARGET.level)"
+    said = run_python(code)
+    assert said.startswith("() ")
+    assert run_python(code.replace("import numba; ", "")) == said
+
+
+def test_numbas_file_of_settings_is_part_of_an_entrys_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [cache.entry_name("fastbp_run")]
+    Path(".numba_config.yaml").write_text("opt: 1\n", encoding="utf-8")
+    names.append(cache.entry_name("fastbp_run"))
+    monkeypatch.setattr(config, "OPT", 1)
+    names.append(cache.entry_name("fastbp_run"))
+    assert len(set(names)) == 3
+
+
+def test_function_and_target_are_part_of_an_entrys_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [cache.entry_name(symbol) for symbol in ("fastbp_gather_uint8_float32", "fastbp_gather_uint8_float64")]
+    for field in cache.TARGET._fields:
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, "TARGET", cache.TARGET._replace(**{field: "another"}))
+            names.append(cache.entry_name("fastbp_gather_uint8_float32"))
+    assert len(set(names)) == len(names) == 2 + len(cache.TARGET)
+
+
+@pytest.mark.parametrize("name", ["OPT", "BOUNDSCHECK", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT"])
+def test_settings_are_part_of_a_dispatchers_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def entry() -> str:
-        kept = gather_rows._cache
-        return str(kept._entry(kept._key("signature", gather_rows.targetctx.codegen())))
+        dispatcher = steps.run_by_numbas_threads
+        return str(dispatcher._cache._key("signature", dispatcher.targetctx.codegen()))
 
     before = entry()
     assert before == entry()
@@ -115,19 +190,22 @@ def test_no_folder_that_can_be_written(package: Copy) -> None:
 
 POSIX = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="who may write is not known on this system")
 READ_ONLY = """
-    import builtins, tempfile
+    import builtins
 
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
     def reading(file, mode="r", *arguments, **options):
-        return refuse() if set(mode) & set("wax+") else writing(file, mode, *arguments, **options)
+        return refuse() if set(mode) & set("wax+") else opened(file, mode, *arguments, **options)
+
+    def made(path, flags, *arguments, **options):
+        return refuse() if flags & (os.O_WRONLY | os.O_RDWR) else opened_raw(path, flags, *arguments, **options)
 
     # for root every folder can be written, so no chmod: every way to write a file is refused
     if "BEFORE" in os.environ:
         assert cache.folders()[0].writable
-    writing, builtins.open, tempfile.TemporaryFile = open, reading, refuse
-    print(json.dumps([gather(entry=gather_rows), [folder.writable for folder in cache.folders()]]))
+    opened, builtins.open, opened_raw, os.open = open, reading, os.open, made
+    print(json.dumps([gather(), [folder.writable for folder in cache.folders()]]))
 """
 
 
@@ -162,15 +240,14 @@ def test_a_folder_that_is_only_read_comes_before_one_that_is_written(package: Co
     assert package.run(**at_home) == MISS
     assert not home.exists()
     code = """
-    import tempfile
-    real, beside = tempfile.TemporaryFile, str(Path(fastbp.__file__).parent)
+    real, beside = os.open, str(Path(fastbp.__file__).parent)
 
-    def only_at_home(*arguments, dir, **options):
-        if dir.startswith(beside):
+    def only_at_home(path, flags, *arguments, **options):
+        if str(path).startswith(beside) and flags & (os.O_WRONLY | os.O_RDWR):
             raise PermissionError(13, "Permission denied")
-        return real(*arguments, dir=dir, **options)
+        return real(path, flags, *arguments, **options)
 
-    tempfile.TemporaryFile = only_at_home
+    os.open = only_at_home
     print(json.dumps([gather("uint8", "float32"), [folder.writable for folder in cache.folders()]]))
     """
     assert package.run(code, **at_home) == [{"hits": 1, "misses": 1}, [False, True]]
@@ -230,7 +307,7 @@ def test_a_folder_that_vanished(package: Copy) -> None:
     assert cache.folders()[0].writable
     shutil.rmtree(os.environ["NUMBA_CACHE_DIR"])
     open(os.environ["NUMBA_CACHE_DIR"], "w").close()
-    print(json.dumps(gather(entry=gather_rows)))
+    print(json.dumps(gather()))
     """
     assert package.run(code) == MISS
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import from_dtype
 
 import fastbp
 from fastbp import reference
-from fastbp.kernels import steps
-from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
+from fastbp.kernels.target import TARGET
+from fastbp.program import run
 from fastbp.program.cost_model import CostModel
 from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits, assert_within, product_bound
@@ -26,7 +25,7 @@ FORWARD = {"affine": (fastbp.affine_forward, False), "affine_relu": (fastbp.affi
 
 
 def vector(dtype: Any) -> int:
-    return TARGET.lanes(from_dtype(np.dtype(dtype)))
+    return TARGET.lanes(dtype)
 
 
 def edges(dtype: Any) -> list[int]:
@@ -284,13 +283,13 @@ def choice(fields: dict[str, Any], threads: int) -> Iterator[None]:
 def parallel_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one with every program that runs on several threads."""
     calls: list[int] = []
-    run = steps.run_parallel
+    in_a_team = run._run_in_a_team
 
     def counted(*arguments: Any) -> None:
         calls.append(1)
-        run(*arguments)
+        in_a_team(*arguments)
 
-    monkeypatch.setattr(steps, "run_parallel", counted)
+    monkeypatch.setattr(run, "_run_in_a_team", counted)
     return calls
 
 
@@ -310,7 +309,7 @@ def test_no_choice_changes_a_bit(shape: tuple[int, int, int], dtype: Any, parall
         for fields in CHOICES:
             with choice(fields, threads):
                 assert_same_bits(results(), expected)
-    if fastbp.threads.layer() and fastbp.threads.count() > 1:
+    if fastbp.threads.count() > 1:
         assert parallel_calls
 
 
@@ -338,5 +337,5 @@ def test_threads_do_not_change_a_bit_where_they_are_used(dtype: Any, parallel_ca
     for one, two in zip(*results, strict=True):
         assert_same_bits(two, one)
     assert len(parallel_calls) in (0, 2)
-    if fastbp.threads.layer() and fastbp.threads.count() > 1:
+    if fastbp.threads.count() > 1:
         assert len(parallel_calls) == 2

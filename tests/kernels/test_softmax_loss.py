@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import from_dtype
 
 import fastbp
 from fastbp import reference
-from fastbp.kernels import steps
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.target import TARGET
+from fastbp.program import run
 from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits, assert_within
 from support.memory import guarded
@@ -27,7 +26,7 @@ def class_numbers(dtype: Any) -> list[int]:
 
 
 def vector(dtype: Any) -> int:
-    return TARGET.lanes(from_dtype(np.dtype(dtype)))
+    return TARGET.lanes(dtype)
 
 
 def random_rows(rng: np.random.Generator, dtype: Any, n: int, classes: int, size: float = 3.0) -> tuple[Any, Any, Any]:
@@ -269,8 +268,8 @@ def test_a_row_has_the_same_bits_alone_and_in_any_batch(form: str, dtype: Any) -
 @pytest.mark.parametrize("form", ["indices", "rows"])
 def test_no_split_changes_a_bit(form: str, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     parallel_calls = []
-    run = steps.run_parallel
-    monkeypatch.setattr(steps, "run_parallel", lambda *arguments: (parallel_calls.append(1), run(*arguments)))
+    in_a_team = run._run_in_a_team
+    monkeypatch.setattr(run, "_run_in_a_team", lambda *given: (parallel_calls.append(1), in_a_team(*given)))
     z, labels, t = random_rows(np.random.default_rng(9), dtype, 1000, 37)
     targets = labels if form == "indices" else t
     with fastbp.threads.limit(1):
@@ -281,5 +280,5 @@ def test_no_split_changes_a_bit(form: str, dtype: Any, monkeypatch: pytest.Monke
             again, slopes = fastbp.softmax_cross_entropy(z, targets)
         assert again == loss
         assert_same_bits(slopes, dlogits)
-    if fastbp.threads.layer() and fastbp.threads.count() > 1:
+    if fastbp.threads.count() > 1:
         assert parallel_calls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numba  # noqa: F401  # whose threads are the team where it is imported
 import numpy as np
 import pytest
 
@@ -52,10 +53,16 @@ def carried_out(phases: list[list[Strand]], team: int, steps: int, lines: int) -
     return memory[::NUMBERS].copy()
 
 
-@pytest.fixture(autouse=True)
-def _pool() -> None:
-    if threads.layer() is None or threads.count() < 2:
+@pytest.fixture(autouse=True, params=["python", "numba"])
+def whose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whose threads are the team: Python's, or those of Numba's pool."""
+    if threads.count() < 2:
         pytest.skip("needs two threads")
+    if request.param == "python":
+        monkeypatch.setattr(threads, "layer", lambda: "python")
+    elif threads.layer() == "python":
+        pytest.skip("Numba was imported after the first parallel call, or has no pool that can be trusted")
+    return str(request.param)
 
 
 @pytest.mark.parametrize("team", [2, 3, 8])  # more than there are threads: some members never come, or one by one
@@ -82,7 +89,10 @@ def test_no_steps() -> None:
 
 
 @pytest.mark.slow
-def test_strands_that_nobody_claims_are_seen(tmp_path: Path) -> None:
-    claim = "look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn)"
-    done = python(CODE, env=planted(tmp_path, "kernels/steps.py", claim, "turn >= 0"), timeout=90)
+def test_strands_that_nobody_claims_are_seen(whose: str, tmp_path: Path) -> None:
+    code = "import numba\n" + CODE if whose == "numba" else CODE
+    claim = """look(counters, 1 + strand) == turn
+                    and replace(counters, 1 + strand, turn, turn + 1)
+"""
+    done = python(code, env=planted(tmp_path, "kernels/steps.py", claim, "turn >= 0\n"), timeout=120)
     assert done.stdout.strip() != "[20000.0]"

@@ -12,7 +12,7 @@ import pytest
 import fastbp
 from fastbp import kernels
 from fastbp.kernels import jit
-from fastbp.kernels.gemm import MR
+from fastbp.kernels.shapes import MR
 from support.comparisons import assert_same_bits
 from support.memory import guarded
 
@@ -24,7 +24,7 @@ RESULTS = ("H", "R", "Y", "dlogits", "dX", "dW", "db", "G", "W")
 
 def compiled(**options: Any) -> Callable[[Any], Any]:
     """A user's ``@njit``; kept between runs in the package's own cache, which knows when a kernel has changed."""
-    return lambda function: jit._with_stamped_cache(numba.njit(**options)(function), function, "user")
+    return lambda function: jit.cached(numba.njit(**options)(function), function, "user")
 
 
 @compiled()
@@ -111,7 +111,7 @@ def test_results_that_begin_behind_a_protected_page(dtype: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_in_a_prange(dtype: Any) -> None:
-    if fastbp.threads.layer() is None:  # also loads TBB: Numba's own workqueue is not what is tested here
+    if fastbp.threads.layer() == "python":  # also loads TBB: Numba's own workqueue is not what is tested here
         pytest.skip("no threading layer that can be trusted")
     rng = np.random.default_rng(3)
     shape, iterations = (37, 50, 21), 24
@@ -144,7 +144,7 @@ def test_one_layer_serial() -> None:
 
 
 def test_one_kernel_in_a_prange() -> None:
-    if fastbp.threads.layer() is None:
+    if fastbp.threads.layer() == "python":
         pytest.skip("no threading layer that can be trusted")
 
     @numba.njit(parallel=True)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import from_dtype
 
 import fastbp
 from fastbp import MLP, reference
-from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.target import TARGET
 from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_within, product_bound
 from support.fields import Field
@@ -32,7 +31,7 @@ TUNINGS = [
 
 
 def vector(dtype: Any) -> int:
-    return TARGET.lanes(from_dtype(np.dtype(dtype)))
+    return TARGET.lanes(dtype)
 
 
 # ---- every edge with every other ----

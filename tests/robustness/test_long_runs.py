@@ -33,10 +33,12 @@ import copy, gc, json, os, pickle, tempfile, threading, time
 import numpy as np
 from numba.core import event
 import fastbp
-from fastbp.kernels import gather, steps
+from fastbp.kernels import functions
 from fastbp.program.tuning import Tuning, forced
 
 SETTINGS = json.loads(os.environ["SETTINGS"])
+if SETTINGS["threads"] == "python":  # as where Numba is not imported, whatever the cache has
+    fastbp.threads.numba_imported = lambda: False
 SIZES = ((120, 200, 90, 10), (2, 50, 4), (64, 300, 5))
 KINDS = 12  # of rounds: what they do depends on their number modulo this
 path = os.path.join(tempfile.mkdtemp(), "net.npz")
@@ -89,16 +91,11 @@ def resident():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def signatures():
-    entries = (steps.run_serial, steps.run_parallel, gather.gather_rows)
-    return [len(entry.overloads) for entry in entries] + [len(steps.perform._compiled)]
-
-
 number = 0
 while number < SETTINGS["warm up"]:
     one(number)
     number += 1
-before, compiled, memory = resident(), signatures(), []
+before, loaded, memory = resident(), set(functions._addresses), []
 end = time.monotonic() + SETTINGS["seconds"]
 with event.install_recorder("numba:compile") as recorder:
     while time.monotonic() < end or len(memory) < 3:
@@ -110,18 +107,20 @@ tenth = max(1, len(memory) // 10)
 print(json.dumps({
     "rounds": number, "before": before, "grown": max(memory) - before,
     "each tenth": [round((m - before) / 2**20, 2) for m in memory[tenth - 1 :: tenth]],
-    "signatures": [compiled, signatures()], "compiled": len(recorder.buffer),
+    "loaded": sorted(map(str, set(functions._addresses) - loaded)), "compiled": len(recorder.buffer),
+    "threads": fastbp.threads.layer(),
     "files": os.listdir(os.path.dirname(path)),
 }))
 """
 
 
-def soak(seconds: float, warm_up: int, row_counts: int) -> None:
-    settings = {"seconds": seconds, "warm up": warm_up, "row counts": row_counts}
+def soak(seconds: float, warm_up: int, row_counts: int, threads: str) -> None:
+    settings = {"seconds": seconds, "warm up": warm_up, "row counts": row_counts, "threads": threads}
     result = figures(SOAK, 120 + 2 * seconds, **settings)
     assert result["grown"] <= 5 * MEGABYTE
-    assert result["signatures"][0] == result["signatures"][1]
+    assert result["loaded"] == []
     assert result["compiled"] == 0
+    assert (result["threads"] == "python") is (threads == "python")
     assert result["files"] == ["net.npz"]
 
 
@@ -130,14 +129,17 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="m
 
 @pytest.mark.slow
 @needs_proc
-def test_memory_stays_flat() -> None:
-    soak(6, warm_up=24, row_counts=2)
+@pytest.mark.parametrize("threads", ["python", "numba"])
+def test_memory_stays_flat(threads: str) -> None:
+    soak(6, warm_up=24, row_counts=2, threads=threads)
 
 
 @needs_proc
 @pytest.mark.long
-def test_memory_stays_flat_for_long() -> None:
-    soak(float(os.environ.get("FASTBP_LONG_SECONDS", "600")), warm_up=300, row_counts=300)
+@pytest.mark.parametrize("threads", ["python", "numba"])
+def test_memory_stays_flat_for_long(threads: str) -> None:
+    seconds = float(os.environ.get("FASTBP_LONG_SECONDS", "600"))
+    soak(seconds, warm_up=300, row_counts=300, threads=threads)
 
 
 # ---- a save that is killed ----

@@ -243,7 +243,7 @@ MEMORY = "robustness/test_random_calls.py", "elementwise"
 # What is planted: file, text, fault; what is run: a script, or tests; the exit code and what is said.
 FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
     "edges: a later stretch drops the partial sum": (
-        "kernels/gemm.py", "resume != 0 or k0 > 0", "resume != 0",
+        "kernels/gemm.py", "depth - k0), resume != 0 or k0 > 0", "depth - k0), resume != 0",
         EDGES, 1, "beyond the bound",
     ),
     "network: no mask on the way back": (
@@ -286,7 +286,7 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "random calls: dropout in rows that begin elsewhere": (
-        "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(first_row + i + 1)",
+        "kernels/elementwise.py", "unsigned(first_row + i)", "unsigned(first_row + i + 1)",
         "support/random_calls.py", 1, "network: AssertionError: .* beyond the bound",
     ),
     "pages: a load behind the rows' weights, without effect": (

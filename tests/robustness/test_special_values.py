@@ -12,7 +12,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, DivergenceError
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.target import TARGET
 from support.limits import DTYPES, Limits, inf, nan
 
 

@@ -14,25 +14,31 @@ from typing import Any
 import fastbp
 
 GATHER = """
-    import json, os, sys, warnings
+    import ctypes, json, os, sys, warnings
     warnings.simplefilter("error")
     from pathlib import Path
     import numpy as np
-    from numba.core import config
     import fastbp
-    from fastbp.kernels import cache, jit
-    from fastbp.kernels.gather import gather_rows
+    from fastbp.kernels import cache, functions
     assert fastbp.__file__.startswith(os.environ["PYTHONPATH"]), fastbp.__file__
 
-    def gather(*kinds, entry=None):
-        \"\"\"Call an entry with these dtypes, by default one that has compiled nothing; says what the cache gave.\"\"\"
-        entry = entry or jit.serial_entry(gather_rows.py_func)
-        for kind in kinds or ("uint8",):
-            X, out = np.arange(12, dtype=kind).reshape(4, 3), np.zeros((2, 3), "f4")
-            assert entry(X, np.array([3, 1]), np.ones(3, "f4"), np.full(3, 2, "f4"), out) == -1
+    write, compiled = cache.write, []
+    cache.write = lambda symbol, content: (compiled.append(symbol), write(symbol, content))
+    POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
+    GATHER = ctypes.CFUNCTYPE(NUMBER, POINTER, NUMBER, POINTER, NUMBER, POINTER, POINTER, POINTER)
+
+    def gather(*kinds):
+        \"\"\"Gather rows of these dtypes, as a process that has loaded nothing; says what the cache gave.\"\"\"
+        functions._addresses.clear()
+        compiled.clear()
+        wanted = [functions.gathering(kind, "float32") for kind in kinds or ("uint8",)]
+        for function, where in zip(wanted, functions.addresses(wanted)):
+            X, out = np.arange(12, dtype=function.kind).reshape(4, 3), np.zeros((2, 3), "f4")
+            rows, shift, scale = np.array([3, 1]), np.ones(3, "f4"), np.full(3, 2, "f4")
+            at = [array.ctypes.data for array in (X, rows, shift, scale, out)]
+            assert GATHER(where)(at[0], 3, at[1], 2, *at[2:]) == -1
             assert out.tolist() == [[16, 18, 20], [4, 6, 8]]
-        stats = entry.stats
-        return {"hits": sum(stats.cache_hits.values()), "misses": sum(stats.cache_misses.values())}
+        return {"hits": len(wanted) - len(compiled), "misses": len(compiled)}
 """
 HIT, MISS = {"hits": 1, "misses": 0}, {"hits": 0, "misses": 1}
 
@@ -58,7 +64,7 @@ class Copy:
         return finished(self.start(code, **environment))
 
     def entries(self) -> list[Path]:
-        return sorted(self.cache.rglob("fastbp-*.nbc"))
+        return sorted(self.cache.rglob("fastbp_*.nbc"))
 
     def entry(self) -> Path:
         (entry,) = self.entries()

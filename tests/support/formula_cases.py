@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.kernels.jit import kernel
-from fastbp.kernels.simd import TARGET, advance, lanes, load, number, pointer, store
+from fastbp.kernels.jit import user_kernel
+from fastbp.kernels.simd import advance, lanes, load, number, pointer, store
+from fastbp.kernels.target import TARGET
 from support.comparisons import assert_same_bits
 
 DTYPES = [np.float32, np.float64]
@@ -47,7 +48,7 @@ def mapped(formula: Any, operands: int, scalars: int = 0, nan_bits: bool = False
     scope: dict[str, Any] = {"formula": formula, "load": load, "store": store, "advance": advance, "lanes": lanes,
                              "number": number, "pointer": pointer}  # fmt: skip
     exec(text, scope)
-    forms = kernel(scope["on_vectors"]), kernel(scope["on_scalars"])
+    forms = user_kernel(scope["on_vectors"]), user_kernel(scope["on_scalars"])
 
     def both(*values: Any) -> Any:
         given = [*values[:operands], *(values[0].dtype.type(value) for value in values[operands:])]

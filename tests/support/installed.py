@@ -21,7 +21,7 @@ PACKAGE = Path(fastbp.__file__).parent
 
 # An entry that calls a kernel of another file, so that Numba's own key sees no change when that kernel changes. The set
 # is a constant whose order differs from process to process.
-GATHER_IMPORT, GATHER_USE = "from .simd import", "(shift.dtype.type(row[j]) - shift[j])"
+GATHER_IMPORT, GATHER_USE = "from .simd import", "(number(out, row[j]) - shift[j])"
 PLANTED = """
 from .jit import kernel
 
@@ -32,7 +32,6 @@ def planted(x, y):
 def letters(text):
     return text in {{"a", "b", "c", "d", "e", "f", "g"}}
 """
-NEEDED = ("cache.py", "jit.py", "simd.py", "gather.py")
 
 # What PyInstaller's importer does: a finder for paths below one that is no folder, which lists its modules, and a
 # loader that has bytecode and no files.
@@ -91,20 +90,17 @@ sys.meta_path.insert(0, Finder)  # first, for this environment has a fastbp of i
 
 
 def source(folder: Path, formula: str) -> Path:
-    """A package `fastbp` of the cache and one entry, whose value follows from `formula` of x and y."""
+    """A package `fastbp` of the kernels alone, where gathering follows from `formula` of x and y."""
     shutil.rmtree(folder, ignore_errors=True)
     kernels = folder / "fastbp" / "kernels"
-    kernels.mkdir(parents=True)
-    for name in NEEDED:
-        shutil.copy(PACKAGE / "kernels" / name, kernels)
+    shutil.copytree(PACKAGE / "kernels", kernels, ignore=shutil.ignore_patterns("__pycache__"))
     gather = (kernels / "gather.py").read_text(encoding="utf-8")
     assert gather.count(GATHER_IMPORT) == gather.count(GATHER_USE) == 1
     gather = gather.replace(GATHER_IMPORT, f"from .planted import planted\n{GATHER_IMPORT}")
-    gather = gather.replace(GATHER_USE, "planted(shift.dtype.type(row[j]), shift[j])")
+    gather = gather.replace(GATHER_USE, "planted(number(out, row[j]), shift[j])")
     (kernels / "gather.py").write_text(gather, encoding="utf-8")
     (kernels / "planted.py").write_text(PLANTED.format(formula=formula), encoding="utf-8")
-    for package in (kernels, kernels.parent):
-        (package / "__init__.py").write_text("")
+    (kernels.parent / "__init__.py").write_text("")
     return folder
 
 

@@ -19,15 +19,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba import from_dtype
 
 import fastbp
 from fastbp import MLP, functional
 from fastbp.inputs import in_memory
 from fastbp.kernels.activations import ACTIVATIONS
-from fastbp.kernels.gemm import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
 from fastbp.kernels.losses import LOSSES
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.target import TARGET
 from fastbp.model import evaluation, model
 from fastbp.optimizers import OPTIMIZERS
 from fastbp.program import memory, table
@@ -201,7 +200,7 @@ def main(rounds: int) -> None:
     rng = np.random.default_rng(5)
     calls = 0
     for round_, dtype in itertools.product(range(rounds), (np.float32, np.float64)):
-        vl = TARGET.lanes(from_dtype(np.dtype(dtype)))
+        vl = TARGET.lanes(dtype)
         around = [1, 2, 3, NARROW_ROWS + 1, HALF_ROWS - 1, MR - 1, MR, MR + 1, vl - 1, vl, vl + 1, 2 * vl + 1, 3 * MR]
         for number in range(len(around)):
             n, f, c = around[number], *(int(size) for size in rng.choice(around, 2))

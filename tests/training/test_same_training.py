@@ -11,7 +11,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP
-from fastbp.kernels.gemm import BY_ROWS, IN_PLACE, PACKED
+from fastbp.kernels.shapes import BY_ROWS, IN_PLACE, PACKED
 from fastbp.program import passes
 from fastbp.program.tuning import Tuning, forced
 from support.training_cases import DTYPES, replay, rows

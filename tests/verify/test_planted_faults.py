@@ -65,7 +65,7 @@ FAULTS = {
         "kernels/packing.py", "advance(row, c + size), size)", "advance(row, c + size - 1), size)", "affine layers"
     ),
     "a later stretch drops the partial sum": fault(
-        "kernels/gemm.py", "resume != 0 or k0 > 0", "resume != 0", "affine layers"
+        "kernels/gemm.py", "depth - k0), resume != 0 or k0 > 0", "depth - k0), resume != 0", "affine layers"
     ),
     "a tail's column mask is one lane short": fault(
         "kernels/packing.py", "advance(source, r * source_step + c), columns - c)",
@@ -89,14 +89,15 @@ FAULTS = {
         "kernels/gather.py", "advance(x, order[i] * columns)", "advance(x, order[0] * columns)", "reference training"
     ),
     "the second epoch of a call begins too early": fault(
-        "kernels/steps.py", "number + 1, first + course[op.LAST]", "number + 1, first", "reference training"
+        "kernels/steps.py", "number + 1, first + call[op.LAST]", "number + 1, first", "reference training"
     ),
     "the bias is not added": fault(
         "kernels/microkernel.py", "if epilogue.code & op.ADD_BIAS:", "if epilogue.code > 99:", "affine layers"
     ),
     "L2 is applied to biases": fault(
-        "kernels/steps.py", "workspace, coefficients[co.LEARNING_RATE], number(c, 0.0))",
-        "workspace, coefficients[co.LEARNING_RATE], coefficients[co.L2])", "reference training",
+        "kernels/entries.py", "workspace, operands[op.COEFFICIENTS][co.LEARNING_RATE], number(c, 0.0))",
+        "workspace, operands[op.COEFFICIENTS][co.LEARNING_RATE], operands[op.COEFFICIENTS][co.L2])",
+        "reference training",
     ),
     "L2 is missing in the gradient": fault(
         "kernels/updates.py", "return fma(l2, w, dw)", "return dw", "numeric gradients"
@@ -113,7 +114,7 @@ FAULTS = {
         "kernels/softmax.py", "dz[labels[i]] = own", "dz[classes - 1 - labels[i]] = own", "softmax with loss"
     ),
     "column sums miss a row": fault(
-        "kernels/affine.py", "for i in range(rows):\n        total = tile_add_block",
+        "kernels/reductions.py", "for i in range(rows):\n        total = tile_add_block",
         "for i in range(rows - 1):\n        total = tile_add_block", "affine layers",
     ),
     "the mean loss is divided wrongly": fault(
@@ -152,8 +153,8 @@ FAULTS = {
     "dropout's scale is missing on the way back": Fault(
         (
             ("program/network_operations.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
-            ("kernels/dropout.py", "np.uint64(layer + 1)", "np.uint64(layer % 64 + 1)"),
-            ("kernels/dropout.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
+            ("kernels/elementwise.py", "unsigned(layer + 1)", "unsigned(layer % 64 + 1)"),
+            ("kernels/elementwise.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
         ),
         "numeric gradients",
     ),
@@ -161,10 +162,10 @@ FAULTS = {
         "program/network_operations.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
     ),
     "dropout forgets on which row it is": fault(
-        "kernels/dropout.py", "np.uint64(first_row + i)", "np.uint64(i)", "threads and splits"
+        "kernels/elementwise.py", "unsigned(first_row + i)", "unsigned(i)", "threads and splits"
     ),
     "dropout forgets on which step it is": fault(
-        "kernels/dropout.py", "return key + np.uint64(step) * np.uint64(STEP_STEP)", "return key", "reference training"
+        "kernels/steps.py", " + unsigned(step.number) * unsigned(STEP_STEP)", "", "reference training"
     ),
     "dropout forgets which part of the rows it has": fault(
         "model/evaluation.py", "of_rows = (key + begin * STREAM) % 2**64", "of_rows = key", "reference gradients"
@@ -222,11 +223,12 @@ FAULTS = {
         "PENALTY if step.penalised", "optimizers' steps",
     ),
     "every step has the first one's rates": fault(
-        "kernels/steps.py", "step.number * course[op.COEFFICIENT_STEP]", "0 * course[op.COEFFICIENT_STEP]",
+        "kernels/steps.py", "step.number * call[op.STEP_BYTES + operand]",
+        "(step.number if operand != op.COEFFICIENTS else 0) * call[op.STEP_BYTES + operand]",
         "optimizers' steps",
     ),
     "a state loses its last lane": fault(
-        "kernels/dispatch.py", "store_vector(builder, dtype, vector.value, start, mask)",
+        "kernels/applied.py", "store_vector(builder, dtype, vector.value, start, mask)",
         "store_vector(builder, dtype, vector.value, start, first_lanes(builder, dtype, builder.sub(count, I64(1))))",
         "optimizers' steps",
     ),
