@@ -17,10 +17,10 @@ Modules and names are loaded on first access:
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import fork_hook as _fork_hook  # noqa: F401 (before there is any thread or lock)
+from .lazy_names import load as _load
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ __all__ = [
     "warmup",
 ]
 
-# The module of each name.
+# The module of each name; `lazy_names` explains the form.
 _WHERE = {
     "CheckpointError": "model.npz_file",
     "CrossValidation": "model_selection.cross_validation",
@@ -101,7 +101,7 @@ _WHERE = {
     "SampleGradients": "model.evaluation",
     "Search": "model_selection.search",
     "StreamError": "inputs.in_memory",
-    "_blank": "model.pickles",  # pickles find it here
+    "_blank": "model.pickles:blank",  # pickles find it here
     "affine_backward": "functional",
     "affine_forward": "functional",
     "affine_relu_forward": "functional",
@@ -116,28 +116,23 @@ _WHERE = {
     "softmax_cross_entropy": "functional",
     "warmup": "compile_ahead",
 }
-_MODULES = {
-    "datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
-    "threads", "verify",
-}  # fmt: skip
+_WHERE |= dict.fromkeys(
+    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
+     "threads", "verify"],
+    "",
+)  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
 _ASIDE = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn", "plotting": "matplotlib"}
 _ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return _import_module(f"{__name__}.{name}")
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(_import_module(f"{__name__}.{_WHERE[name]}"), name.removeprefix("_"))
-    globals()[name] = found  # so that this function is not called again
-    return found
+    return _load(__name__, _WHERE, name)
 
 
 def __dir__() -> list[str]:
     """Return the public names except those whose package is missing: `help` accesses every name listed here."""
-    from importlib.util import find_spec
+    from importlib.util import find_spec  # 2 ms
 
     aside = [name for name, package in _ASIDE.items() if not package or find_spec(package)]
     return sorted([*__all__, *aside])

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .base_network import BaseNetwork
 from .kernels.coefficients import CONSTANTS
 from .learning_rates import LearningRate
-from .model import npz_file, pickles, serialization
+from .model import pickles, serialization
 from .model.documentation import with_tables
 from .model.model import Model
 from .optimizers import Optimizer
@@ -371,6 +371,8 @@ class MLP(BaseNetwork):
         >>> bool((fastbp.load(path).parameters == net.parameters).all())
         True
         """
+        from .model import npz_file  # and with it zipfile and json: 7 ms
+
         npz_file.write(path, *serialization.to_arrays(self._model))
 
 
@@ -408,6 +410,8 @@ def load(path: str | os.PathLike[str]) -> MLP:
     >>> fastbp.load(path)
     MLP((2, 3, 2))
     """
+    from .model import npz_file
+
     arrays, metadata = npz_file.read(path)
     if "networks" in metadata:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")

@@ -30,7 +30,7 @@ def operation(code: int, **fields: int | Place) -> Operation:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 
