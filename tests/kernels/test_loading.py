@@ -98,7 +98,7 @@ def test_a_numba_that_compiles_nothing(call: str, said: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("command, status", [("train", 2), ("info", 0)])
 def test_the_command_line_where_numba_compiles_nothing(command: str, status: int) -> None:
-    done = python(f"import sys; from fastbp.cli.commands import main; sys.exit(main(['{command}']))", env=JIT_DISABLED)
+    done = python(f"import sys; from fastbp.cli import main; sys.exit(main(['{command}']))", env=JIT_DISABLED)
     assert done.returncode == status
     if command == "train":
         assert done.stderr == f"fastbp train: error: {SAID}\n"
