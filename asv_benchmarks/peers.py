@@ -114,15 +114,18 @@ def infer(options: argparse.Namespace) -> Records:
 
 
 def first(options: argparse.Namespace) -> Records:
+    table = Table(
+        'fresh processes, from start to end; times as long as `python -c "import numba"`', "what", "fastbp", "asked"
+    )
+    ratios = {}
+    for words, name, asked in start.RATIOS:
+        ratios[name] = getattr(start.Start(), f"track_{name}")()
+        table.row(words, ratios[name], asked)
     peers = [peer for peer in start.FIRST_FIT if peer in options.peers and find_spec(DISTRIBUTIONS[peer])]
-    table = Table("fresh processes, from start to end; seconds", "what", "fastbp", "numba", *peers, "asked")
-    ours, numba = start.import_seconds()
-    nothing = [math.nan] * len(peers)
-    table.row("import", ours, numba, *nothing, "numba + 0.15")
-    cold, warm = start.cold_fit_seconds(), start.warm_fit_seconds(peers)
-    table.row("first fit, empty cache", cold, math.nan, *nothing, "6")
-    table.row("import, one epoch, predict", warm["fastbp"], math.nan, *(warm[peer] for peer in peers), "the least")
-    return [{"import": {"fastbp": ours, "numba": numba}, "first_fit_empty_cache": cold, "first_fit": warm}]
+    seconds = start.first_fit_seconds(peers)
+    table = Table("import, one epoch on the digits, predict; seconds", "fastbp", *peers)
+    table.row(*seconds.values())
+    return [{"over_import_numba": ratios, "first_fit_seconds": seconds}]
 
 
 def bytes_of_step(options: argparse.Namespace) -> Records:

@@ -6,18 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fastbp.kernels.jit import kernel
-from fastbp.kernels.simd import TARGET, fma, pointer
-from fastbp.kernels.tile import MAIN, _map_tile, tile_load, tile_store
+from fastbp.kernels.jit import user_kernel
+from fastbp.kernels.shapes import MAIN
+from fastbp.kernels.simd import pointer
+from fastbp.kernels.target import TARGET
+from fastbp.kernels.tile import map_tile, tile_load, tile_store
 
 from .duel import Side
 
 REPEATS = 200_000  # 3 ms on a core of 3.6 GHz with one 64-byte multiply-add a cycle
 
-add_square = _map_tile(lambda total: fma(total, total, total))
+add_square = map_tile(lambda total: total.fma(total, total))
 
 
-@kernel
+@user_kernel
 def repeat(repeats, x):
     """Repeat ``x += x x`` while x stays in the main tile's registers: 28 independent sums."""
     rows, columns = x.shape

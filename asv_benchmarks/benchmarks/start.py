@@ -1,16 +1,21 @@
-"""Fresh interpreters: import, and a first ``fit``, with an empty and with a warm cache of compiled code."""
+"""Fresh processes, from start to end: import, first ``fit`` and prediction, by where their compiled code comes from.
+
+Figures are ratios to ``python -c "import numba"`` in the same run, so that they hold on any machine.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +24,10 @@ import fastbp
 from . import BRIEF
 from .problem import DISTRIBUTIONS
 
-ROUNDS = 1 if BRIEF else 7
+ROUNDS = 1 if BRIEF else 9
+REST = 0.25  # seconds between two processes: threads of the last one may spin on
+PROJECT = Path(__file__).parents[2]
+NUMBA = [sys.executable, "-c", "import numba"]
 # What a process does with the digits X, y: one epoch and a prediction.
 FIRST_FIT = {
     "fastbp": """
@@ -47,6 +55,14 @@ with torch.inference_mode():
     net(X).argmax(1)
 """,
 }
+# The same with the library's own digits, for processes that are compared with `import numba`.
+DIGITS = """
+import fastbp
+X, y = fastbp.datasets.load_digits()
+net = fastbp.MLP((64, 100, 10), seed=0, input_scale=1 / 16)
+net.fit(X, y, epochs=1, batch_size=64, learning_rate=0.1, progress=False)
+net.predict(X)
+"""
 LOAD = """
 import sys
 import numpy as np
@@ -55,60 +71,132 @@ with np.load(sys.argv[1]) as digits:
 """
 
 
-def seconds_of(codes: Sequence[str], rounds: int = ROUNDS, cache: str | None = None, *arguments: str) -> list[float]:
-    """Return the median wall times of fresh interpreters that run each code, in turns, including their own start."""
-    environment = os.environ if cache is None else {**os.environ, "NUMBA_CACHE_DIR": cache}
-    times: list[list[float]] = [[] for _ in codes]
+def seconds_of(
+    commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], rounds: int = ROUNDS
+) -> list[float]:
+    """Return the median wall times of processes that run each command, in turns, including their own start."""
+    times: list[list[float]] = [[] for _ in commands]
     for _ in range(rounds):
-        for code, taken in zip(codes, times, strict=True):
+        for command, environment, taken in zip(commands, environments, times, strict=True):
+            time.sleep(0 if BRIEF else REST)
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment)
+            subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken) for taken in times]
 
 
-def import_seconds() -> list[float]:
-    """Return the seconds of ``import fastbp`` and of ``import numba``."""
-    return seconds_of(["import fastbp", "import numba"])
-
-
-def cold_fit_seconds() -> float:
-    """Return the seconds of the first fit of a process that finds no compiled code."""
-    with digits() as (file, folder):
-        return seconds_of([LOAD + FIRST_FIT["fastbp"]], 1, f"{folder}/cache", file)[0]
-
-
-def warm_fit_seconds(peers: Sequence[str] = ()) -> dict[str, float]:
-    """Return the seconds of a first fit with a warm cache, for fastbp and its peers."""
-    codes = {name: LOAD + FIRST_FIT[name] for name in ("fastbp", *peers)}
-    with digits() as (file, _):
-        if not BRIEF:
-            seconds_of(list(codes.values()), 1, None, file)  # fills the caches, the disk's too
-        return dict(zip(codes, seconds_of(list(codes.values()), ROUNDS, None, file), strict=True))
-
-
-@contextlib.contextmanager
-def digits() -> Iterator[tuple[str, str]]:
-    """Give a file with the digits in float32, scaled to order one, in a folder that is removed at the end."""
-    X, y = fastbp.datasets.load_digits()
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/digits.npz", X=X.astype(np.float32) / 16, y=y)
-        yield f"{folder}/digits.npz", folder
+def over_numba(command: Sequence[str], environment: Mapping[str, str], rounds: int = ROUNDS) -> float:
+    """Return how many times as long as ``import numba`` a process takes."""
+    taken, numba = seconds_of([command, NUMBA], [environment, {}], rounds)
+    return taken / numba
 
 
 class Start:
-    timeout = 300
-    unit = "s"
+    """Ratios to ``import numba``; `code` says where compiled code comes from."""
 
-    def track_import_over_numba(self):
-        ours, numba = import_seconds()
-        return ours - numba
+    timeout = 600
+    unit = "import numba"
 
-    def track_first_fit_cold(self):
-        return cold_fit_seconds()
+    def track_import(self):
+        return over_numba([sys.executable, "-c", "import fastbp"], {})
 
-    def track_first_fit_warm(self):
-        return warm_fit_seconds()["fastbp"]
+    def track_help(self):
+        return over_numba([sys.executable, "-m", "fastbp", "--help"], {})
+
+    def track_first_fit_compiled(self):
+        """The first fit of a process that finds no compiled code."""
+        ratios = []
+        for _ in range(1 if BRIEF else 3):
+            with tempfile.TemporaryDirectory() as empty:
+                ratios.append(over_numba([sys.executable, "-c", DIGITS], {"NUMBA_CACHE_DIR": empty}, 1))
+        return statistics.median(ratios)
+
+    def track_first_fit_cached(self):
+        with cached() as environment:
+            return over_numba([sys.executable, "-c", DIGITS], environment)
+
+    def track_first_fit_shipped(self):
+        return over_numba([sys.executable, "-c", DIGITS], shipped())
+
+    def track_predict_cached(self):
+        with cached() as environment, row_to_predict(environment) as command:
+            return over_numba(command, environment)
+
+    def track_predict_shipped(self):
+        with row_to_predict(shipped()) as command:
+            return over_numba(command, shipped())
+
+
+# What each ratio is, and what is asked of it.
+RATIOS = (
+    ("import fastbp", "import", 0.4),
+    ("fastbp --help", "help", 0.5),
+    ("first fit, compiled on the spot", "first_fit_compiled", 8.0),
+    ("first fit, code from the cache", "first_fit_cached", 0.8),
+    ("first fit, code from a wheel", "first_fit_shipped", 0.5),
+    ("fastbp predict, one row, cache", "predict_cached", 0.6),
+    ("fastbp predict, one row, wheel", "predict_shipped", 0.6),
+)
+
+
+@contextlib.contextmanager
+def cached() -> Iterator[dict[str, str]]:
+    """Give the environment of processes that find in a cache what the first fit and predictions need."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {"NUMBA_CACHE_DIR": folder}
+        subprocess.run([sys.executable, "-c", DIGITS], check=True, env={**os.environ, **environment})
+        yield environment
+
+
+@contextlib.contextmanager
+def row_to_predict(environment: Mapping[str, str]) -> Iterator[list[str]]:
+    """Give the command that predicts one row of the digits by a model file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write = f"{DIGITS}\nnet.save('model.npz')\nimport numpy\nnumpy.savetxt('row.csv', X[:1], '%d', ',')"
+        subprocess.run([sys.executable, "-c", write], check=True, cwd=folder, env={**os.environ, **environment})
+        command = [sys.executable, "-m", "fastbp", "predict", f"{folder}/model.npz", f"{folder}/row.csv"]
+        subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+        yield command
+
+
+@functools.cache
+def _wheel_folder() -> tempfile.TemporaryDirectory[str]:
+    """Install a wheel with the compiled functions of this machine's level into a folder of its own."""
+    folder = tempfile.TemporaryDirectory()
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "-C", "levels=host", "-w", f"{folder.name}/wheel"]
+    subprocess.run([*pip, *build, str(PROJECT)], check=True)
+    [wheel] = Path(folder.name, "wheel").iterdir()
+    subprocess.run([*pip, "install", "--no-deps", "--target", f"{folder.name}/site", str(wheel)], check=True)
+    return folder
+
+
+def shipped() -> dict[str, str]:
+    """Return the environment of processes that use a wheel's compiled functions, and find no others."""
+    folder = _wheel_folder().name
+    return {"PYTHONPATH": f"{folder}/site", "NUMBA_CACHE_DIR": f"{folder}/cache"}
+
+
+# ---- against others ----
+
+
+def first_fit_seconds(peers: Sequence[str]) -> dict[str, float]:
+    """Return the seconds of a process that imports, fits once and predicts, its code in the cache, and of its peers."""
+    names = ["fastbp", *peers]
+    with digits() as file, cached() as environment:
+        commands = [[sys.executable, "-c", LOAD + FIRST_FIT[name], file] for name in names]
+        if not BRIEF:
+            seconds_of(commands, [environment] * len(names), 1)  # fills the disk's cache
+        return dict(zip(names, seconds_of(commands, [environment] * len(names)), strict=True))
+
+
+@contextlib.contextmanager
+def digits() -> Iterator[str]:
+    """Give a file with the digits in float32, scaled to order one."""
+    X, y = fastbp.datasets.load_digits()
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(f"{folder}/digits.npz", X=X.astype(np.float32) / 16, y=y)
+        yield f"{folder}/digits.npz"
 
 
 class StartAgainst:
@@ -121,6 +209,6 @@ class StartAgainst:
         if find_spec(DISTRIBUTIONS[peer]) is None:
             raise NotImplementedError(f"{peer} is not installed")
 
-    def track_first_fit_warm(self, peer):
-        warm = warm_fit_seconds([peer])
-        return warm["fastbp"] / warm[peer]
+    def track_first_fit(self, peer):
+        seconds = first_fit_seconds([peer])
+        return seconds["fastbp"] / seconds[peer]

@@ -30,7 +30,7 @@ _WHERE = {
     "relu_forward": "affine",
     "sgd_update": "affine",
     "softmax_cross_entropy": "affine",
-    "workspace": "gemm",
+    "workspace": "shapes",
 }
 
 __all__ = list(_WHERE)

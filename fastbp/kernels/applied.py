@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba import types
-from numba.extending import intrinsic
 
 from . import coefficients as co
 from .constants import Constant
+from .jit import Instruction
 from .lanes import Formula
 from .simd import (
     I64,
@@ -34,7 +32,6 @@ def applied(formula: Formula, constants: tuple[Constant, ...]) -> Any:
     The constants come from `coefficients`, those with a number for each output from `output` on.
     """
     places = co.places(constants)
-    operands = len(inspect.signature(formula.write).parameters) - len(places)
 
     def define(typingctx: Any, coefficients: Any, output: Any, *vectors: Any) -> Any:
         dtype = coefficients.dtype
@@ -49,7 +46,7 @@ def applied(formula: Formula, constants: tuple[Constant, ...]) -> Any:
 
         return result(coefficients, types.intp, *kinds), codegen
 
-    return _intrinsic(define, ["coefficients", "output", *(f"vector{number}" for number in range(operands))])
+    return Instruction(define)
 
 
 @functools.cache
@@ -82,7 +79,7 @@ def updated_by(form: Update) -> Any:
         vector = VectorType(dtype)
         return types.void(coefficients, vector, vector, dtype, to, state, types.intp, types.intp), codegen
 
-    return _intrinsic(define, list(inspect.signature(define).parameters)[1:])
+    return Instruction(define)
 
 
 def _constant(builder: Any, dtype: types.Type, coefficients: Any, output: Any, index: int, per_output: bool) -> Any:
@@ -91,11 +88,3 @@ def _constant(builder: Any, dtype: types.Type, coefficients: Any, output: Any, i
         return VectorLanes(builder, dtype, load_vector(builder, dtype, builder.gep(start, [output])))
     number = builder.load(start, align=dtype.bitwidth // 8)
     return VectorLanes(builder, dtype, splat(builder, number, TARGET.lanes(dtype)))
-
-
-def _intrinsic(define: Callable[..., Any], names: Sequence[str]) -> Any:
-    """Make an intrinsic of these arguments, which Numba matches by name."""
-    define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typingctx", *names)]
-    )
-    return intrinsic(define)

@@ -6,14 +6,12 @@ Each loop serves all formulas of a table: it receives the call of one of them, a
 
 from __future__ import annotations
 
-import numpy as np
-
 from . import coefficients as co
 from . import operations as op
 from .dropout import FIRST, LAYER_STEP, SECOND, STREAM, UNITS
 from .formulas import multiply
 from .jit import kernel
-from .simd import advance, lanes, load, number, store
+from .simd import advance, lanes, load, number, store, unsigned
 from .updates import l2_gradient, sgd
 
 # ---- activations ----
@@ -80,20 +78,20 @@ def weigh_rows(rows, columns, weights, dz, losses):
 
 @kernel
 def mixed(z):
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(FIRST)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(SECOND)
-    return z ^ (z >> np.uint64(31))
+    z = (z ^ (z >> unsigned(30))) * unsigned(FIRST)
+    z = (z ^ (z >> unsigned(27))) * unsigned(SECOND)
+    return z ^ (z >> unsigned(31))
 
 
 @kernel
 def drop(first_row, rows, columns, layer, threshold, key, x, y):
     """``y = x / (1 - p)`` where the hash reaches ``threshold = p 2^53``, else 0; in place too."""
-    bar, stream = np.uint64(threshold), np.uint64(STREAM)
+    bar, stream = unsigned(threshold), unsigned(STREAM)
     zero, factor = number(x, 0.0), number(x, UNITS / (UNITS - float(threshold)))
     for i in range(rows):
-        row = mixed(key + np.uint64(first_row + i) * stream + np.uint64(layer + 1) * np.uint64(LAYER_STEP))
+        row = mixed(key + unsigned(first_row + i) * stream + unsigned(layer + 1) * unsigned(LAYER_STEP))
         for j in range(columns):
-            drawn = mixed(row + np.uint64(j + 1) * stream) >> np.uint64(11)
+            drawn = mixed(row + unsigned(j + 1) * stream) >> unsigned(11)
             at = i * columns + j
             y[at] = x[at] * factor if drawn >= bar else zero
 

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
 from . import operations as op
 from .jit import kernel
 from .microkernel import Epilogue, Left, Matrix, Tile, tile_of_panels, tile_of_row
@@ -27,9 +24,7 @@ from .shapes import (
     MR,
     NARROW,
     NARROW_ROWS,
-    PANEL_ROWS,
     ROW,
-    SLACK,
 )
 from .simd import advance, lanes, least
 
@@ -209,38 +204,3 @@ def block_by_rows(product, blocking, resume, epilogue):
                 right = Matrix(advance(b.start, k0 * b.ld + j), b.ld)
                 tile = Tile(i, j, 1, least(width, product.j1 - j))
                 tile_of_row(ROW, stretch, left, right, resume != 0 or k0 > 0, tile, product.c, now)
-
-
-def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512) -> NDArray[Any]:
-    """Workspace for the kernels that multiply matrices, for one thread at a time.
-
-    Parameters
-    ----------
-    dtype : {"float32", "float64"}
-        That of the operands.
-    depth : int, default 512
-        Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
-    columns : int, default 512
-        Columns that are packed at a time.
-
-    Returns
-    -------
-    array (depth + 16, columns rounded up + 32)
-        Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs n + 768 elements for n rows.
-
-    Raises
-    ------
-    ValueError
-        Another dtype, or a size below 1.
-
-    Examples
-    --------
-    >>> workspace("float64", 64, 32).shape
-    (80, 64)
-    """
-    if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
-        raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
-    if least(depth, columns) < 1:
-        raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
-    columns = -(-columns // (2 * SLACK)) * 2 * SLACK
-    return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))

@@ -11,6 +11,7 @@ operations of one dtype took 14.5 s; they take 5.7).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,14 +19,17 @@ import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, codegen, typed_passes, untyped_passes
+from numba.core import cgutils, codegen, imputils, typed_passes, untyped_passes
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
+from numba.core.cpu import CPUContext
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, typeof_impl
+from numba.core.typing import templates
+from numba.core.typing.context import BaseContext
+from numba.extending import typeof_impl
 
 from .dispatcher_cache import StampedCache
 
@@ -56,6 +60,77 @@ def cached(dispatcher: Any, function: Callable[..., Any], kind: str) -> Any:
     return dispatcher
 
 
+# ---- Numba's view of a kernel ----
+
+
+class _Typing(BaseContext):  # type: ignore[misc]
+    """Typing by Numba's builtins alone: kernels know numbers, tuples, ranges and pointers."""
+
+    loaded = False
+
+    def refresh(self) -> None:
+        if not self.loaded:  # Numba refreshes its contexts at each call of a compiler, since users may have extended it
+            self.loaded = True
+            self._load_builtins()
+
+    def install_registry(self, registry: Any) -> None:
+        """Take what is declared, except overloads: these have the whole of Numba's target loaded, which takes 0.8 s."""
+        loader = templates.RegistryLoader(registry)
+        for declared in loader.new_registrations("functions"):
+            if not hasattr(declared, "_overload_func"):
+                self.insert_function(declared(self))
+        for declared in loader.new_registrations("attributes"):
+            if not hasattr(declared, "_overload_func"):
+                self.insert_attributes(declared(self))
+        for value, kind in loader.new_registrations("globals"):
+            known = self._lookup_global(value)
+            if known is not None:
+                self._remove_global(value)
+            self.insert_global(value, kind if known is None else known.augment(kind))
+
+
+class _Lowering(CPUContext):  # type: ignore[misc]
+    """Numba's target without the registries that kernels do not need."""
+
+    loaded = False
+
+    def refresh(self) -> None:
+        if not self.loaded:
+            self.loaded = True
+            from numba.cpython import builtins, iterators, numbers, rangeobj, tupleobj  # noqa: F401
+
+            self.install_registry(imputils.builtin_registry)
+        self.typing_context.refresh()
+
+    @functools.cache  # noqa: B019 (there is one of these for the life of the process)
+    def get_abi_sizeof(self, kind: ir.Type) -> int:
+        """Return the bytes of a type; LLVM, which Numba asks each time, may be at work in another thread."""
+        return int(kind.get_abi_size(self.target_data))
+
+    def post_lowering(self, module: ir.Module, library: Any) -> None:
+        """Link nothing of Numba's runtime, which kernels do not use."""
+
+
+class World(NamedTuple):
+    """A typing context and the target context that belongs to it."""
+
+    typing: Any
+    target: Any
+
+
+@functools.cache
+def own_world() -> World:
+    """Return the contexts that fastbp's C functions are translated in."""
+    own_typing = _Typing()
+    return World(own_typing, _Lowering(own_typing))
+
+
+def _world_of(typing: Any) -> World:
+    """Return the contexts of a caller: fastbp's own, or Numba's, where a user's own function calls a kernel."""
+    own = own_world()
+    return own if typing is own.typing else World(cpu_target.typing_context, cpu_target.target_context)
+
+
 # ---- kernels ----
 
 
@@ -64,15 +139,16 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any]):
         self.py_func = function
-        self.translations: dict[tuple[types.Type, ...], Translation] = {}
+        self._translations: dict[tuple[int, tuple[types.Type, ...]], Translation] = {}
         self.__doc__ = function.__doc__
 
-    def translation(self, arguments: tuple[types.Type, ...]) -> Translation:
+    def translation(self, world: World, arguments: tuple[types.Type, ...]) -> Translation:
         """Return the kernel in LLVM's language for these types of arguments."""
         with global_compiler_lock:
-            if arguments not in self.translations:
-                self.translations[arguments] = _translate(self, arguments)
-            return self.translations[arguments]
+            key = id(world.target), arguments
+            if key not in self._translations:
+                self._translations[key] = _translate(self, world, arguments)
+            return self._translations[key]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -150,11 +226,9 @@ class _Passes(CompilerBase):  # type: ignore[misc]
             untyped_passes.TranslateByteCode,
             untyped_passes.FixupArgs,
             untyped_passes.IRProcessing,
-            untyped_passes.InlineClosureLikes,
             untyped_passes.ReconstructSSA,
             typed_passes.NopythonTypeInference,
             typed_passes.PreLowerStripPhis,
-            typed_passes.IRLegalization,
             typed_passes.NativeLowering,
             typed_passes.NoPythonBackend,
         ):
@@ -163,56 +237,84 @@ class _Passes(CompilerBase):  # type: ignore[misc]
         return [passes]
 
 
-def _translate(kernel: Kernel, arguments: tuple[types.Type, ...]) -> Translation:
-    target = cpu_target.target_context
+def _translate(kernel: Kernel, world: World, arguments: tuple[types.Type, ...]) -> Translation:
+    typing, target = world
     library = Text(target.codegen(), kernel.py_func.__qualname__)
     flags = Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.error_model = OPTIONS["error_model"]
     flags.nrt = False
     flags.forceinline = True  # left to LLVM's estimate, the tile loops stay calls
-    compiler = _Passes(cpu_target.typing_context, target, library, arguments, None, flags, {})
+    compiler = _Passes(typing, target, library, arguments, None, flags, {})
     result = compiler.compile_extra(kernel.py_func)
     target.insert_user_function((kernel, arguments), result.fndesc, [library])
     return Translation(result.signature, result.fndesc, library)
 
 
-class _KernelType(types.Callable, types.Opaque):  # type: ignore[misc]
-    """The type of a kernel where another one calls it."""
+# ---- what a kernel may call: other kernels, and instructions that are written out ----
 
-    def __init__(self, kernel: Kernel):
-        self.kernel = kernel
-        super().__init__(f"Kernel({kernel.py_func.__module__}.{kernel.py_func.__qualname__}, {id(kernel)})")
+
+class Instruction:
+    """A call that writes LLVM instructions itself.
+
+    ``define(typing, *types)`` gives a signature for these types of arguments, and the function that writes the code:
+    ``write(context, builder, signature, values)``. Numba's own `intrinsic` does the same, but has Numba's whole target
+    loaded, and looks through all its registries at each call.
+    """
+
+    def __init__(self, define: Callable[..., Any]):
+        self.define = define
+        self.__doc__ = define.__doc__
+
+
+def instruction(define: Callable[..., Any]) -> Any:
+    """Make a call that kernels write as instructions."""
+    return Instruction(define)
+
+
+class _Callable(types.Callable, types.Opaque):  # type: ignore[misc]
+    """The type of a kernel or an instruction where a kernel calls it."""
+
+    def __init__(self, called: Kernel | Instruction):
+        self.called = called
+        super().__init__(f"{type(called).__name__}({id(called)})")
 
     def get_call_type(self, context: Any, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
-        return self.kernel.translation(tuple(map(types.unliteral, args))).signature
+        world, arguments = _world_of(context), tuple(map(types.unliteral, args))
+        if isinstance(self.called, Kernel):
+            return self.called.translation(world, arguments).signature
+        signature, write = self.called.define(context, *arguments)
+        world.target.insert_func_defn([(write, self.get_impl_key(signature), signature.args)])
+        return signature
 
     def get_call_signatures(self) -> tuple[tuple[()], bool]:
         return (), True
 
     def get_impl_key(self, sig: Any) -> Any:
-        return self.kernel, sig.args
+        return self.called, sig.args
 
 
-@register_default(_KernelType)
-class _KernelModel(models.OpaqueModel):  # type: ignore[misc]
+@register_default(_Callable)
+class _CallableModel(models.OpaqueModel):  # type: ignore[misc]
     pass
 
 
 @typeof_impl.register(Kernel)
-def _typeof_kernel(value: Kernel, context: Any) -> _KernelType:
-    return _KernelType(value)
+@typeof_impl.register(Instruction)
+def typeof_callable(value: Kernel | Instruction, context: Any) -> types.Type:
+    """Return the type of a kernel or an instruction."""
+    return _Callable(value)
 
 
-@lower_constant(_KernelType)
-def _lower_kernel(context: Any, builder: Any, kind: _KernelType, value: Kernel) -> Any:
+@lower_constant(_Callable)
+def _lower_callable(context: Any, builder: Any, kind: _Callable, value: Any) -> Any:
     return context.get_dummy_value()
 
 
 # ---- calls of C functions ----
 
 
-@intrinsic(prefer_literal=False)
+@instruction
 def call_at(typingctx: Any, address: Any, arguments: Any) -> Any:
     """Call the C function whose address lies at this place with a tuple of arguments.
 

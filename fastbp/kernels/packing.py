@@ -10,14 +10,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from .jit import kernel
+from .jit import instruction, kernel
 from .simd import I32, I64, advance, first_lanes, lanes, load_vector, prefetch, store_vector
 from .target import TARGET
 
 
-@intrinsic
+@instruction
 def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     """Copy one vector of ``source[:count]``, with zeros behind, to `target`."""
 
@@ -32,7 +31,7 @@ def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
 AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
 
 
-@intrinsic
+@instruction
 def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, rows: Any,
                      columns: Any) -> Any:  # fmt: skip
     """``target[c, r] = source[r, c]`` for a square of vectors; zeros where r >= rows or c >= columns.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
 from .target import LONGEST_VECTOR, TARGET
 
 
@@ -42,3 +47,38 @@ def strips_size(kc: int, columns: int) -> int:
     """Return the elements of workspace for packed strips of B, whose last one may be read one vector too far."""
     widest = 2 * SLACK
     return (kc + SLACK) * ((columns + widest - 1) // widest * widest) + SLACK
+
+
+def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512) -> NDArray[Any]:
+    """Workspace for the kernels that multiply matrices, for one thread at a time.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+        That of the operands.
+    depth : int, default 512
+        Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
+    columns : int, default 512
+        Columns that are packed at a time.
+
+    Returns
+    -------
+    array (depth + 16, columns rounded up + 32)
+        Uninitialised. Enough for operands of any shape; `softmax_cross_entropy` needs n + 768 elements for n rows.
+
+    Raises
+    ------
+    ValueError
+        Another dtype, or a size below 1.
+
+    Examples
+    --------
+    >>> workspace("float64", 64, 32).shape
+    (80, 64)
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
+        raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
+    if min(depth, columns) < 1:
+        raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
+    columns = -(-columns // (2 * SLACK)) * 2 * SLACK
+    return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))

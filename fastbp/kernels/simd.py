@@ -9,7 +9,6 @@ where it has not, for every kernel alike.
 from __future__ import annotations
 
 import functools
-import inspect
 import operator
 from typing import Any
 
@@ -17,9 +16,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models, register_default
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic, typeof_impl
+from numba.extending import typeof_impl
 
+from .jit import Instruction, instruction, typeof_callable
 from .lanes import Formula, select
 from .target import TARGET
 
@@ -177,41 +176,33 @@ def lanes_of(builder: Any, dtype: types.Type, kind: types.Type, value: Any) -> V
 
 @typeof_impl.register(Formula)
 def _typeof_formula(value: Formula, context: Any) -> Any:
-    found = _intrinsic_of(value)
-    cpu_target.typing_context.refresh()  # an intrinsic made while a kernel is typed is not known yet
-    return cpu_target.typing_context.resolve_value_type(found)
+    return typeof_callable(_instruction_of(value), context)
 
 
 @functools.cache
-def _intrinsic_of(formula: Formula) -> Any:
-    """Return what kernels call in a formula's place: its vectors as they are, its scalars in every lane."""
+def _instruction_of(formula: Formula) -> Instruction:
+    """Return the call of a formula: vectors are taken as they are, scalars put into every lane."""
 
-    def define(typingctx: Any, *arguments: Any) -> Any:
-        kinds = [types.unliteral(argument) for argument in arguments]
+    def define(typing: Any, *kinds: Any) -> Any:
         vectors = [kind for kind in kinds if isinstance(kind, VectorType)]
         result = vectors[0] if vectors else kinds[0]
         dtype = vectors[0].dtype if vectors else kinds[0]
-        kinds = [kind if isinstance(kind, VectorType) else dtype for kind in kinds]
+        kinds = tuple(kind if isinstance(kind, VectorType) else dtype for kind in kinds)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             operands = [lanes_of(builder, dtype, kind, arg) for kind, arg in zip(kinds, args, strict=True)]
             value = formula.write(*operands).value  # type: ignore[attr-defined]
             return value if vectors else builder.extract_element(value, I32(0))
 
-        return result(*kinds), codegen
+        return result(*kinds), write
 
-    # Numba matches arguments to this signature; of a plain *arguments it would make a tuple.
-    parameters = [inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    define.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        parameters + list(inspect.signature(formula.write).parameters.values())
-    )
-    return intrinsic(define)
+    return Instruction(define)
 
 
 def reduction(combine: Any) -> Any:
     """Combine the lanes of a vector in a tree of halves: an order that depends on the vector width alone."""
 
-    @intrinsic
+    @instruction
     def call(typingctx: Any, vector: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value = VectorLanes(builder, vector.dtype, args[0])
@@ -271,7 +262,7 @@ def prefetch(builder: Any, pointer: Any) -> None:
     builder.call(function, [byte, I32(0), I32(3), I32(1)])  # to read, to the first level, data
 
 
-@intrinsic
+@instruction
 def pointer(typingctx: Any, array: Any) -> Any:
     """Return a pointer to an array's first element."""
 
@@ -281,13 +272,13 @@ def pointer(typingctx: Any, array: Any) -> Any:
     return types.CPointer(array.dtype)(array), codegen
 
 
-@intrinsic
+@instruction
 def advance(typingctx: Any, start: Any, count: Any) -> Any:
     """Return the pointer `count` elements on."""
     return start(start, types.intp), lambda context, builder, signature, args: builder.gep(args[0], [args[1]])
 
 
-@intrinsic
+@instruction
 def pointer_at(typingctx: Any, place: Any, index: Any) -> Any:
     """Return the pointer to bytes that lies in memory at ``place[index]``, whatever `place` is said to point to."""
 
@@ -298,7 +289,7 @@ def pointer_at(typingctx: Any, place: Any, index: Any) -> Any:
     return BYTES(place, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def set_pointer(typingctx: Any, place: Any, index: Any, value: Any) -> Any:
     """``place[index] = value`` for a pointer."""
 
@@ -311,7 +302,7 @@ def set_pointer(typingctx: Any, place: Any, index: Any, value: Any) -> Any:
 
 
 def _pointer_to(dtype: types.Type) -> Any:
-    @intrinsic
+    @instruction
     def call(typingctx: Any, start: Any) -> Any:
         target = types.CPointer(dtype)
         return target(start), lambda context, builder, signature, args: builder.bitcast(
@@ -325,14 +316,14 @@ BYTES = types.CPointer(types.uint8)
 integers, doubles, keys = _pointer_to(types.int64), _pointer_to(types.float64), _pointer_to(types.uint64)
 
 
-@intrinsic
+@instruction
 def lanes(typingctx: Any, start: Any) -> Any:
     """Return how many elements behind this pointer make one vector: a constant of the compiled code."""
     count = TARGET.lanes(start.dtype)
     return types.intp(start), lambda context, builder, signature, args: I64(count)
 
 
-@intrinsic(prefer_literal=False)
+@instruction
 def least(typingctx: Any, a: Any, b: Any) -> Any:
     """Return the smaller of two whole numbers: Numba's own `min` is a function that its dispatcher compiles."""
 
@@ -342,17 +333,27 @@ def least(typingctx: Any, a: Any, b: Any) -> Any:
     return types.intp(types.intp, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def number(typingctx: Any, like: Any, value: Any) -> Any:
     """Convert `value` to the dtype that `like` points to: a plain constant would make float64 of float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.cast(builder, args[1], signature.args[1], like.dtype)
 
-    return like.dtype(like, types.unliteral(value)), codegen
+    return like.dtype(like, value), codegen
 
 
-@intrinsic
+@instruction
+def unsigned(typingctx: Any, value: Any) -> Any:
+    """Convert a whole number to uint64, modulo 2^64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[0], signature.args[0], types.uint64)
+
+    return types.uint64(value), codegen
+
+
+@instruction
 def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
     """Load a vector of ``start[:count]``, with `beyond` in the lanes behind."""
 
@@ -363,7 +364,7 @@ def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
     return VectorType(start.dtype)(start, types.intp, start.dtype), codegen
 
 
-@intrinsic
+@instruction
 def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
     """Store the first lanes of a vector to ``start[:count]``."""
 
@@ -374,7 +375,7 @@ def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
     return types.void(vector, start, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def filled(typingctx: Any, start: Any, value: Any) -> Any:
     """Return a vector with the same number in every lane."""
 

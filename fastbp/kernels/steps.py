@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import prange
 
 from . import operations as op
 from .dropout import STEP_STEP
 from .jit import call_at, kernel, parallel_entry
-from .simd import advance, integers, keys, pointer, pointer_at, set_pointer
-from .team import DONE, begin, count_one, look, wait_for
+from .simd import advance, integers, keys, pointer, pointer_at, set_pointer, unsigned
+from .team import DONE, count_one, look, replace, wait_for
 
 FIELDS = len(op.FIELDS)
 
@@ -47,7 +46,7 @@ def move_to(step, call, operands):
     for operand in range(op.KEY):
         moved = step.first * call[op.ROW_BYTES + operand] + step.number * call[op.STEP_BYTES + operand]
         set_pointer(operands, operand, advance(pointer_at(call, op.OPERANDS + operand), moved))
-    key = keys(call)[op.OPERANDS + op.KEY] + np.uint64(step.number) * np.uint64(STEP_STEP)
+    key = keys(call)[op.OPERANDS + op.KEY] + unsigned(step.number) * unsigned(STEP_STEP)
     keys(operands)[op.KEY] = key
 
 
@@ -100,7 +99,11 @@ def take_part(program, begun, steps, step, batch, call, member):
         for others in range(2):  # its own strands first: what they work on is in its cache
             for strand in range(start, end):
                 own = (strand - start) % call[op.TEAM] == member.number
-                if own != (others == 1) and look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn):
+                if (
+                    own != (others == 1)
+                    and look(counters, 1 + strand) == turn
+                    and replace(counters, 1 + strand, turn, turn + 1)
+                ):
                     perform(table, strands[strand], strands[strand + 1], member)
                     count_one(counters, DONE)
         phase += 1

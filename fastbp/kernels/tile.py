@@ -15,9 +15,10 @@ from llvmlite import ir
 from numba import types
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import lower_constant
-from numba.extending import intrinsic, typeof_impl
+from numba.extending import typeof_impl
 
 from . import activations, formulas, updates
+from .jit import instruction
 from .shapes import Shape
 from .simd import I64, VectorLanes, first_lanes, load_vector, prefetch, splat, store_vector, vector_ir
 from .target import TARGET
@@ -83,14 +84,14 @@ def _at(builder: Any, tile: TileType, row: Any, vector: int) -> Any:
     return builder.gep(row, [I64(vector * tile.lanes)])
 
 
-@intrinsic
+@instruction
 def tile_zero(typingctx: Any, shape: Any, like: Any) -> Any:
     """Return a tile of +0; `like` is a pointer that gives the dtype."""
     tile = TileType(like.dtype, shape)
     return tile(shape, like), lambda context, builder, sig, args: ir.Constant(context.get_value_type(tile), None)
 
 
-@intrinsic
+@instruction
 def tile_ahead(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any) -> Any:
     """Fetch the block of memory under a tile, which its end will read."""
     tile = TileType(start.dtype, shape)
@@ -105,7 +106,7 @@ def tile_ahead(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any) -
     return types.void(shape, start, types.intp, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def tile_load(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any, columns: Any) -> Any:
     tile = TileType(start.dtype, shape)
 
@@ -122,7 +123,7 @@ def tile_load(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any, co
     return tile(shape, start, types.intp, types.intp, types.intp), codegen
 
 
-@intrinsic
+@instruction
 def tile_store(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, columns: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, start, stride, rows, columns = args
@@ -149,7 +150,7 @@ def _rank1(builder: Any, tile: TileType, value: Any, left: list[Any], right: lis
     return value
 
 
-@intrinsic
+@instruction
 def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> Any:
     """Add outer(left, right) to a tile: its rows of left, `left_step` elements apart, and its columns of right."""
 
@@ -162,7 +163,7 @@ def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> A
     return tile(tile, left, types.intp, right), codegen
 
 
-@intrinsic
+@instruction
 def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any) -> Any:
     """Do the same with the right operand read where it lies, `columns` of it."""
 
@@ -177,10 +178,10 @@ def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any)
     return tile(tile, left, right, types.intp), codegen
 
 
-def _map_tile(write: Callable[..., Any]) -> Any:
+def map_tile(write: Callable[..., Any]) -> Any:
     """``write(sum)`` for each vector of a tile."""
 
-    @intrinsic
+    @instruction
     def call(typingctx: Any, tile: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             (value,) = args
@@ -197,7 +198,7 @@ def _map_tile(write: Callable[..., Any]) -> Any:
 def _map_with_row(write: Callable[..., Any]) -> Any:
     """``write(sum, x)`` with x from one row of memory that all rows of the tile share."""
 
-    @intrinsic
+    @instruction
     def call(typingctx: Any, tile: Any, start: Any, columns: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, start, columns = args
@@ -220,7 +221,7 @@ def _map_with_row(write: Callable[..., Any]) -> Any:
 def _map_with_block(write: Callable[..., Any]) -> Any:
     """``write(sum, x, *scalars)`` with x from the block of memory that lies under the tile."""
 
-    @intrinsic
+    @instruction
     def call(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, columns: Any, scalars: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             value, start, stride, rows, columns, packed = args
@@ -240,7 +241,7 @@ def _map_with_block(write: Callable[..., Any]) -> Any:
     return call
 
 
-tile_relu = _map_tile(activations.relu.write)
+tile_relu = map_tile(activations.relu.write)
 tile_add_row = _map_with_row(formulas.add.write)
 tile_add_block = _map_with_block(formulas.add.write)
 tile_relu_mask = _map_with_block(activations.relu_mask.write)
