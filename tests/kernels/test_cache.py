@@ -7,11 +7,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import pytest
 
 from support import installed
 from support.cached_package import HIT, MISS, Copy, finished
 from support.lanes import in_lanes
+from support.processes import run_python
 
 
 def test_the_second_process_loads_what_the_first_compiled(package: Copy) -> None:
@@ -56,6 +59,13 @@ def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) 
     """
     assert package.run(code) == MISS
     assert package.run() == MISS
+
+
+def test_the_stamp_does_not_depend_on_what_is_imported() -> None:
+    """A process that imports Numba first must find what others kept, and not prune it."""
+    code = "from fastbp.kernels import cache; print(cache.STAMP.digest, *cache.versions())"
+    assert run_python(code) == run_python(f"import numba; {code}")
+    assert run_python(code).split()[1:] == [numba.__version__, llvmlite.__version__]
 
 
 def test_every_source_file_counts(package: Copy) -> None:
