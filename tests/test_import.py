@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import os
 import pickle
 import pydoc
 
@@ -86,7 +87,7 @@ net.{call}
 print(*sys.modules)
 """
 NEEDLESS = {  # by a network of rows in memory; of fastbp's subpackages, what trains on other rows
-    "argparse", "csv", "importlib.metadata", "json", "numba", "tqdm",
+    "argparse", "concurrent.futures", "csv", "importlib.metadata", "json", "numba", "tqdm", "zipfile",
     "fastbp.compile_ahead", "fastbp.distributed", "fastbp.estimators", "fastbp.functional", "fastbp.graph",
     "fastbp.model_selection", "fastbp.numeric_gradients", "fastbp.reference", "fastbp.verify",
     "fastbp.datasets.readers", "fastbp.inputs.blocks", "fastbp.inputs.sources", "fastbp.kernels.compiler",
@@ -109,6 +110,17 @@ def test_the_command_loads_what_it_needs() -> None:
         assert "fastbp.cli.parser" in loaded and "numpy" not in loaded
     loaded = set(run_python(code.format(word="learn")).splitlines()[-1].split())
     assert "fastbp.cli.commands" in loaded and not loaded & {"fastbp.cli.training", "fastbp.cli.predictions"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_after_a_plain_import_is_serial() -> None:
+    code = """
+    import fastbp, os
+    if os.fork() == 0:
+        os._exit(7 if fastbp.threads.count() == 1 else 1)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), fastbp.threads.several_allowed())
+    """
+    assert run_python(inspect.cleandoc(code), {"NUMBA_NUM_THREADS": "2"}).split() == ["7", "True"]
 
 
 def test_a_wrong_name() -> None:
