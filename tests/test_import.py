@@ -87,7 +87,7 @@ net.{call}
 print(*sys.modules)
 """
 NEEDLESS = {  # by a network of rows in memory; of fastbp's subpackages, what trains on other rows
-    "argparse", "concurrent.futures", "csv", "importlib.metadata", "json", "numba", "tqdm", "zipfile",
+    "argparse", "concurrent.futures", "csv", "importlib.metadata", "json", "numba", "tqdm",
     "fastbp.compile_ahead", "fastbp.distributed", "fastbp.estimators", "fastbp.functional", "fastbp.graph",
     "fastbp.model_selection", "fastbp.numeric_gradients", "fastbp.reference", "fastbp.verify",
     "fastbp.datasets.readers", "fastbp.inputs.blocks", "fastbp.inputs.sources", "fastbp.kernels.compiler",
