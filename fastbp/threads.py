@@ -21,45 +21,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import hardware
-from .kernels import functions
+from . import fork_hook, hardware
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thread_limit", default=None)
-_forked = False
-
-
-def _compiler_lock() -> Any:
-    """Return the lock that Numba compiles under, or None where Numba is not imported."""
-    module = sys.modules.get("numba.core.compiler_lock")
-    return getattr(module, "global_compiler_lock", None)
-
-
-_held: list[Any] = []
-
-
-def _before_fork() -> None:
-    for lock in filter(None, (functions.lock, _compiler_lock())):
-        lock.acquire()
-        _held.append(lock)
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().release()
-
-
-def _in_child() -> None:
-    global _forked
-    _forked = True
-    _after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 def load_tbb() -> bool:
@@ -125,7 +92,7 @@ def count() -> int:
     1
     """
     wanted = _limit.get()
-    if wanted == 1 or _forked:
+    if wanted == 1 or fork_hook.in_child():
         return 1
     allowed = _set_in_numba()
     if allowed == (_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity()):  # nobody has set another number
@@ -142,7 +109,7 @@ def several_allowed() -> bool:
     ...     several_allowed()
     False
     """
-    return _limit.get() != 1 and not _forked and _set_in_numba() > 1
+    return _limit.get() != 1 and not fork_hook.in_child() and _set_in_numba() > 1
 
 
 def _numbas(name: str) -> Any:

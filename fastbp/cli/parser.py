@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import difflib
 import io
 import math
 import re
@@ -63,6 +62,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib  # 2 ms, and words are seldom misspelt
+
     close = difflib.get_close_matches(word, known, 1, cutoff=0.8)  # at 0.6, --sep is close to --seed
     return f"; did you mean {close[0]}?" if close else ""
 

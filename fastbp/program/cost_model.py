@@ -57,7 +57,7 @@ def threads_for(operations: float) -> int:
     return threads.count()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class CostModel:
     """The cost of work for a dtype and a number of threads, and the choices that are forced."""
 

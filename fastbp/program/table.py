@@ -30,7 +30,7 @@ def operation(code: int, **fields: int | Place) -> Operation:
     return found
 
 
-@dataclass(frozen=True, eq=False)  # found by its identity
+@dataclass(eq=False, repr=False)  # found by its identity
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 

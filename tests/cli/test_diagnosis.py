@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fastbp import hardware, threads
-from fastbp.cli import commands, diagnosis
+from fastbp.cli import commands, diagnosis, program
 from fastbp.kernels import cache
 from fastbp.kernels.simd import TARGET
 from support.lanes import in_lanes
@@ -252,7 +252,7 @@ def test_a_quota_is_kept_to_and_shown(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr(threads, "count", lambda: 2)
     monkeypatch.setattr(threads, "layer", lambda: "tbb")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["processors", f"{PROCESSORS}, 1.5 by the quota of the container"] in rows
     assert ["threads", "2"] in rows
@@ -305,10 +305,10 @@ def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_info_shows_the_findings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "findings", lambda: ["one; do this", "two; do that"])
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nSlow or unsafe here\n- one; do this\n- two; do that\n")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nNothing is slow or unsafe here\n")
 
 
