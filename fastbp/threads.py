@@ -17,7 +17,9 @@ import contextlib
 import contextvars
 import functools
 import os
+import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,9 +43,11 @@ _held: list[Any] = []
 
 
 def _before_fork() -> None:
-    for lock in filter(None, (functions.lock, _compiler_lock())):
-        lock.acquire()
-        _held.append(lock)
+    for find in (lambda: functions.lock, _compiler_lock):  # under the first of them Numba may be imported
+        lock = find()
+        if lock is not None:
+            lock.acquire()
+            _held.append(lock)
 
 
 def _after_fork() -> None:
@@ -81,9 +85,9 @@ def load_tbb() -> bool:
     return False
 
 
-def numba_imported() -> bool:
-    """Return True if Numba is imported, whose pool of threads is then used."""
-    return "numba" in sys.modules
+def by_numba() -> bool:
+    """Return True if parallel calls use Numba's pool of threads, or would if the first were made now."""
+    return layer() != "python" if layer.cache_info().currsize else "numba" in sys.modules
 
 
 @functools.cache
@@ -97,7 +101,12 @@ def layer() -> str:
     >>> layer() in ("tbb", "omp", "python")
     True
     """
-    if not numba_imported():
+    with functions.lock:  # a fork waits for it: a child would find Numba half started
+        return _chosen()
+
+
+def _chosen() -> str:
+    if "numba" not in sys.modules:
         return "python"
     import numba
 
@@ -158,8 +167,16 @@ def _set_in_numba() -> int:
     """
     if started():
         return int(sys.modules["numba.np.ufunc.parallel"]._get_num_threads())
+    return configured()
+
+
+def configured() -> int:
+    """Return the number of threads that ``NUMBA_NUM_THREADS`` says, or one for each processor."""
     threads = _numbas("NUMBA_NUM_THREADS")
-    return int(threads if threads is not None else os.environ.get("NUMBA_NUM_THREADS") or hardware.affinity())
+    if threads is None:
+        with contextlib.suppress(ValueError):  # Numba, too, passes over what is no number
+            threads = max(1, int(os.environ.get("NUMBA_NUM_THREADS", "")))
+    return int(threads or hardware.affinity())
 
 
 @functools.cache
@@ -222,22 +239,71 @@ def entered(threads: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-@functools.cache
-def _pool() -> Any:
-    from concurrent.futures import ThreadPoolExecutor
+class _Place:
+    """The place of a member in a team, until a thread of the pool takes it or the team closes it."""
 
-    return ThreadPoolExecutor(max(1, hardware.affinity() - 1), "fastbp")
+    def __init__(self, member: Callable[[int], Any], number: int):
+        self._member, self._number = member, number
+        self._lock, self._open = threading.Lock(), True
+
+    def take(self) -> None:
+        with self._lock:
+            if self._open:
+                self._member(self._number)
+
+    def close(self) -> None:
+        """Let nobody take the place from now on, and wait for whoever has."""
+        with self._lock:
+            self._open = False
+
+
+_places: queue.SimpleQueue[_Place] = queue.SimpleQueue()
+_pool: list[threading.Thread] = []
+_pool_lock = threading.Lock()
+
+
+def _serve() -> None:
+    while True:
+        _places.get().take()
+
+
+def _lend(threads: int) -> None:
+    """Start threads until the pool has so many, but not more than there are other processors.
+
+    They are daemons: a program may still train in other threads when its main thread has ended, and when it exits
+    nothing has to wait for them. Where no thread can be started, teams do with those that are there.
+    """
+    with _pool_lock:
+        while len(_pool) < min(threads, max(1, hardware.affinity() - 1)):
+            thread = threading.Thread(target=_serve, name="fastbp", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system's limit, or the interpreter ends
+                return
+            _pool.append(thread)
 
 
 def together(member: Callable[[int], Any], team: int) -> None:
     """Call ``member(number)`` for every number of a team: 0 here, the others on Python's threads.
 
-    A thread that has not begun when this one is done is called off: the work does not wait for it.
+    A place that no thread has taken when this one is done is closed: the work does not wait for it. When this function
+    ends, also by an exception that a signal's handler raises, no member is running and none will. Members do not raise.
     """
-    others = [_pool().submit(member, number) for number in range(1, team)]
+    if len(_pool) < team - 1:
+        _lend(team - 1)
+    places = [_Place(member, number) for number in range(1, team)]
     try:
+        for place in places:
+            _places.put(place)
         member(0)
     finally:
-        for other in others:
-            if not other.cancel():
-                other.result()
+        _close(places)
+
+
+def _close(places: list[_Place]) -> None:
+    try:
+        for place in places:
+            place.close()
+    except BaseException:  # of a signal's handler: it goes on once the places are closed
+        _close(places)
+        raise

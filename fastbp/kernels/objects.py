@@ -12,6 +12,8 @@ from typing import Any
 from . import cache, shipped
 from .functions import Function
 
+SHIPPED = "shipped"
+
 _linker: Any = None
 _libraries: dict[Function, Any] = {}  # which own the memory of what was linked
 
@@ -29,6 +31,17 @@ def addresses(functions: Iterable[Function]) -> dict[Function, int]:
     if left:
         found |= _linked(dict(_kept_or_compiled(left)))
     return found
+
+
+def origin(function: Function) -> str | None:
+    """Return where a function would be loaded from, and load nothing.
+
+    That is `SHIPPED`, a folder of the cache, or None where it would be compiled.
+    """
+    if shipped.holds(function.symbol):
+        return SHIPPED
+    folder = cache.keeper(function.symbol)
+    return None if folder is None else folder.path
 
 
 def _kept_or_compiled(functions: list[Function]) -> Iterator[tuple[Function, bytes]]:

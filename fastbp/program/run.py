@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import signal
 import struct
-import threading
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +14,7 @@ from .. import threads
 from ..kernels import coefficients as co
 from ..kernels import functions
 from ..kernels import operations as op
+from .interrupts import interrupt_held
 from .memory import address, workspace
 from .table import NO_PROGRAM, Program
 
@@ -98,11 +95,18 @@ def run(program: Program, operands: Operands, course: Course = ONE_STEP) -> None
 def _run_in_a_team(call: bytes, team: int) -> None:
     if threads.layer() == "python":
         threads.together(functools.partial(compiled_pass(), call), team)
-        return
-    from ..kernels import steps  # imports Numba
+    else:
+        with threads.entered(team):
+            run_by_numbas_threads()(team, _pass_address(), np.frombuffer(bytearray(call), np.int64))
 
-    with threads.entered(team):
-        steps.run_by_numbas_threads(team, _pass_address(), np.frombuffer(bytearray(call), np.int64))
+
+@functools.cache
+def run_by_numbas_threads() -> Any:
+    """Return the driver of Numba's threads, called with the team, the pass's address and the call."""
+    with functions.lock:  # a fork waits for it: a child that had to compile would find the module half imported
+        from ..kernels import steps  # imports Numba
+
+        return steps.run_by_numbas_threads
 
 
 @functools.cache
@@ -127,21 +131,3 @@ def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     """Compile or load what the program runs on."""
     with interrupt_held():
         functions.addresses([functions.RUN, *program.functions(dtype)])
-
-
-@contextlib.contextmanager
-def interrupt_held() -> Iterator[None]:
-    """Hold Ctrl-C back to the end of the block: raised within one of LLVM's callbacks it would be lost, and while Numba
-    imports a module of its own that module would be half there for ever."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    received: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if received:
-        before(signal.SIGINT, None)
