@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from . import threads, validation
 from .kernels import operations as op
 from .kernels.activations import ACTIVATIONS, EXP
-from .kernels.functions import DTYPES, RUN, Function, addresses, every
+from .kernels.functions import DTYPES, Function, addresses, every
 from .kernels.losses import LOSSES
 from .optimizers import OPTIMIZERS
 from .program.interrupts import interrupt_held
@@ -142,11 +142,10 @@ def needed(
 
 def _parts(functions: Sequence[Function]) -> dict[str, Callable[[], Any]]:
     """Return what makes each part; None comes of a part that turns out not to be needed."""
-    parts: dict[str, list[Function]] = {"pass": [RUN]}
+    parts: dict[str, list[Function]] = {"pass": []}
     parts |= {f"{dtype} {part}": [] for dtype in DTYPES for part in PARTS}
     for function in functions:
-        if function != RUN:
-            parts[f"{function.dtype} {_PART_OF[function.operation]}"].append(function)
+        parts[f"{function.dtype} {_PART_OF[function.operation]}" if function.dtype else "pass"].append(function)
     made: dict[str, Callable[[], Any]] = {
         name: functools.partial(addresses, members) for name, members in parts.items() if members
     }

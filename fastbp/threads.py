@@ -1,8 +1,9 @@
 """The threading policy: how many threads a call may use, whose they are, and when it is serial.
 
-- Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library.
+- Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library. One
+  call at a time has them (`program.team`), another one is serial meanwhile.
 - Where Numba is imported already: its pool, if that is TBB's or OpenMP's, which several Python threads may enter at the
-  same time. It is entered in 4 us, Python's threads in 100.
+  same time.
 - Serial in a forked child, where no thread survived.
 - The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
 - By default at most as many threads as processors. A container's quota may allow fewer than a pool has threads; the
@@ -17,10 +18,8 @@ import contextlib
 import contextvars
 import functools
 import os
-import queue
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from . import hardware
@@ -237,73 +236,3 @@ def entered(threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
-
-
-class _Place:
-    """The place of a member in a team, until a thread of the pool takes it or the team closes it."""
-
-    def __init__(self, member: Callable[[int], Any], number: int):
-        self._member, self._number = member, number
-        self._lock, self._open = threading.Lock(), True
-
-    def take(self) -> None:
-        with self._lock:
-            if self._open:
-                self._member(self._number)
-
-    def close(self) -> None:
-        """Let nobody take the place from now on, and wait for whoever has."""
-        with self._lock:
-            self._open = False
-
-
-_places: queue.SimpleQueue[_Place] = queue.SimpleQueue()
-_pool: list[threading.Thread] = []
-_pool_lock = threading.Lock()
-
-
-def _serve() -> None:
-    while True:
-        _places.get().take()
-
-
-def _lend(threads: int) -> None:
-    """Start threads until the pool has so many, but not more than there are other processors.
-
-    They are daemons: a program may still train in other threads when its main thread has ended, and when it exits
-    nothing has to wait for them. Where no thread can be started, teams do with those that are there.
-    """
-    with _pool_lock:
-        while len(_pool) < min(threads, max(1, hardware.affinity() - 1)):
-            thread = threading.Thread(target=_serve, name="fastbp", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the system's limit, or the interpreter ends
-                return
-            _pool.append(thread)
-
-
-def together(member: Callable[[int], Any], team: int) -> None:
-    """Call ``member(number)`` for every number of a team: 0 here, the others on Python's threads.
-
-    A place that no thread has taken when this one is done is closed: the work does not wait for it. When this function
-    ends, also by an exception that a signal's handler raises, no member is running and none will. Members do not raise.
-    """
-    if len(_pool) < team - 1:
-        _lend(team - 1)
-    places = [_Place(member, number) for number in range(1, team)]
-    try:
-        for place in places:
-            _places.put(place)
-        member(0)
-    finally:
-        _close(places)
-
-
-def _close(places: list[_Place]) -> None:
-    try:
-        for place in places:
-            place.close()
-    except BaseException:  # of a signal's handler: it goes on once the places are closed
-        _close(places)
-        raise

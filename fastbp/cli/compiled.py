@@ -25,7 +25,7 @@ def counts() -> list[str]:
     """Return in words, for each dtype, how many functions are compiled, and from where they would be loaded."""
     found = []
     for dtype in DTYPES:
-        origins = [origin(function) for function in every([dtype])]
+        origins = [origin(function) for function in every([dtype])]  # with those that serve both
         there = [place for place in origins if place is not None]
         shipped = there.count(SHIPPED)
         places = f" (shipped {shipped}, in the cache {len(there) - shipped})" if there else ""

@@ -32,6 +32,7 @@ from .reductions import column_sums, factor_of, sum_of, sum_of_squares
 from .simd import advance, doubles, integers, keys, number
 from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
 from .steps import run
+from .team import carry_out, lead, serve
 
 
 @kernel
@@ -265,12 +266,19 @@ OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
 # ---- what each name stands for ----
 
 NUMBERS = types.CPointer(types.int64)
+# What serves all dtypes.
+WHOLE: dict[str, tuple[Kernel, tuple[types.Type, ...]]] = {
+    "run": (run, (NUMBERS, types.int64)),
+    "lead": (lead, (NUMBERS, NUMBERS, types.int64)),
+    "carry_out": (carry_out, (NUMBERS, NUMBERS, types.int64)),
+    "serve": (serve, (NUMBERS, types.int64)),
+}
 
 
 def entry(function: Function) -> tuple[Kernel, tuple[types.Type, ...]]:
     """Return the kernel of a C function, and the types of its arguments."""
-    if function.operation == "run":
-        return run, (NUMBERS, types.int64)
+    if function.operation in WHOLE:
+        return WHOLE[function.operation]
     dtype = types.CPointer(getattr(types, function.dtype))
     if function.operation == "gather":
         source = types.CPointer(getattr(types, function.kind))

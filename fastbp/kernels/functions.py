@@ -27,7 +27,7 @@ SOURCES = ("uint8", "float32", "float64")  # of rows that are gathered
 
 
 class Function(NamedTuple):
-    """A C function: an operation, of one kind where it has kinds, for one dtype; "run", the pass, serves all dtypes."""
+    """A C function: an operation, of one kind where it has kinds, for one dtype; or what serves all dtypes."""
 
     operation: str
     kind: str = ""
@@ -39,6 +39,7 @@ class Function(NamedTuple):
 
 
 RUN = Function("run")
+LEAD, CARRY_OUT, SERVE = TEAM = Function("lead"), Function("carry_out"), Function("serve")
 
 
 def of_operation(code: int, kind: int, dtype: str) -> Function:
@@ -53,7 +54,7 @@ def gathering(source: str, dtype: str) -> Function:
 
 def every(dtypes: Iterable[str] = DTYPES) -> list[Function]:
     """Return all functions for these dtypes."""
-    found = [RUN]
+    found = [RUN, *TEAM]
     for dtype in dtypes:
         for code, operation in enumerate(op.NAMES):
             kinds = [kind for kind in KINDS.get(code, ("",)) if _exists(code, kind)]

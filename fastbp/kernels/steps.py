@@ -14,7 +14,7 @@ from . import operations as op
 from .dropout import STEP_STEP
 from .jit import call_at, kernel, parallel_entry
 from .simd import advance, integers, keys, pointer, pointer_at, set_pointer, unsigned
-from .team import DONE, begin, count_one, look, wait_for
+from .team import DONE, count_one, look, replace, wait_for
 
 FIELDS = len(op.FIELDS)
 
@@ -99,7 +99,11 @@ def take_part(program, begun, steps, step, batch, call, member):
         for others in range(2):  # its own strands first: what they work on is in its cache
             for strand in range(start, end):
                 own = (strand - start) % call[op.TEAM] == member.number
-                if own != (others == 1) and look(counters, 1 + strand) == turn and begin(counters, 1 + strand, turn):
+                if (
+                    own != (others == 1)
+                    and look(counters, 1 + strand) == turn
+                    and replace(counters, 1 + strand, turn, turn + 1)
+                ):
                     perform(table, strands[strand], strands[strand + 1], member)
                     count_one(counters, DONE)
         phase += 1

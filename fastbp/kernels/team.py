@@ -16,9 +16,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .jit import instruction, kernel
+from .jit import call_at, instruction, kernel
 from .operations import LINE
-from .simd import I32
+from .simd import I32, advance, pointer_at, set_pointer
 from .target import FAMILY
 
 DONE = 0  # the first counter: strands finished since the pass began; then, for each strand, the steps it was begun in
@@ -51,16 +51,27 @@ def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
 
 
 @instruction
-def begin(typingctx: Any, counters: Any, index: Any, step: Any) -> Any:
-    """Return whether this thread is the one to do the strand in this step; its counter then goes on to the next."""
+def put(typingctx: Any, counters: Any, index: Any, value: Any) -> Any:
+    """Set a counter, behind all that was written before, and before anything is read after."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array, index, step = args
-        pointer = _counter(builder, array, index)
-        result = builder.cmpxchg(pointer, step, builder.add(step, ir.Constant(step.type, 1)), "acq_rel", "acquire")
+        array, index, value = args
+        builder.atomic_rmw("xchg", _counter(builder, array, index), value, "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(counters, types.intp, types.int64), codegen
+
+
+@instruction
+def replace(typingctx: Any, counters: Any, index: Any, old: Any, new: Any) -> Any:
+    """Set a counter that is `old` to `new`; return whether this thread is the one that did."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array, index, old, new = args
+        result = builder.cmpxchg(_counter(builder, array, index), old, new, "seq_cst", "seq_cst")
         return builder.extract_value(result, 1)
 
-    return types.boolean(counters, types.intp, types.int64), codegen
+    return types.boolean(counters, types.intp, types.int64, types.int64), codegen
 
 
 @instruction
@@ -104,3 +115,73 @@ def wait_for(counters, finished):
             give_way()
         done = look(counters, DONE)
     return done
+
+
+# ---- a team of Python's threads, which wait in compiled code ----
+
+# Its mailbox holds a counter on a cache line of its own for each of these: where the compiled pass lies, where the call
+# lies, and for each member but the first what it is offered, and whether it is awake to see that.
+PASS, CALL = range(2)
+IDLE, OFFERED, TAKEN = range(3)
+
+
+@kernel
+def offer_of(member):
+    return 2 * member
+
+
+@kernel
+def awake_of(member):
+    return 2 * member + 1
+
+
+@kernel
+def join_in(mailbox, member):
+    """Do this member's part of a call that is offered to it; return whether one was."""
+    taken = look(mailbox, offer_of(member)) == OFFERED and replace(mailbox, offer_of(member), OFFERED, TAKEN)
+    if taken:
+        call_at(advance(mailbox, PASS * LINE), (pointer_at(mailbox, CALL * LINE), member))
+        put(mailbox, offer_of(member), IDLE)
+    return taken
+
+
+@kernel
+def serve(mailbox, member):
+    """Do this member's parts of calls, until none has come for a while."""
+    put(mailbox, awake_of(member), 1)
+    looks = 0
+    while looks < PATIENCE:
+        looks += 1
+        if join_in(mailbox, member):
+            looks = 0
+        pause()
+    put(mailbox, awake_of(member), 0)
+    join_in(mailbox, member)  # offered since the last look, by a thread that saw this one awake
+
+
+@kernel
+def lead(mailbox, call, team):
+    """Offer a call to a team. Carry it out, if all its members are awake; return how many are asleep."""
+    set_pointer(mailbox, CALL * LINE, call)
+    asleep = 0
+    for member in range(1, team):
+        put(mailbox, offer_of(member), OFFERED)
+        asleep += 1 - look(mailbox, awake_of(member))
+    if asleep == 0:
+        carry_out(mailbox, call, team)
+    return asleep
+
+
+@kernel
+def carry_out(mailbox, call, team):
+    """Do the first member's part of a call, then wait for those who have begun theirs; others need not come."""
+    call_at(advance(mailbox, PASS * LINE), (call, 0))
+    for member in range(1, team):
+        if not replace(mailbox, offer_of(member), OFFERED, IDLE):
+            looks = 0
+            while look(mailbox, offer_of(member)) != IDLE:
+                looks += 1
+                if looks < PATIENCE:
+                    pause()
+                else:
+                    give_way()
