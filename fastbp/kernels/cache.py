@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -66,10 +67,13 @@ def versions() -> tuple[str, ...]:
 
 
 def _version(package: str) -> str:
+    """Return what ``__version__`` says, from the file that sets it where the package is not imported."""
     spec = None if package in sys.modules else importlib.util.find_spec(package)
     if spec is not None and type(spec.loader) is SourceFileLoader:
         with contextlib.suppress(OSError):
-            return spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+            if found := re.search(r"""version["']?\s*[:=]\s*["']([^"']+)["']""", text):
+                return found[1]
     return str(importlib.import_module(package).__version__)
 
 
