@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from . import operations as op
 from .jit import kernel
-from .simd import advance
+from .simd import advance, lanes
 from .tile import (
     rank1,
     rank1_masked,
@@ -92,12 +92,18 @@ def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue
 
 @kernel
 def tile_of_row(shape, depth, left, b, resume, tile, c, epilogue):
-    """Compute a tile of one row of C from a row of A and the matrix B, read where they lie."""
+    """Compute a tile of one row of C, up to 8 vectors, from a row of A and the matrix B, read where they lie."""
     under, columns = advance(c.start, tile.i * c.ld + tile.j), tile.columns
     sums = tile_load(shape, under, 0, 1, columns) if resume else tile_zero(shape, c.start)
     a, row = left.start, b.start
-    for _ in range(depth):
-        sums = rank1_masked(sums, a, row, columns)
-        a = advance(a, left.step)
-        row = advance(row, b.ld)
+    if columns == 8 * lanes(b.start):  # with AVX2's 16 registers, masks are read from memory for each k
+        for _ in range(depth):
+            sums = rank1(sums, a, 0, row)
+            a = advance(a, left.step)
+            row = advance(row, b.ld)
+    else:
+        for _ in range(depth):
+            sums = rank1_masked(sums, a, row, columns)
+            a = advance(a, left.step)
+            row = advance(row, b.ld)
     finish(sums, tile, c, epilogue)

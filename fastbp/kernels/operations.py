@@ -52,17 +52,18 @@ FIELDS = (
 # step of a course they move on by bytes that the call names; dropout's key is a number in a pointer's place.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS, WEIGHTS, LABELS, ORDER, SUMS, COEFFICIENTS, KEY = range(11)
 
-# A call: one int64 for each of these. First the course: so many rounds of steps, each for the rows of a batch, and of a
-# last step for fewer rows. Then the program of a step and that of the last one: addresses and lengths.
+# A call: one int64 for each of these. First what differs from call to call: the workspace, and the operands' addresses at
+# the first row of the first step. Then the course: so many rounds of steps, each for the rows of a batch, and of a last
+# step for fewer rows. Then what operands move on by, and the program of a step and that of the last one.
+WORKSPACE, WORKSPACE_BYTES, OPERANDS = range(3)
+TEAM, ROUNDS, STEPS, BATCH, LAST = range(OPERANDS + KEY + 1, OPERANDS + KEY + 6)
+ROW_BYTES = LAST + 1  # what each operand but the key moves on by with a row
+STEP_BYTES = ROW_BYTES + KEY  # what each moves on by with a step
 PROGRAM = ("table", "rows", "strands", "strand_count", "phases", "phase_count", "counters")
 TABLE, ROWS, STRANDS, STRAND_COUNT, PHASES, PHASE_COUNT, COUNTERS = range(len(PROGRAM))
-TEAM, ROUNDS, STEPS, BATCH, LAST, WORKSPACE, WORKSPACE_BYTES = range(7)
-WHOLE = 7  # where the program of a step begins
+WHOLE = STEP_BYTES + KEY  # where the program of a step begins
 TAIL = WHOLE + len(PROGRAM)
-OPERANDS = TAIL + len(PROGRAM)  # the operands' addresses at the first row of the first step
-ROW_BYTES = OPERANDS + KEY + 1  # what each moves on by with a row
-STEP_BYTES = ROW_BYTES + KEY  # what each moves on by with a step
-CALL = STEP_BYTES + KEY
+CALL = TAIL + len(PROGRAM)
 
 OPERAND_BYTES = 128  # of a workspace, for the operands of the step at hand: whole cache lines
 LINE = 8  # int64s a counter: two threads that write to one cache line would each wait for the other

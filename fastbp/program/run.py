@@ -20,7 +20,7 @@ from .table import NO_PROGRAM, Program
 from .team import team as process_team
 
 Array = NDArray[Any]
-_CALL = struct.Struct(f"={op.CALL}q")  # as `kernels.operations` lays it out
+_OPERANDS, _COURSE = struct.Struct(f"{op.TEAM}q"), struct.Struct(f"{op.CALL - op.TEAM}q")  # of a call
 _SIGNED = 2**63
 
 
@@ -65,32 +65,55 @@ class Course(NamedTuple):
 ONE_STEP = Course(1, 0)
 
 
-def run(program: Program, operands: Operands, course: Course = ONE_STEP) -> None:
+def run(program: Program, operands: Operands, course: Course | None = None) -> None:
     """Carry a program out, once or for all steps of a course."""
     dtype = operands.parameters.dtype
-    size, tail = dtype.itemsize, course.tail or NO_PROGRAM
+    if course is None and program.threads == 1:  # the rest of this function takes 10 us
+        space = workspace(dtype, 1, program.workspace)
+        compiled_pass()(_OPERANDS.pack(space.address, space.stride, *_places(operands)) + _one_step(program, dtype), 0)
+        return
+    course = course or ONE_STEP
+    tail = course.tail or NO_PROGRAM
     team = max(program.threads, tail.threads)
-    call_pass = compiled_pass()
-    words = program.words(dtype), tail.words(dtype)
     space = workspace(dtype, team, max(program.workspace, tail.workspace))
-    counters = (program.counters(), tail.counters()) if team > 1 else None
-    at = [0 if array is None else address(array) for array in operands[:-1]]
-    if operands.coefficients is None:
-        at[op.COEFFICIENTS] = address(no_coefficients(dtype))
-    key = operands.key if operands.key < _SIGNED else operands.key - 2 * _SIGNED
-    call = _CALL.pack(
-        team, course.rounds, course.repeats, course.batch, course.last, space.address, space.stride,
-        *words[0], 0 if counters is None else address(counters[0]),
-        *words[1], 0 if counters is None else address(counters[1]),
-        *at, key,
-        course.input_row * size, 0, 0, 0, course.target_row * size, size, 8, 8, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 16, course.coefficient_step * size,
-    )  # fmt: skip
+    counters = program.counters(), tail.counters()
+    call = _OPERANDS.pack(space.address, space.stride, *_places(operands))
+    call += _course(program, tail, course, team, dtype, *map(address, counters))
     if team == 1:
-        call_pass(call, 0)
+        compiled_pass()(call, 0)
     else:
         with interrupt_held():  # while another thread works on these arrays
             _run_in_a_team(call, team)
+
+
+def _places(operands: Operands) -> list[int]:
+    """Return the operands' addresses and the key, as int64s."""
+    *arrays, key = operands
+    if operands.coefficients is None:
+        arrays[op.COEFFICIENTS] = no_coefficients(operands.parameters.dtype)
+    at = [0 if array is None else address(array) for array in arrays]
+    at.append(key if key < _SIGNED else key - 2 * _SIGNED)
+    return at
+
+
+def _course(program: Program, tail: Program, course: Course, team: int, dtype: np.dtype[Any], counters: int = 0,
+            tail_counters: int = 0) -> bytes:  # fmt: skip
+    """Return a call's words behind the operands."""
+    size = dtype.itemsize
+    row_bytes = [0] * op.KEY
+    row_bytes[op.INPUTS], row_bytes[op.TARGETS] = course.input_row * size, course.target_row * size
+    row_bytes[op.WEIGHTS], row_bytes[op.LABELS], row_bytes[op.ORDER] = size, 8, 8
+    step_bytes = [0] * op.KEY
+    step_bytes[op.SUMS], step_bytes[op.COEFFICIENTS] = 16, course.coefficient_step * size
+    return _COURSE.pack(
+        team, course.rounds, course.repeats, course.batch, course.last, *row_bytes, *step_bytes,
+        *program.words(dtype), counters, *tail.words(dtype), tail_counters,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _one_step(program: Program, dtype: np.dtype[Any]) -> bytes:
+    return _course(program, NO_PROGRAM, ONE_STEP, 1, dtype)
 
 
 def _run_in_a_team(call: bytes, team: int) -> None:

@@ -31,7 +31,7 @@ def operation(code: int, **fields: int | Place) -> Operation:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # found by its identity
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 
