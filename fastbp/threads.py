@@ -30,6 +30,7 @@ TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thread_limit", default=None)
 _forked = False
+_layer: str | None = None  # once it is decided
 
 
 def _compiler_lock() -> Any:
@@ -86,10 +87,9 @@ def load_tbb() -> bool:
 
 def by_numba() -> bool:
     """Return True if parallel calls use Numba's pool of threads, or would if the first were made now."""
-    return layer() != "python" if layer.cache_info().currsize else "numba" in sys.modules
+    return "numba" in sys.modules if _layer is None else _layer != "python"
 
 
-@functools.cache
 def layer() -> str:
     """Return whose threads parallel calls use: ``"python"``, or Numba's by its layer, ``"tbb"`` or ``"omp"``.
 
@@ -100,8 +100,11 @@ def layer() -> str:
     >>> layer() in ("tbb", "omp", "python")
     True
     """
-    with functions.lock:  # a fork waits for it: a child would find Numba half started
-        return _chosen()
+    global _layer
+    if _layer is None:
+        with functions.lock:  # a fork waits for it: a child would find Numba half started
+            _layer = _layer or _chosen()
+    return _layer
 
 
 def _chosen() -> str:

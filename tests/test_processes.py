@@ -126,7 +126,7 @@ def check(line: Any, layer: str) -> None:
         assert {name: answer[name] for name in ("predict", "fit") if name in answer}.items() <= expected.items()
         if "pid" not in answer:
             continue
-        assert answer["numba"] is (layer != "python")
+        assert answer.get("numba", layer != "python") is (layer != "python")
         if answer["pid"] != line["pid"] and line["way"] in FORKS:
             assert answer["threads"] == 1
         elif line["way"] != "forkserver":  # whose server may have imported fastbp before it forked

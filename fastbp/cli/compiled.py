@@ -38,7 +38,8 @@ def first_fits() -> list[str]:
     found = []
     for dtype in DTYPES:
         missing = [function for function in of_a_first_fit(dtype) if origin(function) is None]
-        cost = f"compiles {len(missing)} functions, about {estimate(missing):.0f} s" if missing else "loads everything"
+        named = f"{len(missing)} function{'s' if len(missing) > 1 else ''}"
+        cost = f"compiles {named}, about {estimate(missing):.0f} s" if missing else "loads everything"
         found.append(f"{dtype} {cost}")
     return found
 
