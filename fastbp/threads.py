@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import logging  # noqa: F401  # before our hook for forks is registered, see there
 import os
 import sys
 from collections.abc import Iterator
@@ -62,7 +63,8 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
+    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have. Of
+    # hooks the last one runs first: that of `logging` takes a lock which Numba needs while it is imported, under ours.
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 

@@ -322,7 +322,7 @@ def test_limits_nest_and_end(with_numba: bool) -> None:
 def test_a_child_forked_while_another_thread_compiles(what: str, tmp_path: Path) -> None:
     result = run(
         """
-        import concurrent.futures.thread, os, threading, time  # whose own hook for forks takes a lock, too
+        import concurrent.futures.thread, logging, os, threading, time  # whose own hooks for forks take locks, too
         from fastbp.kernels import functions
 
         def a_users_function():
