@@ -52,9 +52,9 @@ FIELDS = (
 # step of a course they move on by bytes that the call names; dropout's key is a number in a pointer's place.
 INPUTS, PARAMETERS, ACTIVATIONS, GRADIENT, TARGETS, WEIGHTS, LABELS, ORDER, SUMS, COEFFICIENTS, KEY = range(11)
 
-# A call: one int64 for each of these. First what differs from call to call: the workspace, and the operands' addresses at
-# the first row of the first step. Then the course: so many rounds of steps, each for the rows of a batch, and of a last
-# step for fewer rows. Then what operands move on by, and the program of a step and that of the last one.
+# A call: one int64 for each of these. First what differs from call to call: the workspace, and the operands' addresses
+# at the first row of the first step. Then the course: so many rounds of steps, each for the rows of a batch, and of a
+# last step for fewer rows. Then what operands move on by, and the program of a step and that of the last one.
 WORKSPACE, WORKSPACE_BYTES, OPERANDS = range(3)
 TEAM, ROUNDS, STEPS, BATCH, LAST = range(OPERANDS + KEY + 1, OPERANDS + KEY + 6)
 ROW_BYTES = LAST + 1  # what each operand but the key moves on by with a row

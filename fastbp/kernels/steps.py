@@ -98,12 +98,8 @@ def take_part(program, begun, steps, step, batch, call, member):
         move_to(Step(step.number + turn - begun, step.first + (turn - begun) * batch), call, member.operands)
         for others in range(2):  # its own strands first: what they work on is in its cache
             for strand in range(start, end):
-                own = (strand - start) % call[op.TEAM] == member.number
-                if (
-                    own != (others == 1)
-                    and look(counters, 1 + strand) == turn
-                    and replace(counters, 1 + strand, turn, turn + 1)
-                ):
+                due = ((strand - start) % call[op.TEAM] == member.number) != (others == 1)
+                if due and look(counters, 1 + strand) == turn and replace(counters, 1 + strand, turn, turn + 1):
                     perform(table, strands[strand], strands[strand + 1], member)
                     count_one(counters, DONE)
         phase += 1
