@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..kernels.functions import DTYPES, RUN, Function, every
+from ..kernels.functions import DTYPES, RUN, Function, every, gathering
 from ..kernels.objects import SHIPPED, origin
 from ..network import MLP
 from ..program import passes
@@ -45,12 +45,12 @@ def first_fits() -> list[str]:
 
 
 def of_a_first_fit(dtype: str) -> list[Function]:
-    """Return the functions of `MLP.fit` of a classifier by SGD, of rows that are shuffled, and of `MLP.predict`."""
+    """Return the functions of `MLP.fit` of a classifier by SGD, on rows of this dtype, and of `MLP.predict`."""
     network, kind = MLP((64, 100, 10)).model.network, np.dtype(dtype)
     form = StepForm("labels", penalised=True, fetched=True)
     step = passes.training_step(network, 32, kind, 1, form, Tuning())
-    predict = passes.forward(network, 32, kind, 1, True, Tuning())
-    return list(dict.fromkeys([RUN, *step.functions(kind), *predict.functions(kind)]))
+    predict = passes.forward(network, 32, kind, 1, False, Tuning())
+    return list(dict.fromkeys([RUN, gathering(dtype, dtype), *step.functions(kind), *predict.functions(kind)]))
 
 
 def estimate(functions: Iterable[Function]) -> float:
