@@ -67,13 +67,13 @@ def versions() -> tuple[str, ...]:
 
 
 def _version(package: str) -> str:
-    """Return what ``__version__`` says, from the file that sets it where the package is not imported."""
     spec = None if package in sys.modules else importlib.util.find_spec(package)
     if spec is not None and type(spec.loader) is SourceFileLoader:
         with contextlib.suppress(OSError):
-            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
-            if found := re.search(r"""version["']?\s*[:=]\s*["']([^"']+)["']""", text):
-                return found[1]
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py"))
+            found = re.search(rb"""^ *("version":|version_version =) ["'](.+)["']""", text, re.MULTILINE)
+            if found is not None:
+                return found[2].decode()  # `__version__`, imported or not
     return str(importlib.import_module(package).__version__)
 
 
