@@ -156,4 +156,6 @@ def _numbas_threads() -> Any:
     """Compile or load how Numba's threads enter the pass, and start them, where this process uses them."""
     if not threads.several_allowed() or not threads.by_numba() or threads.layer() == "python":
         return None
-    return run_by_numbas_threads().compile("void(intp, int64[::1], int64[::1])")
+    from numba import types
+
+    return run_by_numbas_threads().compile((types.intp, types.int64[::1], types.int64[::1]))  # as a call has them
