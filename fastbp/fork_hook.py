@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 from typing import Any
 
 # Locks under which code is loaded or compiled, where their modules are imported.
 _LOCKS = {"fastbp.kernels.functions": "lock", "numba.core.compiler_lock": "global_compiler_lock"}
 
 _child = False
-_held: list[Any] = []
+_held: dict[int, list[Any]] = {}  # by each thread that forks
 
 
 def in_child() -> bool:
@@ -22,16 +23,16 @@ def in_child() -> bool:
 
 
 def _before() -> None:
-    for module, name in _LOCKS.items():
+    for module, name in _LOCKS.items():  # under the first of them Numba may be imported
         lock = getattr(sys.modules.get(module), name, None)
         if lock is not None:
             lock.acquire()
-            _held.append(lock)
+            _held.setdefault(get_ident(), []).append(lock)
 
 
 def _after() -> None:
-    while _held:
-        _held.pop().release()
+    for lock in reversed(_held.pop(get_ident(), [])):
+        lock.release()
 
 
 def _after_in_child() -> None:
@@ -40,6 +41,14 @@ def _after_in_child() -> None:
     _after()
 
 
-if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
+def register() -> None:
+    """Have a fork wait until no other thread compiles: the child would wait forever for a thread that it does not have.
+
+    Hooks run in reverse order, and that of `logging` takes a lock which Numba needs while it is imported: whoever
+    imports Numba registers this hook again behind it. Its locks can be taken twice.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after_in_child)
+
+
+register()

@@ -12,16 +12,15 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-import numba
-
 from .. import compile_ahead, threads
 from .. import verify as verification
 from ..hardware import affinity, caches, cpu_quota
 from ..kernels import shapes
+from ..kernels.functions import DTYPES
 from ..kernels.target import TARGET
 from ..lessons import LESSONS
 from ..version import __version__
-from . import diagnosis
+from . import compiled, diagnosis
 from .output import print_rows
 
 # ---- learn ----
@@ -48,10 +47,10 @@ def learn(args: argparse.Namespace) -> None:
 
 def warmup(args: argparse.Namespace) -> None:
     """Run ``fastbp warmup``."""
-    seconds = compile_ahead.warmup(args.dtype)
+    seconds = compile_ahead.warmup(args.dtype, activations=args.activation, losses=args.loss, optimizers=args.optimizer)
     rows = [(part, f"{took:.2f}") for part, took in seconds.items()]
     rows += [("all", f"{sum(seconds.values()):.2f}"), ("cache folder", diagnosis.cache_folders())]
-    print_rows("Seconds to compile, or to load from the cache", rows)
+    print_rows("Seconds to compile, or to load", rows)
 
 
 # ---- info ----
@@ -59,10 +58,10 @@ def warmup(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Run ``fastbp info``."""
-    lanes = {name: TARGET.lanes(getattr(numba, name)) for name in ("float32", "float64")}
+    lanes = {name: TARGET.lanes(name) for name in DTYPES}
     tile_shapes = {"main": shapes.MAIN, "half": shapes.HALF, "narrow": shapes.NARROW, "row": shapes.ROW}
     packages = {package.name.lower(): package.version for package in importlib.metadata.distributions()}
-    layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts the threads
+    layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts Numba's threads
     in_lanes = " or ".join(f"{n} {name}" for name, n in lanes.items())
     rows = [
         ("processor target", TARGET.level or TARGET.cpu),
@@ -76,8 +75,10 @@ def info(args: argparse.Namespace) -> None:
     rows += [
         ("caches of a core", f"{caches().l1 // 1024} KiB first level, {caches().l2 // 1024} KiB second level"),
         ("processors", f"{affinity()}" + ("" if quota is None else f", {quota:g} by the quota of the container")),
-        ("threading layer", layer or "none: everything runs on one thread"),
-        ("threads", str(threads.count() if layer else 1)),
+        ("threading layer", f"{layer}, or Numba's in a process that imports it" if layer == "python" else layer),
+        ("threads", str(threads.count())),
+        ("compiled functions", "; ".join(compiled.counts())),
+        ("a first fit", "; ".join(compiled.first_fits())),
         ("cache folder", diagnosis.cache_folders()),
         ("python", f"{platform.python_version()}, {sys.executable}"),
     ]
@@ -94,13 +95,12 @@ def info(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> int:
     """Run ``fastbp verify``."""
-    layer = threads.layer()
     machine = {
         "processor": TARGET.level or TARGET.cpu,
         "vector_bits": 8 * TARGET.vector_bytes,
         "fused_multiply_add": TARGET.has_fma,
-        "threads": threads.count() if layer else 1,
-        "threading_layer": layer,
+        "threading_layer": threads.layer(),  # before the count: it starts Numba's threads
+        "threads": threads.count(),
     }
     if not args.json:
         processor = f"{machine['processor']}, vectors of {machine['vector_bits']} bits, {machine['threads']} threads"

@@ -14,7 +14,6 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -241,10 +240,21 @@ def _with_parents(path: str) -> Iterator[str]:
 
 def read(symbol: str, more: str = "") -> bytes | None:
     """Return the code of a function, or None where no folder has it whole."""
+    found = _found(symbol, more)
+    return None if found is None else found[1]
+
+
+def keeper(symbol: str) -> Folder | None:
+    """Return the folder that `read` takes the code of a function from, or None."""
+    found = _found(symbol, "")
+    return None if found is None else found[0]
+
+
+def _found(symbol: str, more: str) -> tuple[Folder, bytes] | None:
     name = entry_name(symbol, more)
     for folder in folders():
         with contextlib.suppress(OSError, ValueError):
-            return _read(folder, name)
+            return folder, _read(folder, name)
     return None
 
 

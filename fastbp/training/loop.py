@@ -21,8 +21,9 @@ from ..model.row_weights import balanced
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
+from ..program.interrupts import interrupt_held
 from ..program.memory import aligned
-from ..program.run import Course, Operands, interrupt_held, prepare, run
+from ..program.run import Course, Operands, prepare, run
 from ..program.table import Program
 from ..program.tuning import tuning
 from .history import History
