@@ -68,6 +68,10 @@ def layer() -> str:
     """
     global _layer
     if _layer is None:
+        if "numba" in sys.modules:
+            from .kernels import objects
+
+            objects.before_numba()
         with functions.lock:  # a fork waits for it: a child would find Numba half started
             _layer = _layer or _chosen()
     return _layer

@@ -79,12 +79,12 @@ def addresses(functions: Collection[Function]) -> list[int]:
     """Return where these functions lie in memory, loading or compiling those that are not there yet."""
     missing = [function for function in dict.fromkeys(functions) if function not in _addresses]
     if missing:
+        from . import objects
+
         with lock:
-            _load([function for function in missing if function not in _addresses])
+            _addresses.update(objects.loaded(function for function in missing if function not in _addresses))
+        if any(function not in _addresses for function in missing):
+            objects.before_numba()  # not under the lock, for which a fork may wait with that of `logging` in its hands
+            with lock:
+                _addresses.update(objects.compiled(function for function in missing if function not in _addresses))
     return [_addresses[function] for function in functions]
-
-
-def _load(functions: list[Function]) -> None:
-    from . import objects
-
-    _addresses.update(objects.addresses(functions))

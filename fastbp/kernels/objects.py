@@ -34,34 +34,35 @@ def origin(function: Function) -> str | None:
     return None if folder is None else folder.path
 
 
-def addresses(functions: Iterable[Function]) -> dict[Function, int]:
-    """Return where these functions lie once they are loaded."""
+def loaded(functions: Iterable[Function]) -> dict[Function, int]:
+    """Return where those of these functions lie that need no compiling."""
     found: dict[Function, int] = {}
-    missing: list[Function] = []
     for function in functions:
         address = shipped.address(function.symbol)
         if address is None:
             address = _kept(function)
-        if address is None:
-            missing.append(function)
-        else:
+        if address is not None:
             found[function] = address
-    if missing:
-        for function, code in _compiler().compiled(missing):
-            cache.write(function.symbol, code)
-            found[function] = _linked(function, code)
+    return found
+
+
+def compiled(functions: Iterable[Function]) -> dict[Function, int]:
+    """Compile functions, keep them, and return where they lie."""
+    from . import compiler  # imports Numba
+
+    found: dict[Function, int] = {}
+    for function, code in compiler.compiled(functions):
+        cache.write(function.symbol, code)
+        found[function] = _linked(function, code)
     return found
 
 
 @functools.cache
-def _compiler() -> Any:
-    """Import Numba, where something must be compiled."""
-    import logging  # noqa: F401  # whose hook for forks must be there before ours is registered again
+def before_numba() -> None:
+    """Register the hook for forks again, behind that of `logging`, before Numba is imported."""
+    import logging  # noqa: F401
 
     fork_hook.register()
-    from . import compiler
-
-    return compiler
 
 
 def _kept(function: Function) -> int | None:

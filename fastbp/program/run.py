@@ -131,6 +131,9 @@ def _run_in_a_team(call: bytes, team: int) -> None:
 @functools.cache
 def run_by_numbas_threads() -> Any:
     """Return the driver of Numba's threads, called with the team, the pass's address and the call."""
+    from ..kernels import objects
+
+    objects.before_numba()
     with functions.lock:  # a fork waits for it: a child that had to compile would find the module half imported
         from ..kernels import steps  # imports Numba
 
