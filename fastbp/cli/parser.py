@@ -13,10 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ..kernels.activations import ACTIVATIONS
-from ..kernels.losses import LOSSES
 from ..lessons import LESSONS
-from ..optimizers import OPTIMIZERS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
@@ -248,9 +245,25 @@ def _add_verify(parser: Parser) -> None:
 def _add_warmup(parser: Parser) -> None:
     dtype = "compile only what computes in 32 bits, or in 64 (default: both)"
     parser.add_argument("--dtype", choices=("float32", "float64"), help=dtype)
-    for option, names in (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS)):
-        text = f"compile only what this {option} needs; may be given several times (default: all): {', '.join(names)}"
-        parser.add_argument(f"--{option}", action="append", choices=tuple(names), metavar="NAME", help=text)
+    for option, argument in (("activation", "MLP"), ("loss", "MLP"), ("optimizer", "MLP.fit")):
+        text = f"compile only what this {option} needs, a name that {argument} takes; may be given several times "
+        parser.add_argument(
+            f"--{option}", action="append", type=_known(option), metavar="NAME", help=text + "(default: all)"
+        )
+
+
+def _known(option: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        from .. import optimizers  # NumPy is imported with these, and --help needs none
+        from ..kernels import activations, losses
+
+        names = {"activation": activations.ACTIVATIONS, "loss": losses.LOSSES, "optimizer": optimizers.OPTIMIZERS}
+        if text not in names[option]:
+            known = ", ".join(map(repr, names[option]))
+            raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
+        return text
+
+    return read
 
 
 def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> None:
