@@ -257,9 +257,12 @@ def _known(option: str) -> Callable[[str], str]:
         from .. import optimizers  # NumPy is imported with these, and --help needs none
         from ..kernels import activations, losses
 
-        names = {"activation": activations.ACTIVATIONS, "loss": losses.LOSSES, "optimizer": optimizers.OPTIMIZERS}
-        if text not in names[option]:
-            known = ", ".join(map(repr, names[option]))
+        tables: dict[str, Iterable[str]] = {
+            "activation": activations.ACTIVATIONS, "loss": losses.LOSSES, "optimizer": optimizers.OPTIMIZERS
+        }  # fmt: skip
+        names = list(tables[option])
+        if text not in names:
+            known = ", ".join(map(repr, names))
             raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {known})")
         return text
 
