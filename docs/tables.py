@@ -49,7 +49,7 @@ HELPERS = {
     "fastbp.graph": {"derivative", "ordered", "summary"},
     "fastbp.optimizers": {"optimizer_of"},
     "fastbp.plotting": {"Picture", "check_path"},
-    "fastbp.threads": {"entered", "limited", "load_tbb", "several_allowed", "started"},
+    "fastbp.threads": {"by_numba", "configured", "entered", "limited", "load_tbb", "several_allowed", "started"},
 }
 
 

@@ -4,59 +4,55 @@
     history = net.fit(X, y, epochs=10, batch_size=128, learning_rate=0.1, l2=1e-4)
     net.score(X_test, y_test)
 
-Modules:
+Modules and names are loaded on first access:
 
 - `fastbp.optimizers` and `fastbp.learning_rates`: optimizers and learning-rate schedules for `MLP.fit`.
 - `fastbp.datasets`: data sets and readers of files.
 - `fastbp.kernels`: the kernels, for a user's own ``@njit`` code.
 - `fastbp.threads`: the number of threads.
 - `fastbp.reference`: the same mathematics in plain NumPy.
-
-Loaded on first access:
-
 - `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's, which must be installed.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
-from importlib import import_module as _import_module
-from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING, Any
 
-from . import datasets, kernels, learning_rates, optimizers, reference, threads
-from .compile_ahead import warmup
-from .functional import (
-    affine_backward,
-    affine_forward,
-    affine_relu_forward,
-    relu_backward,
-    relu_forward,
-    sgd_update,
-    softmax_cross_entropy,
-)
-from .inputs.in_memory import StreamError
-from .model.evaluation import Gradient, SampleGradients
-from .model.npz_file import CheckpointError
-from .model.pickles import blank as _blank  # noqa: F401 (pickles find it here)
-from .model_selection.cross_validation import CrossValidation, cross_validate
-from .model_selection.ensemble import Ensemble
-from .model_selection.fitting import fit_many
-from .model_selection.search import Search, search
-from .network import MLP, load
-from .numeric_gradients.check import gradcheck
-from .training.history import History
-from .training.plan import DivergenceError
+from . import fork_hook as _fork_hook  # noqa: F401 (before there is any thread or lock)
+from .lazy_names import load as _load
 from .version import __version__
 
 if TYPE_CHECKING:
+    from . import datasets, kernels, learning_rates, optimizers, reference, threads
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
     from . import plotting as plotting
     from . import verify as verify
+    from .compile_ahead import warmup
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
+    from .functional import (
+        affine_backward,
+        affine_forward,
+        affine_relu_forward,
+        relu_backward,
+        relu_forward,
+        sgd_update,
+        softmax_cross_entropy,
+    )
+    from .inputs.in_memory import StreamError
+    from .model.evaluation import Gradient, SampleGradients
+    from .model.npz_file import CheckpointError
+    from .model_selection.cross_validation import CrossValidation, cross_validate
+    from .model_selection.ensemble import Ensemble
+    from .model_selection.fitting import fit_many
+    from .model_selection.search import Search, search
+    from .network import MLP, load
+    from .numeric_gradients.check import gradcheck
+    from .training.history import History
+    from .training.plan import DivergenceError
 
 __all__ = [
     "MLP",
@@ -91,21 +87,52 @@ __all__ = [
     "warmup",
 ]
 
-# Names loaded on first access, with the package that each requires: scikit-learn and matplotlib are optional and take a
-# second to import.
-_ESTIMATORS = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn"}
-_MODULES = {"distributed": None, "graph": None, "lessons": None, "plotting": "matplotlib", "verify": None}
+# The module of each name; `lazy_names` explains the form.
+_WHERE = {
+    "CheckpointError": "model.npz_file",
+    "CrossValidation": "model_selection.cross_validation",
+    "DivergenceError": "training.plan",
+    "Ensemble": "model_selection.ensemble",
+    "Gradient": "model.evaluation",
+    "History": "training.history",
+    "MLP": "network",
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "SampleGradients": "model.evaluation",
+    "Search": "model_selection.search",
+    "StreamError": "inputs.in_memory",
+    "_blank": "model.pickles:blank",  # pickles find it here
+    "affine_backward": "functional",
+    "affine_forward": "functional",
+    "affine_relu_forward": "functional",
+    "cross_validate": "model_selection.cross_validation",
+    "fit_many": "model_selection.fitting",
+    "gradcheck": "numeric_gradients.check",
+    "load": "network",
+    "relu_backward": "functional",
+    "relu_forward": "functional",
+    "search": "model_selection.search",
+    "sgd_update": "functional",
+    "softmax_cross_entropy": "functional",
+    "warmup": "compile_ahead",
+}
+_WHERE |= dict.fromkeys(
+    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
+     "threads", "verify"],
+    "",
+)  # fmt: skip
+# Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
+_ASIDE = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn", "plotting": "matplotlib"}
+_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return _import_module(f"{__name__}.{name}")
-    if name in _ESTIMATORS:
-        return getattr(_import_module(f"{__name__}.estimators"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _load(__name__, _WHERE, name)
 
 
 def __dir__() -> list[str]:
     """Return the public names except those whose package is missing: `help` accesses every name listed here."""
-    on_access = _ESTIMATORS | _MODULES
-    return sorted([*__all__, *(name for name, package in on_access.items() if package is None or _find_spec(package))])
+    from importlib.util import find_spec  # 2 ms
+
+    aside = [name for name, package in _ASIDE.items() if not package or find_spec(package)]
+    return sorted([*__all__, *aside])

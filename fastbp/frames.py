@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numbers
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ PLAIN = (np.ndarray, list, tuple, int, float)
 NUMERIC = "biuf"  # kinds of dtypes
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Table:
     """The columns of a frame as numbers.
 
@@ -162,7 +161,11 @@ def _numbers(argument: str, column: Any, name: str = "") -> Array:
 def _is_number(value: Any) -> bool:
     if isinstance(value, np.timedelta64):  # a subclass of np.integer
         return False
-    return isinstance(value, (numbers.Real, Decimal, np.bool_))
+    if isinstance(value, (numbers.Real, np.bool_)):
+        return True
+    from decimal import Decimal  # 1 ms, and few columns hold them
+
+    return isinstance(value, Decimal)
 
 
 def _of_objects(array: Array) -> Array:

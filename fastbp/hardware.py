@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import glob
 import math
 import os
 from typing import NamedTuple
 
 MEMBERSHIP, CGROUPS = "/proc/self/cgroup", "/sys/fs/cgroup"
+MOST_CACHES = 10
 UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -29,7 +29,8 @@ def caches() -> Caches:
     True
     """
     found = {}
-    for folder in glob.glob("/sys/devices/system/cpu/cpu0/cache/index*"):
+    for index in range(MOST_CACHES):
+        folder = f"/sys/devices/system/cpu/cpu0/cache/index{index}"
         try:
             level, kind, size = (_read(f"{folder}/{name}") for name in ("level", "type", "size"))
             if kind != "Instruction":

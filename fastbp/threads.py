@@ -1,8 +1,9 @@
 """The threading policy: how many threads a call may use, whose they are, and when it is serial.
 
-- Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library.
+- Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library. One
+  call at a time has them (`program.team`), another one is serial meanwhile.
 - Where Numba is imported already: its pool, if that is TBB's or OpenMP's, which several Python threads may enter at the
-  same time. It is entered in 4 us, Python's threads in 100.
+  same time.
 - Serial in a forked child, where no thread survived.
 - The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
 - By default at most as many threads as processors. A container's quota may allow fewer than a pool has threads; the
@@ -18,48 +19,17 @@ import contextvars
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from . import hardware
+from . import fork_hook, hardware
 from .kernels import functions
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
 
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("fastbp_thread_limit", default=None)
-_forked = False
-
-
-def _compiler_lock() -> Any:
-    """Return the lock that Numba compiles under, or None where Numba is not imported."""
-    module = sys.modules.get("numba.core.compiler_lock")
-    return getattr(module, "global_compiler_lock", None)
-
-
-_held: list[Any] = []
-
-
-def _before_fork() -> None:
-    for lock in filter(None, (functions.lock, _compiler_lock())):
-        lock.acquire()
-        _held.append(lock)
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().release()
-
-
-def _in_child() -> None:
-    global _forked
-    _forked = True
-    _after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    # A fork waits until no other thread compiles: the child would wait forever for a thread that it does not have.
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+_layer: str | None = None  # once it is decided
 
 
 def load_tbb() -> bool:
@@ -81,12 +51,11 @@ def load_tbb() -> bool:
     return False
 
 
-def numba_imported() -> bool:
-    """Return True if Numba is imported, whose pool of threads is then used."""
-    return "numba" in sys.modules
+def by_numba() -> bool:
+    """Return True if parallel calls use Numba's pool of threads, or would if the first were made now."""
+    return "numba" in sys.modules if _layer is None else _layer != "python"
 
 
-@functools.cache
 def layer() -> str:
     """Return whose threads parallel calls use: ``"python"``, or Numba's by its layer, ``"tbb"`` or ``"omp"``.
 
@@ -97,7 +66,15 @@ def layer() -> str:
     >>> layer() in ("tbb", "omp", "python")
     True
     """
-    if not numba_imported():
+    global _layer
+    if _layer is None:
+        with functions.lock:  # a fork waits for it: a child would find Numba half started
+            _layer = _layer or _chosen()
+    return _layer
+
+
+def _chosen() -> str:
+    if "numba" not in sys.modules:
         return "python"
     import numba
 
@@ -125,7 +102,7 @@ def count() -> int:
     1
     """
     wanted = _limit.get()
-    if wanted == 1 or _forked:
+    if wanted == 1 or fork_hook.in_child():
         return 1
     allowed = _set_in_numba()
     if allowed == (_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity()):  # nobody has set another number
@@ -142,7 +119,7 @@ def several_allowed() -> bool:
     ...     several_allowed()
     False
     """
-    return _limit.get() != 1 and not _forked and _set_in_numba() > 1
+    return _limit.get() != 1 and not fork_hook.in_child() and _set_in_numba() > 1
 
 
 def _numbas(name: str) -> Any:
@@ -158,8 +135,16 @@ def _set_in_numba() -> int:
     """
     if started():
         return int(sys.modules["numba.np.ufunc.parallel"]._get_num_threads())
+    return configured()
+
+
+def configured() -> int:
+    """Return the number of threads that ``NUMBA_NUM_THREADS`` says, or one for each processor."""
     threads = _numbas("NUMBA_NUM_THREADS")
-    return int(threads if threads is not None else os.environ.get("NUMBA_NUM_THREADS") or hardware.affinity())
+    if threads is None:
+        with contextlib.suppress(ValueError):  # Numba, too, passes over what is no number
+            threads = max(1, int(os.environ.get("NUMBA_NUM_THREADS", "")))
+    return int(threads or hardware.affinity())
 
 
 @functools.cache
@@ -220,24 +205,3 @@ def entered(threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
-
-
-@functools.cache
-def _pool() -> Any:
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(max(1, hardware.affinity() - 1), "fastbp")
-
-
-def together(member: Callable[[int], Any], team: int) -> None:
-    """Call ``member(number)`` for every number of a team: 0 here, the others on Python's threads.
-
-    A thread that has not begun when this one is done is called off: the work does not wait for it.
-    """
-    others = [_pool().submit(member, number) for number in range(1, team)]
-    try:
-        member(0)
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.result()

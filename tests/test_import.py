@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import os
+import pickle
 import pydoc
 
 import pytest
@@ -32,6 +36,93 @@ def test_names() -> None:
     pydoc.render_doc(fastbp)
 
 
+def test_a_plain_import_loads_nothing() -> None:
+    loaded = set(run_python("import fastbp, sys; print(*sys.modules)").split())
+    assert not loaded & {"numpy", "numba", "llvmlite", "fastbp.network", "fastbp.kernels", "fastbp.threads"}
+
+
+def test_a_name_is_looked_up_once() -> None:
+    code = """
+    import fastbp
+    assert "MLP" not in vars(fastbp)
+    first = [getattr(fastbp, name) for name in fastbp.__all__]
+    del fastbp.__getattr__
+    assert all(getattr(fastbp, name) is value for name, value in zip(fastbp.__all__, first, strict=True))
+    import fastbp.network
+    assert fastbp.MLP is fastbp.network.MLP
+    """
+    run_python(inspect.cleandoc(code))
+
+
+def test_type_checkers_find_each_name_where_it_is() -> None:
+    """What stands under TYPE_CHECKING says of each name what the table says."""
+    tree = ast.parse(inspect.getsource(fastbp))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert len(imports) == len(block.body)
+    seen = {alias.name: node.module or "" for node in imports for alias in node.names}
+    assert seen == {name: module for name, module in fastbp._WHERE.items() if not name.startswith("_")}
+    assert {*fastbp.__all__, *MODULES, *ESTIMATORS} == {*seen, "__version__"}
+
+
+@pytest.mark.parametrize("code", ["import fastbp.optimizers; fastbp.optimizers.Adam()",
+                                  "import fastbp; fastbp.datasets.Dataset; fastbp.datasets.load",
+                                  "from fastbp.datasets import *; Dataset, load, quadrants(3, 0)",
+                                  "from fastbp import MLP, threads; MLP((2, 3, 2)); threads.count()"])  # fmt: skip
+def test_ways_to_import(code: str) -> None:
+    run_python(code)
+
+
+def test_a_pickle_is_all_that_a_process_needs() -> None:
+    text = pickle.dumps(fastbp.MLP((2, 3, 2), seed=0)).hex()
+    assert run_python(f"import pickle; print(pickle.loads(bytes.fromhex('{text}')))") == "MLP((2, 3, 2))\n"
+
+
+DIGITS = """
+import sys
+import fastbp
+X, y = fastbp.datasets.load_digits()
+net = fastbp.MLP((64, 100, 10), seed=0)
+net.{call}
+print(*sys.modules)
+"""
+NEEDLESS = {  # by a network of rows in memory; of fastbp's subpackages, what trains on other rows
+    "argparse", "concurrent.futures", "csv", "importlib.metadata", "json", "numba", "tqdm",
+    "fastbp.compile_ahead", "fastbp.distributed", "fastbp.estimators", "fastbp.functional", "fastbp.graph",
+    "fastbp.model_selection", "fastbp.numeric_gradients", "fastbp.reference", "fastbp.verify",
+    "fastbp.datasets.readers", "fastbp.inputs.blocks", "fastbp.inputs.sources", "fastbp.kernels.compiler",
+    "fastbp.kernels.jit", "fastbp.model.npz_file", "fastbp.training.checkpoints",
+}  # fmt: skip
+
+
+def test_a_network_loads_what_it_needs() -> None:
+    for call, more in (("fit(X, y, epochs=1)", set()), ("predict(X)", {"fastbp.optimizers", "fastbp.training.loop"})):
+        code = DIGITS.format(call=call)
+        for _ in range(2):  # so that everything is compiled, by the second what Python's own threads need
+            run_python(code)
+        assert not set(run_python(code).split()) & (NEEDLESS | more), call
+
+
+def test_the_command_loads_what_it_needs() -> None:
+    code = "import sys; from fastbp.cli import main\ntry: main(['{word}'])\nfinally: print(); print(*sys.modules)"
+    for word in ("--help", "--version"):
+        loaded = set(run_python(code.format(word=word)).splitlines()[-1].split())
+        assert "fastbp.cli.parser" in loaded and "numpy" not in loaded
+    loaded = set(run_python(code.format(word="learn")).splitlines()[-1].split())
+    assert "fastbp.cli.commands" in loaded and not loaded & {"fastbp.cli.training", "fastbp.cli.predictions"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_after_a_plain_import_is_serial() -> None:
+    code = """
+    import fastbp, os
+    if os.fork() == 0:
+        os._exit(7 if fastbp.threads.count() == 1 else 1)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), fastbp.threads.several_allowed())
+    """
+    assert run_python(inspect.cleandoc(code), {"NUMBA_NUM_THREADS": "2"}).split() == ["7", "True"]
+
+
 def test_a_wrong_name() -> None:
     with pytest.raises(AttributeError, match="^module 'fastbp' has no attribute 'nonsense'$"):
         fastbp.nonsense  # noqa: B018
@@ -45,9 +136,10 @@ import sys
 before = set(sys.modules)
 from fastbp import *
 print(sorted({name.partition(".")[0] for name in set(sys.modules) - before} & {"matplotlib", "sklearn", "mpi4py"}))
-print(MLP.__name__)
+import fastbp
+print(all(globals()[name] is getattr(fastbp, name) for name in fastbp.__all__))
 """
-    assert run_python(code).splitlines() == ["[]", "MLP"]
+    assert run_python(code).splitlines() == ["[]", "True"]
 
 
 @pytest.mark.parametrize(

@@ -29,27 +29,29 @@ SCRIPT = Path(process_cells.__file__)
 LIMIT = 100.0  # seconds: a layer's ways take 7 on two cores, a way's long form 20
 LONG_ROUNDS, LONG_PROCESSES = 25, 3
 
+NUMBA = {"FASTBP_TEST_NUMBA": "1"}  # import it, and use its threads
 LAYERS = {
-    "tbb": {"NUMBA_THREADING_LAYER": "tbb"},
-    "omp": {"NUMBA_THREADING_LAYER": "omp"},
-    "workqueue": {"NUMBA_THREADING_LAYER": "workqueue"},
-    "none": {"NUMBA_THREADING_LAYER": "tbb", "FASTBP_TEST_MISSING": "tbb"},  # what is asked for is not there
+    "python": {},  # Numba is never imported
+    "tbb": {**NUMBA, "NUMBA_THREADING_LAYER": "tbb"},
+    "omp": {**NUMBA, "NUMBA_THREADING_LAYER": "omp"},
+    "workqueue": {**NUMBA, "NUMBA_THREADING_LAYER": "workqueue"},
+    "none": {**NUMBA, "NUMBA_THREADING_LAYER": "tbb", "FASTBP_TEST_MISSING": "tbb"},  # what is asked for is not there
 }
 MORE_LAYERS = {  # what Numba chooses by itself where libraries are missing: OpenMP, then workqueue
-    "omp by default": {"FASTBP_TEST_MISSING": "tbb"},
-    "workqueue by default": {"FASTBP_TEST_MISSING": "all"},
+    "omp by default": {**NUMBA, "FASTBP_TEST_MISSING": "tbb"},
+    "workqueue by default": {**NUMBA, "FASTBP_TEST_MISSING": "all"},
 }
-SAFE = {"tbb": "tbb", "omp": "omp", "omp by default": "omp"}
+NUMBAS = {"tbb": "tbb", "omp": "omp", "omp by default": "omp"}  # where Numba's threads are used, else Python's
 
 FORKS = ("fork_predict", "fork_fit", "grandchild", "fork_among_threads", "fork_from_a_thread", "fork_among_short_fits",
          "pool")  # fmt: skip
 WAYS = tuple(way for way in process_cells.WAYS if way != "alone")
-SLOW = ("forkserver", "loky", "pool")  # with tbb, by default; of the other layers two ways are fast
+SLOW = ("forkserver", "loky", "pool")  # with python and tbb, the defaults; of the other layers two ways are fast
 FAST = {
     (layer, way)
     for layer in LAYERS
     for way in WAYS
-    if (way not in SLOW if layer == "tbb" else way in ("threads_apart", "fork_fit"))
+    if (way not in SLOW if layer in ("python", "tbb") else way in ("threads_apart", "fork_fit"))
 }
 
 
@@ -61,7 +63,7 @@ def why_not(layer: str, way: str) -> str | None:
         return "no forkserver on this system"
     if way == "loky" and importlib.util.find_spec("joblib") is None:
         return "joblib is not installed"
-    if SAFE.get(layer) == "omp" and ctypes.util.find_library("gomp") is None:
+    if NUMBAS.get(layer) == "omp" and ctypes.util.find_library("gomp") is None:
         return "no libgomp here"
     if layer == "tbb" and not fastbp.threads.load_tbb():
         return "no TBB here"
@@ -109,26 +111,27 @@ def serial() -> dict[int, Any]:
     """What one thread computes, by the network's seed: what everyone else must compute too."""
     done, trouble = run(["alone"], 1, {"NUMBA_NUM_THREADS": "1"})
     assert "alone" in done, trouble
-    assert not done["alone"]["parent_entered"]
+    assert done["alone"]["parent_entered"] == [False, False]
     return {answer["seed"]: answer for answer in done["alone"]["answers"]}
 
 
 def check(line: Any, layer: str) -> None:
     assert not isinstance(line, str), line
-    safe = SAFE.get(layer)
-    assert line["layer"] == safe
+    entered = [layer in NUMBAS, layer not in NUMBAS]
+    assert line["layer"] == NUMBAS.get(layer, "python")
     assert line["parent_threads"] == 2  # forks leave the parent what it is
-    assert line["parent_entered"] is (safe is not None)
+    assert line["parent_entered"] == entered
     for answer in line["answers"]:
         expected = serial()[answer["seed"]]
         assert {name: answer[name] for name in ("predict", "fit") if name in answer}.items() <= expected.items()
         if "pid" not in answer:
             continue
+        assert answer.get("numba", layer != "python") is (layer != "python")
         if answer["pid"] != line["pid"] and line["way"] in FORKS:
             assert answer["threads"] == 1
         elif line["way"] != "forkserver":  # whose server may have imported fastbp before it forked
             assert answer["threads"] == 2
-            assert answer["entered"] is (safe is not None)
+            assert answer["entered"] == entered
 
 
 def test_one_thread_computes_what_numpy_does() -> None:
@@ -144,6 +147,7 @@ def test_one_thread_computes_what_numpy_does() -> None:
 def test_the_bits_of_one_thread(layer: str, way: str) -> None:
     if reason := why_not(layer, way):
         pytest.skip(reason)
+    serial()  # compiles what the layer without Numba only loads
     check(short(layer, (layer, way) in FAST)[way], layer)
 
 
@@ -153,6 +157,7 @@ def test_the_bits_of_one_thread(layer: str, way: str) -> None:
 def test_the_bits_of_one_thread_for_long(layer: str, way: str) -> None:
     if reason := why_not(layer, way):
         pytest.skip(reason)
+    serial()
     for _ in range(LONG_PROCESSES):
         done, trouble = run([way], LONG_ROUNDS, (LAYERS | MORE_LAYERS)[layer])
         check(done.get(way, trouble), layer)

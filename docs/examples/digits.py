@@ -1,6 +1,6 @@
 """Read handwritten digits: a network with dropout and Adam, stopped early, saved and loaded.
 
-    python docs/examples/digits.py
+python docs/examples/digits.py
 """
 
 import fastbp

@@ -1,7 +1,7 @@
 """Move from scikit-learn by one line, the import. The rest of the program stays as it is.
 
-    pip install 'fastbp[sklearn]'
-    python docs/examples/from_scikit_learn.py
+pip install 'fastbp[sklearn]'
+python docs/examples/from_scikit_learn.py
 """
 
 import time

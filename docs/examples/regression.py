@@ -1,7 +1,7 @@
 """Predict one column of a table from the others, stop early, and draw the losses.
 
-    pip install 'fastbp[sklearn,plot]'
-    python docs/examples/regression.py
+pip install 'fastbp[sklearn,plot]'
+python docs/examples/regression.py
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Print a model of a data-parallel step's time as tables for 4 to 1,024 ranks; docs/guide/scaling.md explains it.
 
-    python docs/guide/scaling.py                              by the constants as measured for docs/guide/scaling.md
-    python -m asv_benchmarks.peers ranks --json ranks.json && python docs/guide/scaling.py --measured ranks.json
+python docs/guide/scaling.py                              by the constants as measured for docs/guide/scaling.md
+python -m asv_benchmarks.peers ranks --json ranks.json && python docs/guide/scaling.py --measured ranks.json
 """
 
 from __future__ import annotations

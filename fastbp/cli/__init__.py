@@ -1,5 +1,5 @@
 """The command ``fastbp``."""
 
-from .commands import main
+from .program import main
 
 __all__ = ["main"]

@@ -1,78 +1,27 @@
-"""The command ``fastbp``: its main program, and the commands learn, warmup, info and verify.
-
-An error that the user can correct ends in one line on standard error and exit status 2.
-"""
+"""The commands learn, warmup, info and verify."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import io
 import json
 import math
-import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numba
-import numpy as np
-
 from .. import compile_ahead, threads
 from .. import verify as verification
-from ..datasets.dataset import ReadError
-from ..distributed.ranks import printed_by_root
 from ..hardware import affinity, caches, cpu_quota
 from ..kernels import shapes
+from ..kernels.functions import DTYPES
 from ..kernels.target import TARGET
 from ..lessons import LESSONS
-from ..training.plan import DivergenceError
 from ..version import __version__
-from . import diagnosis
+from . import compiled, diagnosis
 from .output import print_rows
-from .parser import as_option, error_line, parse
-from .predictions import predict
-from .training import train
-
-INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal, as in shells
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status, which is 1 if `fastbp verify` finds a fault.
-
-    As with argparse, --help and misspelt options raise SystemExit.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        The words after ``fastbp``; by default those that the process was started with.
-    """
-    args = parse(argv)
-    program = f"fastbp {args.command}"
-    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows a class named été as \\xe9t\\xe9
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        with np.errstate(over="ignore"):  # the network refuses infinities, with its own message
-            status = COMMANDS[args.command](args)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except KeyboardInterrupt as interrupt:
-        print(f"{program}: {str(interrupt) or 'interrupted'}", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # such as `| head`
-        _drop_output()
-        return BROKEN_PIPE
-    except (ValueError, OSError, DivergenceError, MemoryError) as error:
-        if not printed_by_root(error) and sys.stderr is not None:
-            sys.stderr.write(error_line(program, _message(error)))
-        _drop_output()
-        return 2
-    return status or 0
-
 
 # ---- learn ----
 
@@ -98,10 +47,10 @@ def learn(args: argparse.Namespace) -> None:
 
 def warmup(args: argparse.Namespace) -> None:
     """Run ``fastbp warmup``."""
-    seconds = compile_ahead.warmup(args.dtype)
+    seconds = compile_ahead.warmup(args.dtype, activations=args.activation, losses=args.loss, optimizers=args.optimizer)
     rows = [(part, f"{took:.2f}") for part, took in seconds.items()]
     rows += [("all", f"{sum(seconds.values()):.2f}"), ("cache folder", diagnosis.cache_folders())]
-    print_rows("Seconds to compile, or to load from the cache", rows)
+    print_rows("Seconds to compile, or to load", rows)
 
 
 # ---- info ----
@@ -109,10 +58,10 @@ def warmup(args: argparse.Namespace) -> None:
 
 def info(args: argparse.Namespace) -> None:
     """Run ``fastbp info``."""
-    lanes = {name: TARGET.lanes(getattr(numba, name)) for name in ("float32", "float64")}
+    lanes = {name: TARGET.lanes(name) for name in DTYPES}
     tile_shapes = {"main": shapes.MAIN, "half": shapes.HALF, "narrow": shapes.NARROW, "row": shapes.ROW}
     packages = {package.name.lower(): package.version for package in importlib.metadata.distributions()}
-    layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts the threads
+    layer, quota = threads.layer(), cpu_quota()  # the layer before the count: it starts Numba's threads
     in_lanes = " or ".join(f"{n} {name}" for name, n in lanes.items())
     rows = [
         ("processor target", TARGET.level or TARGET.cpu),
@@ -126,8 +75,10 @@ def info(args: argparse.Namespace) -> None:
     rows += [
         ("caches of a core", f"{caches().l1 // 1024} KiB first level, {caches().l2 // 1024} KiB second level"),
         ("processors", f"{affinity()}" + ("" if quota is None else f", {quota:g} by the quota of the container")),
-        ("threading layer", layer or "none: everything runs on one thread"),
-        ("threads", str(threads.count() if layer else 1)),
+        ("threading layer", f"{layer}, or Numba's in a process that imports it" if layer == "python" else layer),
+        ("threads", str(threads.count())),
+        ("compiled functions", "; ".join(compiled.counts())),
+        ("a first fit", "; ".join(compiled.first_fits())),
         ("cache folder", diagnosis.cache_folders()),
         ("python", f"{platform.python_version()}, {sys.executable}"),
     ]
@@ -144,13 +95,12 @@ def info(args: argparse.Namespace) -> None:
 
 def verify(args: argparse.Namespace) -> int:
     """Run ``fastbp verify``."""
-    layer = threads.layer()
     machine = {
         "processor": TARGET.level or TARGET.cpu,
         "vector_bits": 8 * TARGET.vector_bytes,
         "fused_multiply_add": TARGET.has_fma,
-        "threads": threads.count() if layer else 1,
-        "threading_layer": layer,
+        "threading_layer": threads.layer(),  # before the count: it starts Numba's threads
+        "threads": threads.count(),
     }
     if not args.json:
         processor = f"{machine['processor']}, vectors of {machine['vector_bits']} bits, {machine['threads']} threads"
@@ -178,32 +128,3 @@ def _as_json(check: verification.Check) -> dict[str, Any]:
     """Return a check as a JSON object; an infinite error, which JSON cannot hold, becomes null with ``ok`` false."""
     worst = check.worst if check.worst is None or math.isfinite(check.worst) else None
     return {**asdict(check), "worst": worst, "seconds": round(check.seconds, 3), "ok": check.ok}
-
-
-def _drop_output() -> None:
-    """Discard what standard output cannot take, so that the interpreter does not try again when it ends."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, ReadError):
-        return error.remark.worded(as_option)
-    if isinstance(error, DivergenceError):  # names the arguments of `fit`
-        return str(error).replace("learning_rate", "--learning-rate").replace("smaller l2", "smaller --l2")
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or "out of memory"
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
-    "train": train,
-    "predict": predict,
-    "learn": learn,
-    "warmup": warmup,
-    "info": info,
-    "verify": verify,
-}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
-
-from llvmlite import binding
-from numba.core import config
 
 from .. import hardware, threads
 from ..kernels import cache
@@ -16,7 +14,6 @@ GET_TBB = "install TBB (pip install tbb; where it has no wheel, your system's li
 
 # Numba's name of a setting, its environment variable, which values do harm, and what harm.
 SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
-    ("DISABLE_JIT", "NUMBA_DISABLE_JIT", bool, "nothing is compiled, and no network can be trained or used"),
     ("OPT", "NUMBA_OPT", lambda level: int(level) < 3, "compiled code is not optimised as far as it could be"),
     ("BOUNDSCHECK", "NUMBA_BOUNDSCHECK", bool, "compiled code checks every index, which slows it down"),
     ("DEBUGINFO_DEFAULT", "NUMBA_DEBUGINFO", bool, "code is compiled for a debugger, which slows it down"),
@@ -25,13 +22,20 @@ SETTINGS: tuple[tuple[str, str, Callable[[Any], bool], str], ...] = (
 
 
 def findings() -> list[str]:
-    """Return what is slow or unsafe, each with its remedy; empty if nothing is. Starts Numba's threads."""
+    """Return what is slow or unsafe, each with its remedy; empty if nothing is. Starts Numba's threads, if any."""
     return [*_settings(), *_target(), *_layer(), *_processors(), *_cache()]
 
 
+def config() -> Any:
+    """Return Numba's settings, or None where Numba is not imported: `kernels.target` imports it where one is set that
+    changes compiled code."""
+    return sys.modules.get("numba.core.config")
+
+
 def _settings() -> Iterator[str]:
+    settings = config()
     for name, variable, harms, effect in SETTINGS:
-        value = getattr(config, name, None)
+        value = getattr(settings, name, None)
         if value is not None and harms(value):
             yield f"{variable}={int(value)} is set: {effect}; unset it"
 
@@ -40,8 +44,13 @@ def _settings() -> Iterator[str]:
 
 
 def _target() -> Iterator[str]:
+    if TARGET.level:  # the widest that this processor has
+        return
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
     bits, x86 = 8 * TARGET.vector_bytes, FAMILY == "x86_64"
-    host = 512 if _host_has("avx512f") else 256 if _host_has("avx") else 128
+    host = 512 if features.get("avx512f") else 256 if features.get("avx") else 128
     lacks = []
     if TARGET.cpu == "generic":
         lacks.append("for no processor in particular")
@@ -52,17 +61,14 @@ def _target() -> Iterator[str]:
     if lacks:
         times = max(256, host) // bits * (1 if TARGET.has_fma else 2) if x86 else 1  # of arithmetic that fills a core
         slower = f"products take up to {times} times as long" if times > 1 else "it is a little slower"
-        yield f"code is compiled {', '.join(lacks)}: {slower}; {_better_target()}"
+        yield f"code is compiled {', '.join(lacks)}: {slower}; {_better_target(host > 128)}"
 
 
-def _host_has(feature: str) -> bool:
-    return bool(binding.get_host_cpu_features().get(feature, False))
-
-
-def _better_target() -> str:
-    given = [f"NUMBA_{name}={value}" for name in ("CPU_NAME", "CPU_FEATURES") if (value := getattr(config, name))]
-    given += ["NUMBA_CPU_FEATURES="] if config.CPU_FEATURES == "" else []
-    given += ["NUMBA_ENABLE_AVX=0"] if not config.ENABLE_AVX and _host_has("avx") else []
+def _better_target(has_avx: bool) -> str:
+    settings = config()
+    given = [f"NUMBA_{name}={value}" for name in ("CPU_NAME", "CPU_FEATURES") if (value := getattr(settings, name, ""))]
+    given += ["NUMBA_CPU_FEATURES="] if getattr(settings, "CPU_FEATURES", None) == "" else []
+    given += ["NUMBA_ENABLE_AVX=0"] if has_avx and not getattr(settings, "ENABLE_AVX", True) else []
     if given:
         return f"unset {' and '.join(given)}"
     return "choose a machine with AVX2 and FMA, or let the virtual machine see its host's processor"
@@ -72,18 +78,20 @@ def _better_target() -> str:
 
 
 def _layer() -> Iterator[str]:
-    if config.NUMBA_NUM_THREADS == 1:  # then no layer is needed
+    settings = config()
+    layer = threads.layer()
+    if settings is None or settings.DISABLE_JIT or threads.configured() == 1:  # then Numba's threads are not wanted
         return
-    layer, asked = threads.layer(), config.THREADING_LAYER
-    if layer is None and asked != "default":
+    asked, slower = settings.THREADING_LAYER, "Python's threads are used, which begin later than Numba's"
+    if layer == "python" and asked != "default":
         yield (
             f"NUMBA_THREADING_LAYER={asked} cannot be loaded, or is not safe if several Python threads train: "
-            "everything runs on one thread; unset it"
+            f"{slower}; unset it"
         )
-    elif layer is None:
+    elif layer == "python":
         yield (
             "neither TBB nor OpenMP can be loaded, and Numba's workqueue aborts a process if two Python threads use it "
-            f"at once: everything runs on one thread; {GET_TBB}"
+            f"at once: {slower}; {GET_TBB}"
         )
     elif layer == "omp" and asked == "default":
         yield (
@@ -93,11 +101,11 @@ def _layer() -> Iterator[str]:
 
 
 def _processors() -> Iterator[str]:
-    used, configured = threads.count(), int(config.NUMBA_NUM_THREADS)
+    used, configured = threads.count(), threads.configured()
     most, quota = hardware.processors(), hardware.cpu_quota()
     limit = f"its container's quota of {quota:g} allows" if most < hardware.affinity() else "this process is bound to"
     named = f"{most} processor{'s' if most > 1 else ''}"
-    if used > most and threads.layer() is not None:  # only if the user has set it
+    if used > most:  # only if the user has set it
         yield (
             f"{used} threads, as NUMBA_NUM_THREADS or numba.set_num_threads says, share the {named} that {limit}: "
             "they wait for one another, at worst many times slower; unset it"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import difflib
 import io
 import math
 import re
@@ -14,7 +13,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from ..kernels.activations import ACTIVATIONS
+from ..kernels.losses import LOSSES
 from ..lessons import LESSONS
+from ..optimizers import OPTIMIZERS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
@@ -63,6 +65,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
+    import difflib  # 2 ms, and words are seldom misspelt
+
     close = difflib.get_close_matches(word, known, 1, cutoff=0.8)  # at 0.6, --sep is close to --seed
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -136,8 +140,9 @@ LEARN = """examples:
   fastbp learn                                 list the lessons
   fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""
 WARMUP = """examples:
-  fastbp warmup                                both dtypes, about 20 seconds the first time
-  fastbp warmup --dtype float32                what fastbp train uses
+  fastbp warmup                                all networks, both dtypes
+  fastbp warmup --dtype float32 --activation relu --loss softmax_cross_entropy --optimizer sgd
+                                               what fastbp train uses
 
 Compiled code is kept in the cache folder that fastbp info names, and later processes load it."""
 VERIFY = "The exit status is 1 if anything is wrong."
@@ -243,6 +248,9 @@ def _add_verify(parser: Parser) -> None:
 def _add_warmup(parser: Parser) -> None:
     dtype = "compile only what computes in 32 bits, or in 64 (default: both)"
     parser.add_argument("--dtype", choices=("float32", "float64"), help=dtype)
+    for option, names in (("activation", ACTIVATIONS), ("loss", LOSSES), ("optimizer", OPTIMIZERS)):
+        text = f"compile only what this {option} needs; may be given several times (default: all): {', '.join(names)}"
+        parser.add_argument(f"--{option}", action="append", choices=tuple(names), metavar="NAME", help=text)
 
 
 def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> None:

@@ -17,6 +17,7 @@ from .. import hardware
 from ..cached_property import cached_property
 from ..model.model import Model
 from .in_memory import Rows, Stage
+from .options import ReadOptions
 from .read_ahead import Reader, Stop
 from .sources import ChunkSource, SliceSource
 
@@ -28,26 +29,6 @@ MOST_BYTES = 256 * 1024**2  # of a block: an epoch begins when its first block h
 PIECES = 32  # in a block
 PIECE_BYTES = 1024**2  # at least, where blocks are large enough: a disk seeks once for each piece
 CHUNKS_LIMIT = 256 * 1024**2  # bytes for an iterator of chunks, if no limit is given
-
-
-class ReadOptions(NamedTuple):
-    """The settings of a fit that decide how its rows are read.
-
-    Attributes
-    ----------
-    memory_limit : int or None
-        Bytes, as given to `MLP.fit`.
-    mapped_in_blocks : bool
-        Whether a mapped file larger than half of the memory is read in blocks without a limit.
-    needs_total : str or None
-        The name of a learning rate that must know the number of steps.
-    """
-
-    epochs: int
-    batch_size: int
-    memory_limit: int | None
-    mapped_in_blocks: bool
-    needs_total: str | None
 
 
 class BlockOrder(NamedTuple):

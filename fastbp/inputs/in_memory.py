@@ -20,8 +20,8 @@ from ..cached_property import cached_property
 from ..kernels import functions
 from ..model.model import Model
 from ..names import match_exactly
+from ..program.interrupts import interrupt_held
 from ..program.memory import address, aligned, most_rows
-from ..program.run import interrupt_held
 
 Array = NDArray[Any]
 Order = NDArray[np.int64]

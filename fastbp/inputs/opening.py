@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import frames, hardware, validation
 from ..model.model import Model
 from ..program.memory import STAGED_BYTES
-from .blocks import ReadOptions, Stream, fits_in_memory
 from .in_memory import InMemory, rows_of
-from .sources import ChunkSource, CopiedSlices, SliceSource, shared_mapping
+from .options import ReadOptions
+
+if TYPE_CHECKING:
+    from .blocks import Stream
+    from .sources import ChunkSource, SliceSource
+
+# Rows in memory need neither `blocks` nor `sources`, whose import takes 3 ms: they are imported where they are needed.
 
 
 def open_rows(
@@ -36,11 +41,16 @@ def open_rows(
         The names of the columns that X must have.
     """
     if is_chunks(X):
+        from .sources import ChunkSource
+
         _check_chunks(X, y, sample_weight, options)
         return _in_blocks(model, ChunkSource(model, X, known), options, rows)
     if y is None:
         raise TypeError("y: got None, expected targets; only chunks (X, y) from an iterator bring their own")
     if options.memory_limit is not None or validation.sliced(X) or (options.mapped_in_blocks and _is_large_map(X)):
+        from .blocks import fits_in_memory
+        from .sources import SliceSource
+
         source = SliceSource(model, X, y, sample_weight, known)
         if not fits_in_memory(model, source, options):
             return _in_blocks(model, source, options, rows)
@@ -56,13 +66,21 @@ def is_chunks(X: Any) -> bool:
 
 def limit_residency(name: str, X: Any, memory_limit: int | None) -> Any:
     """Return X; a mapped file, where memory is limited or the file is large, such that it does not become resident."""
-    limited = memory_limit is not None or _is_large_map(X)
-    mapped = isinstance(X, np.ndarray) and shared_mapping(X) is not None
-    return CopiedSlices(name, X) if limited and mapped else X
+    if not (_is_mapped(X) if memory_limit is not None else _is_large_map(X)):
+        return X
+    from .sources import CopiedSlices
+
+    return CopiedSlices(name, X)
 
 
 def _is_large_map(X: Any) -> bool:
-    return isinstance(X, np.ndarray) and X.nbytes > hardware.memory() // 2 and shared_mapping(X) is not None
+    return isinstance(X, np.ndarray) and X.nbytes > hardware.memory() // 2 and _is_mapped(X)
+
+
+def _is_mapped(X: Any) -> bool:
+    from .sources import shared_mapping
+
+    return isinstance(X, np.ndarray) and shared_mapping(X) is not None
 
 
 def _check_chunks(X: Any, y: Any, sample_weight: Any, options: ReadOptions) -> None:
@@ -83,6 +101,8 @@ def _check_chunks(X: Any, y: Any, sample_weight: Any, options: ReadOptions) -> N
 
 
 def _in_blocks(model: Model, source: SliceSource | ChunkSource, options: ReadOptions, rows: Any) -> Stream:
+    from .blocks import Stream
+
     stream = Stream(model, source, options)
     if rows is not None:
         raise ValueError("rows: got indices and an X that is read in blocks, expected None")

@@ -6,7 +6,6 @@ A source yields pieces and copies any rows of a piece into a block. It runs in t
 from __future__ import annotations
 
 import mmap
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 from .. import frames, validation
 from ..model.model import Model
 from .in_memory import StreamError, read, rows_of
+from .options import UNKNOWN
 
 Array = NDArray[Any]
 Copy = Callable[[int, int, Array, Array, Array | None], None]
 COPIED_BYTES = 1024**2  # of a mapped file, resident at a time: 4.6 GB/s; 5.4 with 4 MB, 2.7 with 256 KB
 CHECKED_TARGETS = 1 << 20  # at a time
-UNKNOWN = sys.maxsize >> 20  # the number of rows of an iterator that has not ended yet
 
 
 class Piece(NamedTuple):

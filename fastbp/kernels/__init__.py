@@ -18,10 +18,11 @@ The results have the same bits as those of the functions of the same names in `f
 Numba is imported when one of them is first accessed.
 """
 
-from importlib import import_module as _import_module
 from typing import Any
 
-_MODULES = {
+from ..lazy_names import load as _load
+
+_WHERE = {
     "affine_backward": "affine",
     "affine_forward": "affine",
     "affine_relu_forward": "affine",
@@ -32,13 +33,11 @@ _MODULES = {
     "workspace": "shapes",
 }
 
-__all__ = list(_MODULES)
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(_import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _load(__name__, _WHERE, name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,6 @@ import hashlib
 import importlib.util
 import os
 import pkgutil
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from .target import TARGET, settings
 
 PACKAGE = __name__.rpartition(".")[0]  # nothing outside it is compiled
 COMPILERS = ("numba", "llvmlite")
+VERSION_LINES = (' "version": "', "version_version = '")  # how a release of either states its version in _version.py
 
 # Loaders whose module is the content of one file. A subclass may change the code on its way: it is asked for the code.
 FILES = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
@@ -62,18 +62,20 @@ def package_stamp() -> Stamp | None:
 
 
 def versions() -> tuple[str, ...]:
-    """Return the versions of the compilers, which are not imported for that."""
+    """Return the versions of the compilers, which are not imported for that where they are releases in files."""
     return tuple(map(_version, COMPILERS))
 
 
 def _version(package: str) -> str:
+    """Return the same text whether the package is imported already or not."""
     spec = None if package in sys.modules else importlib.util.find_spec(package)
     if spec is not None and type(spec.loader) is SourceFileLoader:
         with contextlib.suppress(OSError):
-            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py"))
-            found = re.search(rb"""^ *("version":|version_version =) ["'](.+)["']""", text, re.MULTILINE)
-            if found is not None:
-                return found[2].decode()  # `__version__`, imported or not
+            text = spec.loader.get_data(os.path.join(os.path.dirname(spec.loader.path), "_version.py")).decode()
+            for line in text.splitlines():
+                for begin in VERSION_LINES:
+                    if line.startswith(begin):
+                        return line[len(begin) :].rstrip("\"'")
     return str(importlib.import_module(package).__version__)
 
 
@@ -238,10 +240,21 @@ def _with_parents(path: str) -> Iterator[str]:
 
 def read(symbol: str, more: str = "") -> bytes | None:
     """Return the code of a function, or None where no folder has it whole."""
+    found = _found(symbol, more)
+    return None if found is None else found[1]
+
+
+def keeper(symbol: str) -> Folder | None:
+    """Return the folder that `read` takes the code of a function from, or None."""
+    found = _found(symbol, "")
+    return None if found is None else found[0]
+
+
+def _found(symbol: str, more: str) -> tuple[Folder, bytes] | None:
     name = entry_name(symbol, more)
     for folder in folders():
         with contextlib.suppress(OSError, ValueError):
-            return _read(folder, name)
+            return folder, _read(folder, name)
     return None
 
 

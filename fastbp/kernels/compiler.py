@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -23,13 +24,36 @@ LONGEST = "gemm"  # first, so that LLVM is busy with it while all others are tra
 
 def compiled(functions: Iterable[Function]) -> Iterator[tuple[Function, bytes]]:
     """Yield each function with its object; LLVM works on one in a thread while Numba translates the next."""
-    with _no_collection(), ThreadPoolExecutor(1) as llvm_thread:
-        waiting = [
-            (function, llvm_thread.submit(emitted, list(texts_of(function)), function.symbol))
-            for function in sorted(functions, key=lambda function: function.operation != LONGEST)
-        ]
-        for function, code in waiting:
-            yield function, code.result()
+    texts: queue.SimpleQueue[tuple[Function, list[str]] | None] = queue.SimpleQueue()
+    objects: list[tuple[Function, bytes]] = []
+    errors: list[BaseException] = []
+
+    def emit() -> None:
+        try:
+            while (translated := texts.get()) is not None:
+                function, modules = translated
+                objects.append((function, emitted(modules, function.symbol)))
+        except BaseException as error:
+            errors.append(error)
+
+    # No executor: a fork elsewhere takes the lock that it needs and then waits for us, and it refuses work once the
+    # main thread has ended.
+    llvm_thread = threading.Thread(target=emit, daemon=True)
+    wait: Callable[[], None] = llvm_thread.join
+    with _no_collection():
+        try:
+            llvm_thread.start()
+        except RuntimeError:  # the system's limit, or the interpreter ends
+            wait = emit
+        try:
+            for function in sorted(functions, key=lambda function: function.operation != LONGEST):
+                texts.put((function, list(texts_of(function))))
+        finally:
+            texts.put(None)
+            wait()
+    for error in errors:
+        raise error
+    yield from objects
 
 
 @contextlib.contextmanager

@@ -7,16 +7,31 @@ compiled, and kept.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from .. import fork_hook
 from . import cache, shipped
 from .functions import Function
+
+SHIPPED = "shipped"
 
 _linker: Any = None
 _numbers = itertools.count()
 _libraries: dict[Function, Any] = {}  # which own the memory of what was linked
+
+
+def origin(function: Function) -> str | None:
+    """Return where a function would be loaded from, and load nothing.
+
+    That is `SHIPPED`, a folder of the cache, or None where it would be compiled.
+    """
+    if shipped.holds(function.symbol):
+        return SHIPPED
+    folder = cache.keeper(function.symbol)
+    return None if folder is None else folder.path
 
 
 def addresses(functions: Iterable[Function]) -> dict[Function, int]:
@@ -32,12 +47,21 @@ def addresses(functions: Iterable[Function]) -> dict[Function, int]:
         else:
             found[function] = address
     if missing:
-        from . import compiler  # imports Numba
-
-        for function, code in compiler.compiled(missing):
+        for function, code in _compiler().compiled(missing):
             cache.write(function.symbol, code)
             found[function] = _linked(function, code)
     return found
+
+
+@functools.cache
+def _compiler() -> Any:
+    """Import Numba, where something must be compiled."""
+    import logging  # noqa: F401  # whose hook for forks must be there before ours is registered again
+
+    fork_hook.register()
+    from . import compiler
+
+    return compiler
 
 
 def _kept(function: Function) -> int | None:

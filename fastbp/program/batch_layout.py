@@ -14,7 +14,7 @@ from .network import Network
 SQUARES = 16384  # weights summed to one partial of the L2 penalty
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class BatchLayout:
     """The places of outputs, gradients and sums of one batch; each begins on a cache line."""
 

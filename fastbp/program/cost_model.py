@@ -37,7 +37,7 @@ _done_alone = 0.0  # operations of this process that were kept to one thread, as
 
 def region() -> int:
     """Return what it costs to enter a parallel region here."""
-    return NUMBAS_REGION if threads.numba_imported() else PYTHONS_REGION
+    return NUMBAS_REGION if threads.by_numba() else PYTHONS_REGION
 
 
 def threads_for(operations: float) -> int:
@@ -50,14 +50,14 @@ def threads_for(operations: float) -> int:
         return threads.count()
     if operations < SHORT * region():
         return 1
-    if threads.numba_imported() and not threads.started():
+    if threads.by_numba() and not threads.started():
         _done_alone += operations
         if _done_alone < POOL_START:
             return 1
     return threads.count()
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class CostModel:
     """The cost of work for a dtype and a number of threads, and the choices that are forced."""
 

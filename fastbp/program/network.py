@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..cached_property import cached_property
 from ..kernels.activations import Activation
@@ -12,7 +13,7 @@ from ..kernels.updates import SGD
 from .parameters import ParameterLayout
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Network:
     """The parts of a network that its programs depend on. `network_of` gives one object for each."""
 
@@ -32,8 +33,7 @@ class Network:
 network_of = functools.lru_cache(maxsize=1024)(Network)  # its programs are found by identity: hashing it takes 0.4 us
 
 
-@dataclass(frozen=True)
-class StepForm:
+class StepForm(NamedTuple):
     """The parts of a training step besides the network."""
 
     targets: str  # "labels" or "targets"

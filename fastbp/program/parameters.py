@@ -12,7 +12,7 @@ from ..cached_property import cached_property
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ParameterLayout:
     """Weights and biases of every layer, one behind the other: W1, b1, W2, b2, ...
 

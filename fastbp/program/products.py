@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..hardware import caches
 from ..kernels import operations as op
@@ -24,8 +25,7 @@ from .cost_model import (
 from .table import Operation, operation
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """A product: shape, form, operands, epilogue."""
 
     rows: int
@@ -138,7 +138,7 @@ def bounds(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
     return [(begin, end) for begin, end in itertools.pairwise(cuts) if begin < end] or [(0, total)]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class RowWise:
     """An operation that takes any range of rows, such as the loss: all of it but that range."""
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import signal
 import struct
-import threading
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +14,7 @@ from .. import threads
 from ..kernels import coefficients as co
 from ..kernels import functions
 from ..kernels import operations as op
+from .interrupts import interrupt_held
 from .memory import address, workspace
 from .table import NO_PROGRAM, Program
 from .team import team as process_team
@@ -126,11 +123,18 @@ def _run_in_a_team(call: bytes, team: int) -> None:
     if threads.layer() == "python":
         if not process_team(int(_pass_address()[0])).run(call, team):
             compiled_pass()(call, 0)  # alone: nobody waits for members that do not come
-        return
-    from ..kernels import steps  # imports Numba
+    else:
+        with threads.entered(team):
+            run_by_numbas_threads()(team, _pass_address(), np.frombuffer(bytearray(call), np.int64))
 
-    with threads.entered(team):
-        steps.run_by_numbas_threads(team, _pass_address(), np.frombuffer(bytearray(call), np.int64))
+
+@functools.cache
+def run_by_numbas_threads() -> Any:
+    """Return the driver of Numba's threads, called with the team, the pass's address and the call."""
+    with functions.lock:  # a fork waits for it: a child that had to compile would find the module half imported
+        from ..kernels import steps  # imports Numba
+
+        return steps.run_by_numbas_threads
 
 
 @functools.cache
@@ -156,21 +160,3 @@ def prepare(program: Program, dtype: np.dtype[Any]) -> None:
     team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
         functions.addresses([functions.RUN, *team, *program.functions(dtype)])
-
-
-@contextlib.contextmanager
-def interrupt_held() -> Iterator[None]:
-    """Hold Ctrl-C back to the end of the block: raised within one of LLVM's callbacks it would be lost, and while Numba
-    imports a module of its own that module would be half there for ever."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    received: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if received:
-        before(signal.SIGINT, None)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels import operations as op
 from ..kernels.functions import Function, addresses, of_operation
 from ..kernels.operations import LINE
+from .interrupts import interrupt_held
 from .memory import address, aligned
 
 Operation = dict[str, int]  # fields of `kernels.operations` that are not 0
@@ -30,7 +31,7 @@ def operation(code: int, **fields: int | Place) -> Operation:
     return found
 
 
-@dataclass(frozen=True, eq=False)  # found by its identity
+@dataclass(eq=False, repr=False)  # found by its identity
 class Program:
     """Phases of strands of operations; `workspace` elements for each thread."""
 
@@ -53,14 +54,18 @@ class Program:
 
     def words(self, dtype: np.dtype[Any]) -> tuple[int, ...]:
         """Return the program as a call names it (`operations.PROGRAM`), its counters left out."""
-        if dtype not in self._linked:
-            table = self.table.copy()
-            table[:, op.FUNCTION] = addresses(self.functions(dtype))
-            self._linked[dtype] = table, (
-                address(table), len(table), address(self.strands), self.strands.size - 1, address(self.phases),
-                self.phases.size - 1,
-            )  # fmt: skip
-        return self._linked[dtype][1]
+        linked = self._linked.get(dtype)
+        if linked is None:
+            with interrupt_held():
+                table = self.table.copy()
+                table[:, op.FUNCTION] = addresses(self.functions(dtype))
+                words = (
+                    address(table), len(table), address(self.strands), self.strands.size - 1, address(self.phases),
+                    self.phases.size - 1,
+                )  # fmt: skip
+                # Of several threads the first one's stays: another may be running it.
+                linked = self._linked.setdefault(dtype, (table, words))
+        return linked[1]
 
     def counters(self) -> NDArray[np.int64]:
         """Return counters of 0: one for all, and one for each strand, each on a cache line of its own."""

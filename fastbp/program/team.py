@@ -49,26 +49,36 @@ class Team:
 
     def run(self, call: bytes, team: int) -> bool:
         """Carry out a call by a team of at most so many; return False if the members are at another call."""
-        team = min(team, self._most)
         if not self._busy.acquire(blocking=False):
             return False
+        asleep = -1  # not known, if a signal's handler raises on the way back from compiled code
         try:
-            while len(self._wakes) < team - 1:
-                self._start_member()
-            if self._lead(self._address, call, team):
+            team = min(team, self._enlisted(team))
+            asleep = self._lead(self._address, call, team)
+            if asleep:
                 for member in range(1, team):
                     if not self._mailbox[(2 * member + 1) * LINE]:
                         self._wakes[member - 1].put(None)
-                self._carry_out(self._address, call, team)
         finally:
-            self._busy.release()
+            try:
+                if asleep:  # also after an exception: the call lies in memory that is then freed
+                    self._carry_out(self._address, call, team)
+            finally:
+                self._busy.release()
         return True
 
-    def _start_member(self) -> None:
-        wake: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._wakes.append(wake)
-        arguments = self._serve, self._address, len(self._wakes), wake
-        threading.Thread(target=_attend, args=arguments, name=f"fastbp-{len(self._wakes)}", daemon=True).start()
+    def _enlisted(self, team: int) -> int:
+        """Start members up to so many, the calling thread included; return how many there are."""
+        while len(self._wakes) < min(team, self._most) - 1:
+            wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+            arguments = self._serve, self._address, len(self._wakes) + 1, wake
+            member = threading.Thread(target=_attend, args=arguments, name=f"fastbp-{arguments[2]}", daemon=True)
+            try:
+                member.start()
+            except RuntimeError:  # the system's limit, or the interpreter ends
+                break
+            self._wakes.append(wake)
+        return len(self._wakes) + 1
 
 
 def _attend(serve: Any, mailbox: int, member: int, wake: queue.SimpleQueue[None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, eq=False)  # programs are found by its identity
+@dataclass(eq=False, repr=False)  # programs are found by its identity
 class Tuning:
     """Forced choices; None leaves a choice to the cost model."""
 

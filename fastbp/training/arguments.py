@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from ..inputs.opening import limit_residency
 from ..learning_rates import Constant, LearningRate
 from ..model.model import Model
 from ..optimizers import optimizer_of
-from .checkpoints import Checkpoints
 from .early_stopping import EarlyStopping
-from .fingerprint import digest, digest_of_rows
 from .history import History
 from .plan import Plan
+
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoints
 
 
 def make_plan(
@@ -93,6 +94,9 @@ def make_checkpoints(
         return None
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"checkpoint: got {type(path).__name__}, expected the path of a file, or None")
+    from .checkpoints import Checkpoints  # and with it zipfile and json: 7 ms
+    from .fingerprint import digest, digest_of_rows
+
     rows, targets = (None, None) if held_out is None else held_out
     settings = {
         "seed": model.seed,

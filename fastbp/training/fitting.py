@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import frames
 from ..inputs.in_memory import StreamError
 from ..inputs.opening import is_chunks, open_rows
 from ..model.model import NAMES, Model
 from . import arguments
-from .checkpoints import Checkpoints
 from .history import History
 from .loop import Training
 from .optimizer_state import OptimizerState
 from .plan import Plan
+
+if TYPE_CHECKING:
+    from .checkpoints import Checkpoints
 
 REFUSALS = (TypeError, ValueError, OSError, StreamError)
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.blocks import Stream
 from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_finite
-from ..inputs.sources import UNKNOWN
+from ..inputs.options import UNKNOWN
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
 from ..learning_rates import Constant, Cosine, InverseScaling
@@ -22,17 +21,21 @@ from ..model.row_weights import balanced
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
+from ..program.interrupts import interrupt_held
 from ..program.memory import aligned
-from ..program.run import Course, Operands, interrupt_held, prepare, run
+from ..program.run import Course, Operands, prepare, run
 from ..program.table import Program
 from ..program.tuning import tuning
-from .checkpoints import Checkpoints
 from .history import History
 from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
+
+if TYPE_CHECKING:
+    from ..inputs.blocks import Stream
+    from .checkpoints import Checkpoints
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
@@ -41,7 +44,7 @@ AHEAD = 1024  # steps whose coefficients are computed at a time
 FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Training:
     """One training of a model; all arguments are checked.
 
@@ -76,7 +79,7 @@ class Training:
         self.batch: int = min(plan.batch_size, self.data.count)
         weighted = self.data.weights is not None
         self._form = plan.form(self.data.targets, weighted)
-        self._fetched_form = replace(self._form, fetched=True)
+        self._fetched_form = self._form._replace(fetched=True)
         places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
         self._fetches = self.data.readable_in_place  # where there is an order
         self._activations = aligned(places.total if self._fetches else places.without_inputs, dtype)

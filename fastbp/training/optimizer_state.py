@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..optimizers import Optimizer
 from ..program.memory import aligned, round_up
+
+if TYPE_CHECKING:
+    from ..optimizers import Optimizer
 
 Array = NDArray[Any]
 

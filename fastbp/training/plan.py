@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
-from ..inputs.blocks import ReadOptions
+from ..inputs.options import ReadOptions
 from ..kernels import coefficients as co
 from ..kernels.dropout import UNITS
 from ..kernels.losses import Loss
@@ -36,7 +36,7 @@ class DivergenceError(ArithmeticError):
         self.about_targets = about_targets
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plan:
     """The plan of a training, made by `arguments.make_plan` or by an estimator. Its numbers are not checked again.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastbp.cli import commands
+from fastbp.cli import program
 from support.commands import Done, Run
 
 
@@ -19,7 +19,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def call(*words: object) -> Done:
         capsys.readouterr()
         try:
-            status: Any = commands.main([str(word) for word in words])
+            status: Any = program.main([str(word) for word in words])
         except SystemExit as end:
             status = end.code
         return Done(status, *capsys.readouterr())

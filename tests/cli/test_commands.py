@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import fastbp
-from fastbp.kernels import tile
-from fastbp.kernels.simd import TARGET
+from fastbp.cli import compiled
+from fastbp.kernels import functions, objects, shapes
+from fastbp.kernels.target import TARGET
 from support.commands import (
     QUICK,
     Run,
@@ -25,7 +26,7 @@ from support.commands import (
     start,
     table,
 )
-from support.processes import PACKAGE
+from support.processes import PACKAGE, run_python
 
 # ---- information and help ----
 
@@ -35,33 +36,134 @@ def test_info(run: Run) -> None:
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"fastbp {fastbp.__version__} ")
     rows = table(done.out)
-    assert rows["processor target"] == f"{TARGET.triple}, {TARGET.cpu}"
+    assert rows["processor target"] == (TARGET.level or TARGET.cpu)
     lanes = TARGET.vector_bytes // 4
     assert rows["vector width"] == f"{32 * lanes} bits: {lanes} float32 or {lanes // 2} float64"
     assert rows["vector registers"] == str(TARGET.registers)
     assert rows["fused multiply-add"] in ("yes", "no")
-    assert rows["float32 tiles"].startswith(f"{tile.MAIN.rows}x{2 * lanes} main, ")
-    assert rows["float64 tiles"].startswith(f"{tile.MAIN.rows}x{lanes} main, ")
+    assert rows["float32 tiles"].startswith(f"{shapes.MAIN.rows}x{2 * lanes} main, ")
+    assert rows["float64 tiles"].startswith(f"{shapes.MAIN.rows}x{lanes} main, ")
     assert "KiB" in rows["caches of a core"]
-    assert rows["threading layer"] == (fastbp.threads.layer() or "none: all runs on one thread")
+    assert rows["threading layer"].split(",")[0] == fastbp.threads.layer()
+    assert ("Numba's in a process that imports it" in rows["threading layer"]) is (fastbp.threads.layer() == "python")
     assert int(rows["threads"]) >= 1
+    assert rows["compiled functions"].startswith("float32 ")
+    assert rows["a first fit"].startswith("float32 ")
     assert rows["cache folder"]
     for name in ("numba", "llvmlite", "numpy", "tqdm"):
         assert rows[name] == importlib.metadata.version(name)
     assert rows["tbb"]
 
 
+def origins(monkeypatch: pytest.MonkeyPatch, **places: str | None) -> None:
+    """Have each function of an operation lie at a place, all others in /cache."""
+    monkeypatch.setattr(compiled, "origin", lambda function: places.get(function.operation, "/cache"))
+
+
+def test_what_is_compiled_and_from_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = len(functions.every(["float32"]))
+    activations = sum(function.operation == "activate" for function in functions.every(["float32"]))
+    origins(monkeypatch)
+    assert compiled.counts() == [f"{dtype} {total} of {total} (shipped 0, in the cache {total})"
+                                 for dtype in ("float32", "float64")]  # fmt: skip
+    origins(monkeypatch, gemm=objects.SHIPPED, softmax=objects.SHIPPED, activate=None)
+    left = total - activations
+    assert compiled.counts()[0] == f"float32 {left} of {total} (shipped 2, in the cache {left - 2})"
+    monkeypatch.setattr(compiled, "origin", lambda function: None)
+    assert compiled.counts() == [f"float32 0 of {total}", f"float64 0 of {total}"]
+
+
+def test_what_a_first_fit_would_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    origins(monkeypatch, activate=None, drop=None)  # which that fit does not need
+    assert compiled.first_fits() == ["float32 loads everything", "float64 loads everything"]
+    monkeypatch.setattr(compiled, "_yardstick", lambda: 2 * compiled.YARDSTICK_SECONDS)
+    origins(monkeypatch, gemm=None, sum_up=None)
+    seconds = 2 * (compiled.NUMBA_SECONDS + compiled.SECONDS["gemm"] + compiled.OTHER_SECONDS)
+    assert compiled.first_fits()[0] == f"float32 compiles 2 functions, about {seconds:.0f} s"
+    monkeypatch.setattr(compiled, "_yardstick", lambda: 1e-6)
+    origins(monkeypatch, fetch=None)
+    assert compiled.first_fits()[1] == "float64 compiles 1 function, about 1 s"
+
+
+def test_the_origin_of_functions_and_a_first_fit(tmp_path: Path) -> None:
+    """In a cache that is empty, after that very fit, and with a damaged entry."""
+    ask = "import sys; from fastbp.cli import compiled; c, f = compiled.counts(), compiled.first_fits();"
+    said = f"{ask} print(c[0], f[0], 'numba' in sys.modules, sep='|')"
+    fit = "import fastbp, numpy as np; n = fastbp.MLP((64, 100, 10), seed=0); X = np.ones((300, 64), 'f4'); "
+    fit += "n.fit(X, np.arange(300) % 10, epochs=1, l2=0.01); n.predict(X); "
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    needed = len(compiled.of_a_first_fit("float32"))
+    total = len(functions.every(["float32"]))
+    counts, first, numba = run_python(said, cache).strip().split("|")
+    assert counts == f"float32 0 of {total}"
+    assert first.startswith(f"float32 compiles {needed} functions, about ")
+    assert int(first.split()[-2]) >= 1
+    assert numba == "False"
+    counts, first, numba = run_python(fit + said, cache).strip().split("|")
+    kept = int(counts.split()[1])
+    assert kept == needed
+    assert counts == f"float32 {kept} of {total} (shipped 0, in the cache {kept})"
+    assert (first, numba) == ("float32 loads everything", "True")
+    (entry,) = tmp_path.rglob("fastbp_gemm_float32.*.nbc")
+    entry.write_bytes(entry.read_bytes()[:-1])
+    counts, first, numba = run_python(said, cache).strip().split("|")
+    assert counts.startswith(f"float32 {kept - 1} of {total} ")
+    assert first.startswith("float32 compiles 1 function, about ")
+    assert numba == "False"
+
+
 def test_warmup(run: Run) -> None:
     done = run("warmup", "--dtype", "float32")
     assert (done.status, done.err) == (0, "")
     rows = table(done.out)
-    parts = {name: float(seconds) for name, seconds in rows.items() if name.startswith("float")}
-    assert {"float32 kernels", "float32 gathering"} <= set(parts)
-    assert ("float32 parallel" in parts) is (fastbp.threads.layer() is not None and fastbp.threads.count() > 1)
-    assert float(rows["all"]) == pytest.approx(sum(parts.values()), abs=0.02)
+    parts = {name: float(seconds) for name, seconds in rows.items() if name not in ("all", "cache folder")}
+    names = ["pass", *(f"float32 {part}" for part in ("products", "activation", "loss", "optimizer", "gathering"))]
+    numbas = fastbp.threads.layer() != "python" and fastbp.threads.several_allowed()
+    assert list(parts) == [*names, *(["Numba's threads"] if numbas else [])]
+    assert float(rows["all"]) == pytest.approx(sum(parts.values()), abs=0.01 * len(parts))
     assert rows["cache folder"]
-    assert {name.split()[0] for name in table(run("warmup").out)} == {"float32", "float64", "all", "cache"}
+    assert {name.split()[0] for name in table(run("warmup").out)} >= {"pass", "float32", "float64", "all", "cache"}
     refused(run("warmup", "--dtype", "float16"), "--dtype", "float16")
+
+
+def test_warmup_for_some_networks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def warmup(dtype: Any, **names: Any) -> dict[str, float]:
+        asked.append((dtype, names))
+        return {"pass": 0.5}
+
+    monkeypatch.setattr(fastbp.compile_ahead, "warmup", warmup)
+    assert table(run("warmup").out)["pass"] == "0.50"
+    words = "--activation relu --loss huber --activation tanh --optimizer adam --dtype float64"
+    assert run("warmup", *words.split()).status == 0
+    assert asked == [
+        (None, {"activations": None, "losses": None, "optimizers": None}),
+        ("float64", {"activations": ["relu", "tanh"], "losses": ["huber"], "optimizers": ["adam"]}),
+    ]
+    refused(run("warmup", "--activation", "rellu"), "--activation", "rellu", "did you mean relu?")
+    refused(run("warmup", "--loss", "exp"), "--loss", "'exp'", "huber")
+    refused(run("warmup", "--optimizer", "sdg"), "--optimizer", "sdg")
+
+
+def test_no_command_imports_a_compiler_that_needs_none(trained: Run, tmp_path: Path) -> None:
+    """Each starts as soon as Python has imported what it needs."""
+    commands = (["--help"], ["--version"], ["warmup", "--help"], ["info"], ["learn"],
+                ["predict", "fastbp-model.npz", "digits", "--out", "out.csv"])  # fmt: skip
+    for words in commands:
+        code = f"""if True:
+            import sys
+            from fastbp.cli import main
+            try:
+                sys.exit(main({words}))
+            finally:
+                print([name for name in ("numba", "llvmlite", "matplotlib", "sklearn") if name in sys.modules])
+        """
+        with start("-c", code, cwd=tmp_path) as process:
+            out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        loaded = ["llvmlite"] if words[0] == "predict" else []  # which links what the cache keeps
+        assert out.endswith(f"{loaded}\n"), words
 
 
 def test_version_and_help(run: Run) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import llvmlite.binding
 import pytest
 
 from fastbp import hardware, threads
-from fastbp.cli import commands, diagnosis
+from fastbp.cli import commands, diagnosis, program
 from fastbp.kernels import cache
-from fastbp.kernels.simd import TARGET
+from fastbp.kernels.target import FAMILY, LEVELS, TARGET
 from support.lanes import in_lanes
 from support.processes import copied, run_python
 
@@ -43,9 +44,8 @@ def only(lines: list[str], *words: str) -> str:
 
 @pytest.mark.parametrize(
     ("setting", "value"), in_lanes(
-        [("DISABLE_JIT", "1"), ("OPT", "0"), ("OPT", "2"), ("BOUNDSCHECK", "1"), ("DEBUGINFO", "1"),
-         ("LOOP_VECTORIZE", "0")],
-        fast=[("DISABLE_JIT", "1")],
+        [("OPT", "0"), ("OPT", "2"), ("BOUNDSCHECK", "1"), ("DEBUGINFO", "1"), ("LOOP_VECTORIZE", "0")],
+        fast=[("OPT", "2")],
     ),
 )  # fmt: skip
 def test_settings_that_slow_down(setting: str, value: str) -> None:
@@ -65,26 +65,33 @@ def test_several_settings_that_slow_down() -> None:
 def test_settings_that_do_no_harm() -> None:
     harmless = {"NUMBA_OPT": "max", "NUMBA_BOUNDSCHECK": "0", "NUMBA_LOOP_VECTORIZE": "1", "NUMBA_DEBUGINFO": "0"}
     assert [line for line in found(**harmless) if " is set: " in line] == []
+    for code in (FINDINGS, f"import numba; {FINDINGS}"):  # which is of no matter to fastbp
+        assert [line for line in found(code, NUMBA_DISABLE_JIT="1") if " is set: " in line or "TBB" in line] == []
 
 
 # ---- compile target ----
 
 
-def host(monkeypatch: pytest.MonkeyPatch, *features: str) -> None:
-    binding = SimpleNamespace(get_host_cpu_features=lambda: dict.fromkeys(features, True))
-    monkeypatch.setattr(diagnosis, "binding", binding)
+@pytest.fixture
+def compiled_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """The findings about a target, on a host with these features, where nobody has set anything."""
+
+    def findings(cpu: str, vector_bytes: int, has_fma: bool, family: str, *features: str) -> list[str]:
+        target = TARGET._replace(level="", cpu=cpu, vector_bytes=vector_bytes, has_fma=has_fma)
+        monkeypatch.setattr(diagnosis, "TARGET", target)
+        monkeypatch.setattr(diagnosis, "FAMILY", family)
+        monkeypatch.setattr(diagnosis, "config", lambda: settings)
+        monkeypatch.setattr(llvmlite.binding, "get_host_cpu_features", lambda: dict.fromkeys(features, True))
+        return list(diagnosis._target())
+
+    settings = SimpleNamespace(CPU_NAME=None, CPU_FEATURES=None, ENABLE_AVX=1)
+    return findings
 
 
-def compiled_for(monkeypatch: pytest.MonkeyPatch, cpu: str, vector_bytes: int, has_fma: bool, triple: str) -> list[str]:
-    target = TARGET._replace(cpu=cpu, vector_bytes=vector_bytes, has_fma=has_fma, triple=triple)
-    monkeypatch.setattr(diagnosis, "TARGET", target)
-    return list(diagnosis._target())
+INTEL, ARM = "x86_64", "aarch64"
 
 
-INTEL, ARM = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
-
-
-@pytest.mark.skipif(not TARGET.triple.startswith("x86_64"), reason="names features of x86-64")
+@pytest.mark.skipif(FAMILY != INTEL, reason="names features of x86-64")
 def test_a_target_that_the_user_has_set() -> None:
     line = only(found(NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""), "for no processor in particular")
     assert "vectors of 128 bits" in line
@@ -96,22 +103,25 @@ def test_a_target_that_the_user_has_set() -> None:
         )
 
 
-def test_targets_of_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "config", SimpleNamespace(CPU_NAME=None, CPU_FEATURES=None, ENABLE_AVX=1))
-    host(monkeypatch, "avx", "avx2", "fma", "avx512f")
-    assert compiled_for(monkeypatch, "znver4", 64, True, INTEL) == []
-    only(
-        compiled_for(monkeypatch, "haswell", 32, True, INTEL), "vectors of 256 bits where the processor has 512", " 2 t"
-    )
-    assert only(compiled_for(monkeypatch, "generic", 64, True, INTEL), "for no processor").count("vectors") == 0
-    host(monkeypatch, "avx", "avx2", "fma")
-    assert compiled_for(monkeypatch, "haswell", 32, True, INTEL) == []
-    only(compiled_for(monkeypatch, "sandybridge", 32, False, INTEL), "without fused multiply-add", "choose a machine")
-    host(monkeypatch)  # an old virtual machine: nobody has set anything
-    line = only(compiled_for(monkeypatch, "nehalem", 16, False, INTEL), "in vectors of 128 bits,", "choose a machine")
+def test_targets_of_other_machines(compiled_for: Callable[..., list[str]]) -> None:
+    newest, middle = ("avx", "avx2", "fma", "avx512f"), ("avx", "avx2", "fma")
+    assert compiled_for("znver4", 64, True, INTEL, *newest) == []
+    only(compiled_for("haswell", 32, True, INTEL, *newest), "vectors of 256 bits where the processor has 512", " 2 t")
+    assert only(compiled_for("generic", 64, True, INTEL, *newest), "for no processor").count("vectors") == 0
+    assert compiled_for("haswell", 32, True, INTEL, *middle) == []
+    only(compiled_for("sandybridge", 32, False, INTEL, *middle), "without fused multiply-add", "choose a machine")
+    # an old virtual machine: nobody has set anything
+    line = only(compiled_for("nehalem", 16, False, INTEL), "in vectors of 128 bits,", "choose a machine")
     assert "4 times" in line
-    assert compiled_for(monkeypatch, "neoverse-n1", 16, True, ARM) == []
-    only(compiled_for(monkeypatch, "generic", 16, True, ARM), "for no processor in particular", "a little slower")
+    assert compiled_for("neoverse-n1", 16, True, ARM) == []
+    only(compiled_for("generic", 16, True, ARM), "for no processor in particular", "a little slower")
+
+
+@pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.level)
+def test_a_level_lacks_nothing(level: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although its processor is called generic."""
+    monkeypatch.setattr(diagnosis, "TARGET", level)
+    assert list(diagnosis._target()) == []
 
 
 # ---- threads ----
@@ -120,23 +130,30 @@ def test_targets_of_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 def without(*modules: str) -> str:
     """The findings where Numba's parts for these threading layers cannot be loaded."""
     hide = "".join(f"sys.modules['numba.np.ufunc.{module}'] = None; " for module in modules)
-    return f"import sys; {hide}{FINDINGS}"
+    return f"import sys; {hide}import numba; {FINDINGS}"
+
+
+def test_layers_do_not_matter_where_numba_is_not_imported() -> None:
+    for layer in ("default", "workqueue", "nonsense"):
+        assert not [line for line in found(NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") if "threads are" in line]
+    code = f"import sys, fastbp; fastbp.threads.layer(); {FINDINGS}; print(json.dumps(['numba' in sys.modules]))"
+    assert json.loads(run_python(code, CLEAN).splitlines()[-1]) == [False]
 
 
 def test_only_workqueue() -> None:
     lines = found(without("tbbpool", "omppool"), NUMBA_NUM_THREADS="2")
-    only(lines, "neither TBB nor OpenMP can be loaded", "one thread", "pip install tbb")
+    only(lines, "neither TBB nor OpenMP can be loaded", "Python's threads are used", "pip install tbb")
     assert found(without("tbbpool", "omppool"), NUMBA_NUM_THREADS="1") == [
-        line for line in found(NUMBA_NUM_THREADS="1") if "TBB" not in line
+        line for line in found(without(), NUMBA_NUM_THREADS="1") if "TBB" not in line
     ]  # nothing is missed
 
 
 @pytest.mark.parametrize("asked", ["workqueue", "nonsense"])
 def test_a_layer_that_the_user_asks_for_and_that_gives_no_threads(asked: str) -> None:
     only(
-        found(NUMBA_THREADING_LAYER=asked, NUMBA_NUM_THREADS="2"),
+        found(without(), NUMBA_THREADING_LAYER=asked, NUMBA_NUM_THREADS="2"),
         f"NUMBA_THREADING_LAYER={asked}",
-        "one thread",
+        "Python's threads are used",
         "unset",
     )
 
@@ -149,7 +166,7 @@ def test_no_tbb() -> None:
 
 
 def test_openmp_that_the_user_asks_for_is_no_finding() -> None:
-    assert not [line for line in found(NUMBA_THREADING_LAYER="omp") if "TBB library" in line]
+    assert not [line for line in found(without(), NUMBA_THREADING_LAYER="omp") if "TBB library" in line]
 
 
 # ---- processors ----
@@ -203,10 +220,9 @@ def test_quota_where_there_are_no_control_groups(tmp_path: Path, monkeypatch: py
 
 @pytest.fixture
 def processors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
-    def findings(used: int, affinity: int, quota: float | None, layer: Any = "tbb") -> list[str]:
+    def findings(used: int, affinity: int, quota: float | None) -> list[str]:
         monkeypatch.setattr(threads, "count", lambda: used)
-        monkeypatch.setattr(threads, "layer", lambda: layer)
-        monkeypatch.setattr(diagnosis, "config", SimpleNamespace(NUMBA_NUM_THREADS=used))
+        monkeypatch.setattr(threads, "configured", lambda: used)
         monkeypatch.setattr(hardware, "affinity", lambda: affinity)
         monkeypatch.setattr(hardware, "cpu_quota", lambda: quota)
         hardware.processors.cache_clear()
@@ -226,7 +242,6 @@ def test_more_threads_than_processors(processors: Callable[..., list[str]]) -> N
     only(processors(8, 4, None), "4 processors that this process is bound to")
     only(processors(8, 4, 2.0), "quota of 2 ")
     only(processors(8, 2, 4.0), "this process is bound to")
-    assert processors(8, 8, 2.0, layer=None) == []  # all runs on one thread
 
 
 def test_fewer_threads_than_processors(processors: Callable[..., list[str]]) -> None:
@@ -236,7 +251,9 @@ def test_fewer_threads_than_processors(processors: Callable[..., list[str]]) -> 
 
 
 def test_more_threads_than_this_machine_has() -> None:
-    only(found(NUMBA_NUM_THREADS=str(PROCESSORS + 1)), f"{PROCESSORS + 1} threads, as NUMBA_NUM_THREADS", "unset it")
+    for code in (FINDINGS, without()):
+        lines = found(code, NUMBA_NUM_THREADS=str(PROCESSORS + 1))
+        only(lines, f"{PROCESSORS + 1} threads, as NUMBA_NUM_THREADS", "unset it")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way to bind a process here")
@@ -252,7 +269,7 @@ def test_a_quota_is_kept_to_and_shown(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr(threads, "count", lambda: 2)
     monkeypatch.setattr(threads, "layer", lambda: "tbb")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["processors", f"{PROCESSORS}, 1.5 by the quota of the container"] in rows
     assert ["threads", "2"] in rows
@@ -305,10 +322,10 @@ def test_folders_that_are_used_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_info_shows_the_findings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "findings", lambda: ["one; do this", "two; do that"])
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nSlow or unsafe here\n- one; do this\n- two; do that\n")
     monkeypatch.setattr(diagnosis, "findings", list)
-    assert commands.main(["info"]) == 0
+    assert program.main(["info"]) == 0
     assert capsys.readouterr().out.endswith("\n\nNothing is slow or unsafe here\n")
 
 

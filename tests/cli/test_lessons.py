@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.cli import commands
+from fastbp.cli import program
 from fastbp.lessons import LESSONS
 from support.processes import run_python
 
@@ -55,7 +55,7 @@ def learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str]:
-        status = commands.main(["learn", *words])
+        status = program.main(["learn", *words])
         return status, capsys.readouterr().out
 
     return call
@@ -106,7 +106,7 @@ assert cli.main(["learn", "chain-rule"]) == 0
 
 def test_unknown_lesson(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        commands.main(["learn", "nothing"])
+        program.main(["learn", "nothing"])
     assert end.value.code == 2
     assert "chain-rule" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,28 @@ def test_digits_equal_scikit_learns() -> None:
 
 def test_digits_are_small_attributed_and_a_fresh_copy() -> None:
     folder = Path(datasets.__file__).parent / "data"
-    assert (folder / "digits.npz").stat().st_size < 60_000
+    assert (folder / "digits.z").stat().st_size < 60_000
     for text in ((folder / "README.md").read_text(), load_digits.__doc__ or ""):
         assert "Alpaydin" in text and "Kaynak" in text and "CC BY 4.0" in text
     load_digits()[0][:] = 99
     assert load_digits()[0].max() == 16
-    from_file = load(folder / "digits.npz")
-    assert np.array_equal(from_file.X, load_digits()[0]) and from_file.y is not None
-    assert np.array_equal(from_file.y, load_digits()[1])
+
+
+def test_digits_as_an_archive(tmp_path: Path) -> None:
+    X, y = load_digits()
+    np.savez(tmp_path / "digits.npz", X=X, y=y)
+    from_file = load(tmp_path / "digits.npz")
+    assert np.array_equal(from_file.X, X) and from_file.y is not None
+    assert np.array_equal(from_file.y, y)
+
+
+def test_digits_are_made_as_their_page_says() -> None:
+    folder = Path(datasets.__file__).parent / "data"
+    X, y = load_digits()
+    code = (folder / "README.md").read_text().split("```")[1].splitlines()
+    assert code[2] == 'content = zlib.compress(numpy.vstack([X.T, y]).astype("uint8").tobytes(), 9)'
+    made = np.vstack([X.T, y]).astype("uint8").tobytes()
+    assert zlib.decompress((folder / "digits.z").read_bytes()) == made
 
 
 def naive_quadrant(x: float, y: float) -> int:

@@ -63,6 +63,13 @@ def test_sources_changed_while_a_process_runs_are_no_stale_entry(package: Copy) 
     assert package.run() == MISS
 
 
+def test_the_stamp_does_not_depend_on_what_is_imported() -> None:
+    """A process that imports Numba first must find what others kept, and not prune it."""
+    code = "from fastbp.kernels import cache; print(cache.STAMP.digest, *cache.versions())"
+    assert run_python(code) == run_python(f"import numba; {code}")
+    assert run_python(code).split()[1:] == [numba.__version__, llvmlite.__version__]
+
+
 def test_every_source_file_counts(package: Copy) -> None:
     digests, modules = package.run(
         """

@@ -22,9 +22,12 @@ from typing import Any
 
 import numpy as np
 
+if os.environ.get("FASTBP_TEST_NUMBA"):  # in every process of a way, and before fastbp: its threads are used then
+    import numba  # noqa: F401
+
 import fastbp
 from fastbp import reference
-from fastbp.kernels import steps
+from fastbp.program.team import team
 from fastbp.program.tuning import Tuning, forced
 
 # Every call enters a parallel region, however small: forced, so neither SHORT nor POOL_START keeps it to one thread.
@@ -41,6 +44,12 @@ def without_libraries() -> None:
         fastbp.threads.TBB_LIBRARIES.clear()
     if missing == "all":
         sys.modules["numba.np.ufunc.omppool"] = None  # type: ignore[assignment] # an import of it fails
+
+
+def entered() -> list[bool]:
+    """Whether a team has worked in this process by Numba's threads, and by Python's."""
+    steps = sys.modules.get("fastbp.kernels.steps")
+    return [steps is not None and bool(steps.run_by_numbas_threads.overloads), bool(team.cache_info().currsize)]
 
 
 def network(seed: int) -> tuple[fastbp.MLP, Any, Any]:
@@ -71,7 +80,7 @@ def both(seed: int) -> dict[str, Any]:
     """What a process of its own answers."""
     without_libraries()
     answer = {"seed": seed, "predict": predict(seed), "fit": fit(seed), "threads": fastbp.threads.count()}
-    return answer | {"entered": bool(steps.run_parallel.overloads), "pid": os.getpid()}
+    return answer | {"entered": entered(), "numba": "numba" in sys.modules, "pid": os.getpid()}
 
 
 # ---- threads ----
@@ -308,7 +317,8 @@ def loky(rounds: int) -> list[Any]:
 
 
 def alone(rounds: int) -> list[Any]:
-    """Every network once, and how far its probabilities are from NumPy's."""
+    """Every network once, and how far its probabilities are from NumPy's; all that the ways need is compiled then."""
+    fastbp.warmup("float32")
     answers = []
     for seed in range(THREADS):
         net, X, _ = network(seed)
@@ -333,7 +343,7 @@ def main(rounds: int, names: list[str]) -> None:
         began = time.perf_counter()
         answers = WAYS[name](rounds)
         how = {"parent_threads": fastbp.threads.count(), "layer": fastbp.threads.layer(),
-               "parent_entered": bool(steps.run_parallel.overloads), "pid": os.getpid()}  # fmt: skip
+               "parent_entered": entered(), "pid": os.getpid()}  # fmt: skip
         line = {"way": name, "answers": answers, "seconds": time.perf_counter() - began, **how}
         print("\n" + MARK + json.dumps(line), flush=True)
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import fastbp
@@ -49,3 +49,26 @@ def planted(folder: Path, file: str, old: str, new: str) -> dict[str, str]:
     assert text.count(old) == 1, f"{file} holds {text.count(old)} times: {old}"
     path.write_text(text.replace(old, new), encoding="utf-8")
     return environment
+
+
+DROPPED = """
+import contextlib, importlib, os
+for name in {modules}:  # which another user may not be allowed to read
+    with contextlib.suppress(ImportError):
+        importlib.import_module(name)
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+"""
+
+
+def becoming_nobody(modules: Iterable[str]) -> str:
+    """Code that imports these modules, then makes root's process one of a user who owns nothing."""
+    return DROPPED.format(modules=list(modules))
+
+
+def others_may_read(*places: str) -> bool:
+    """Whether every folder on the way to these places lets other users through, as nobody must read them."""
+    folders = {folder for place in places for folder in (Path(place), *Path(place).parents)}
+    return all(folder.stat().st_mode & 0o001 for folder in folders)

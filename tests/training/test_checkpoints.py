@@ -14,7 +14,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, CheckpointError
-from fastbp.cli import commands
+from fastbp.cli import program
 from fastbp.learning_rates import LearningRate
 from fastbp.model import npz_file
 from fastbp.program import memory
@@ -33,7 +33,7 @@ CALLS = loop.Training._calls
 
 
 def command(*words: Any) -> int:
-    return commands.main(["train", "--data", "quadrants", "--epochs", "2", "--hidden", "8", *map(str, words)])
+    return program.main(["train", "--data", "quadrants", "--epochs", "2", "--hidden", "8", *map(str, words)])
 
 
 def test_the_command_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

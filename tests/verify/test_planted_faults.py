@@ -11,7 +11,7 @@ import pytest
 
 from support.processes import PACKAGE, planted, python
 
-COMMAND = "import sys; from fastbp.cli.commands import main; sys.exit(main(['verify']))"
+COMMAND = "import sys; from fastbp.cli import main; sys.exit(main(['verify']))"
 
 
 # One check in one dtype: half to compile, and no wait for those that find nothing.

@@ -12,7 +12,7 @@ import pytest
 
 import fastbp
 from fastbp import functional, verify
-from fastbp.cli import commands
+from fastbp.cli import program
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.verify import CHECKS, Check
@@ -35,7 +35,7 @@ def test_all_is_well_here(
 ) -> None:
     chosen = {name: check for name, check in CHECKS.items() if name not in left_out}
     monkeypatch.setattr(verify, "CHECKS", chosen)
-    assert commands.main(["verify", "--json"]) == 0
+    assert program.main(["verify", "--json"]) == 0
     out, err = capsys.readouterr()
     said = json.loads(out)
     assert err == ""
@@ -65,7 +65,7 @@ BAD = Check("softmax with loss", "float64", 10, float("inf"), 2, 0, 0.5, "loss: 
 
 def test_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake(monkeypatch, GOOD, GOOD)
-    assert commands.main(["verify"]) == 0
+    assert program.main(["verify"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"fastbp {fastbp.__version__} verifies")
     assert lines[1].split() == ["affine", "layers", "float32", "1,234", "cases", "same", "bits", "ok", "(3", "left",
@@ -77,11 +77,11 @@ def test_a_failure_in_the_table_and_as_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake(monkeypatch, GOOD, BAD)
-    assert commands.main(["verify"]) == 1
+    assert program.main(["verify"]) == 1
     out = capsys.readouterr().out
     assert re.search(r"^  softmax with loss +float64 +10 cases +2 wrong +FAILED\n +loss: got nan$", out, re.MULTILINE)
     assert "\n1 of 2 checks FAILED: 1,244 cases in " in out
-    assert commands.main(["verify", "--json"]) == 1
+    assert program.main(["verify", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert (said["ok"], said["checks"][0]["ok"], said["checks"][1]["ok"]) == (False, True, False)
     assert said["checks"][1]["worst"] is None  # JSON knows no infinity
@@ -90,7 +90,7 @@ def test_a_failure_in_the_table_and_as_json(
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--help"], ["verify", "--help"]):
         with pytest.raises(SystemExit) as end:
-            commands.main(words)
+            program.main(words)
         assert end.value.code == 0
         assert "verify" in capsys.readouterr().out
 

@@ -1,0 +1,73 @@
+"""Which functions are compiled, from where they would be loaded, and what a first fit would cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..kernels.functions import DTYPES, RUN, Function, every, gathering
+from ..kernels.objects import SHIPPED, origin
+from ..network import MLP
+from ..program import passes
+from ..program.network import StepForm
+from ..program.tuning import Tuning
+
+# Seconds of the processor that a function takes to compile, and Numba to be imported and made ready, where `_yardstick`
+# takes 0.020: one run on two cores with AVX2.
+SECONDS = {"run": 0.3, "gemm": 1.6, "gemm_by_rows": 0.5, "column_sums": 0.3, "cross_entropy_of_labels": 0.6,
+           "cross_entropy_of_probabilities": 0.3}  # fmt: skip
+OTHER_SECONDS, NUMBA_SECONDS, YARDSTICK_SECONDS = 0.1, 0.9, 0.020
+
+
+def counts() -> list[str]:
+    """Return in words, for each dtype, how many functions are compiled, and from where they would be loaded."""
+    found = []
+    for dtype in DTYPES:
+        origins = [origin(function) for function in every([dtype])]  # with those that serve both
+        there = [place for place in origins if place is not None]
+        shipped = there.count(SHIPPED)
+        places = f" (shipped {shipped}, in the cache {len(there) - shipped})" if there else ""
+        found.append(f"{dtype} {len(there)} of {len(origins)}{places}")
+    return found
+
+
+def first_fits() -> list[str]:
+    """Return in words, for each dtype, what the first fit of a new process loads or compiles."""
+    found = []
+    for dtype in DTYPES:
+        missing = [function for function in of_a_first_fit(dtype) if origin(function) is None]
+        named = f"{len(missing)} function{'s' if len(missing) > 1 else ''}"
+        cost = f"compiles {named}, about {estimate(missing):.0f} s" if missing else "loads everything"
+        found.append(f"{dtype} {cost}")
+    return found
+
+
+def of_a_first_fit(dtype: str) -> list[Function]:
+    """Return the functions of `MLP.fit` of a classifier by SGD, on rows of this dtype, and of `MLP.predict`."""
+    network, kind = MLP((64, 100, 10)).model.network, np.dtype(dtype)
+    form = StepForm("labels", penalised=True, fetched=True)
+    step = passes.training_step(network, 32, kind, 1, form, Tuning())
+    predict = passes.forward(network, 32, kind, 1, False, Tuning())
+    return list(dict.fromkeys([RUN, gathering(dtype, dtype), *step.functions(kind), *predict.functions(kind)]))
+
+
+def estimate(functions: Iterable[Function]) -> float:
+    """Return about how many seconds these functions take to compile, at least 1.
+
+    They are seconds measured on another machine, in proportion to how quickly this one's Python compiles a text.
+    """
+    there = NUMBA_SECONDS + sum(SECONDS.get(function.operation, OTHER_SECONDS) for function in functions)
+    return max(1.0, there * _yardstick() / YARDSTICK_SECONDS)
+
+
+def _yardstick() -> float:
+    """Return the seconds in which this machine's Python compiles a text of 400 functions, the best of three."""
+    text = "\n".join(f"def f{i}(a, b={i}):\n    return [a * b + x for x in range({i}) if x > b]\n" for i in range(400))
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        compile(text, "<yardstick>", "exec")
+        seconds.append(time.process_time() - start)
+    return min(seconds)
