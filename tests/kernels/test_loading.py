@@ -38,7 +38,7 @@ def outcome(call, name, file):
 net, large = fastbp.MLP((2, 9, 3), seed=0), fastbp.MLP((1200, 1200, 10), seed=0)
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
 rows = np.ones((600, 1200), np.float32)
-print(outcome(lambda: net.logits(X), "<module>", "unicode.py"))
+print(outcome(lambda: net.logits(X), "<module>", "untyped_passes.py"))
 print(outcome(lambda: net.logits(X.astype(np.uint8)), "link", "orcjit.py"))  # what gathers rows
 print(outcome(lambda: fastbp.relu_forward(np.ones(3)), "result", "_base.py"))  # float64: LLVM works in a thread
 fastbp.threads.layer()  # starts the pool: without one, work as short as this stays on one thread
