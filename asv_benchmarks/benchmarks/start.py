@@ -27,6 +27,10 @@ from .problem import DISTRIBUTIONS
 ROUNDS = 1 if BRIEF else 9
 REST = 0.25  # seconds between two processes: threads of the last one may spin on
 PROJECT = Path(__file__).parents[2]
+PACKAGE = str(Path(fastbp.__file__).parents[1])
+ELSEWHERE = (
+    tempfile.gettempdir()
+)  # where no package lies that an interpreter would find before the one that is measured
 NUMBA = [sys.executable, "-c", "import numba"]
 # What a process does with the digits X, y: one epoch and a prediction.
 FIRST_FIT = {
@@ -71,6 +75,12 @@ with np.load(sys.argv[1]) as digits:
 """
 
 
+def run(command: Sequence[str], environment: Mapping[str, str], folder: str | None = None) -> None:
+    """Run a process to its end, by default where it finds no package beside it."""
+    whole = {**os.environ, "PYTHONPATH": PACKAGE, **environment}
+    subprocess.run(command, check=True, cwd=folder or ELSEWHERE, env=whole, stdout=subprocess.DEVNULL)
+
+
 def seconds_of(
     commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], rounds: int = ROUNDS
 ) -> list[float]:
@@ -80,7 +90,7 @@ def seconds_of(
         for command, environment, taken in zip(commands, environments, times, strict=True):
             time.sleep(0 if BRIEF else REST)
             start = time.perf_counter()
-            subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+            run(command, environment)
             taken.append(time.perf_counter() - start)
     return [statistics.median(taken) for taken in times]
 
@@ -144,7 +154,7 @@ def cached() -> Iterator[dict[str, str]]:
     """Give the environment of processes that find in a cache what the first fit and predictions need."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {"NUMBA_CACHE_DIR": folder}
-        subprocess.run([sys.executable, "-c", DIGITS], check=True, env={**os.environ, **environment})
+        run([sys.executable, "-c", DIGITS], environment)
         yield environment
 
 
@@ -153,9 +163,9 @@ def row_to_predict(environment: Mapping[str, str]) -> Iterator[list[str]]:
     """Give the command that predicts one row of the digits by a model file."""
     with tempfile.TemporaryDirectory() as folder:
         write = f"{DIGITS}\nnet.save('model.npz')\nimport numpy\nnumpy.savetxt('row.csv', X[:1], '%d', ',')"
-        subprocess.run([sys.executable, "-c", write], check=True, cwd=folder, env={**os.environ, **environment})
+        run([sys.executable, "-c", write], environment, folder)
         command = [sys.executable, "-m", "fastbp", "predict", f"{folder}/model.npz", f"{folder}/row.csv"]
-        subprocess.run(command, check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+        run(command, environment)  # what it needs is then in the cache
         yield command
 
 

@@ -22,16 +22,20 @@ from numba import types
 from numba.core import cgutils, codegen, imputils, typed_passes, untyped_passes
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import PassManager
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import models, register_default
+from numba.core.funcdesc import PythonFunctionDescriptor
 from numba.core.imputils import lower_constant
+from numba.core.lowering import Lower
 from numba.core.registry import cpu_target
-from numba.core.typing import templates
+from numba.core.typing import signature, templates
 from numba.core.typing.context import BaseContext
 from numba.extending import typeof_impl
 
 from .dispatcher_cache import StampedCache
+
+TRIPLE = llvm.get_process_triple()
 
 # nogil: other Python threads run on meanwhile. numpy's error model: a division never raises, so compiled code has no
 # error path. Both are part of every kernel's contract.
@@ -102,10 +106,9 @@ class _Lowering(CPUContext):  # type: ignore[misc]
             self.install_registry(imputils.builtin_registry)
         self.typing_context.refresh()
 
-    @functools.cache  # noqa: B019 (there is one of these for the life of the process)
     def get_abi_sizeof(self, kind: ir.Type) -> int:
-        """Return the bytes of a type; LLVM, which Numba asks each time, may be at work in another thread."""
-        return int(kind.get_abi_size(self.target_data))
+        """Return 0: only debuggers are told the sizes of variables, and LLVM is at work in another thread."""
+        return 0
 
     def post_lowering(self, module: ir.Module, library: Any) -> None:
         """Link nothing of Numba's runtime, which kernels do not use."""
@@ -173,6 +176,12 @@ class Text(codegen.CPUCodeLibrary):  # type: ignore[misc]
         self._modules: list[ir.Module] = []
         self._shared_module: Any = None
 
+    def create_ir_module(self, name: str) -> ir.Module:
+        """Return an empty module."""
+        module = ir.Module(name)
+        module.triple = TRIPLE
+        return module
+
     def add_ir_module(self, module: ir.Module) -> None:
         self._modules.append(module)
 
@@ -217,6 +226,26 @@ def linked(modules: Iterator[str]) -> Any:
     return whole
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Translate(FunctionPass):  # type: ignore[misc]
+    """Numba's translation to LLVM's language, without questions to LLVM, which is at work in another thread."""
+
+    _name = "fastbp_translate"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        descriptor = PythonFunctionDescriptor.from_specialized_function(
+            state.func_ir, state.typemap, state.return_type, state.calltypes, mangler=state.targetctx.mangler,
+            inline=state.flags.forceinline, noalias=False, abi_tags=[state.flags.get_mangle_string()],
+        )  # fmt: skip
+        with state.targetctx.push_code_library(state.library):
+            Lower(state.targetctx, state.library, descriptor, state.func_ir, metadata=state.metadata).lower()
+        state.cr = Translation(signature(state.return_type, *state.args), descriptor, state.library)
+        return True
+
+
 class _Passes(CompilerBase):  # type: ignore[misc]
     """Numba's passes that kernels need: they have no closures, objects, overloads or array expressions to rewrite."""
 
@@ -229,8 +258,7 @@ class _Passes(CompilerBase):  # type: ignore[misc]
             untyped_passes.ReconstructSSA,
             typed_passes.NopythonTypeInference,
             typed_passes.PreLowerStripPhis,
-            typed_passes.NativeLowering,
-            typed_passes.NoPythonBackend,
+            _Translate,
         ):
             passes.add_pass(step, step.__name__)
         passes.finalize()
@@ -245,10 +273,10 @@ def _translate(kernel: Kernel, world: World, arguments: tuple[types.Type, ...]) 
     flags.error_model = OPTIONS["error_model"]
     flags.nrt = False
     flags.forceinline = True  # left to LLVM's estimate, the tile loops stay calls
-    compiler = _Passes(typing, target, library, arguments, None, flags, {})
-    result = compiler.compile_extra(kernel.py_func)
-    target.insert_user_function((kernel, arguments), result.fndesc, [library])
-    return Translation(result.signature, result.fndesc, library)
+    passes = _Passes(typing, target, library, arguments, None, flags, {})
+    translation: Translation = passes.compile_extra(kernel.py_func)
+    target.insert_user_function((kernel, arguments), translation.descriptor, [library])
+    return translation
 
 
 # ---- what a kernel may call: other kernels, and instructions that are written out ----
