@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .. import hardware
 from ..cached_property import cached_property
+from ..kernels.functions import Function
 from ..model.model import Model
 from .in_memory import Rows, Stage
 from .options import ReadOptions
@@ -122,6 +123,10 @@ class Stream:
     def readable_in_place(self) -> bool:
         """True if compiled code can read the rows of a block itself."""
         return self._example.readable_in_place
+
+    def compiled_functions(self) -> list[Function]:
+        """Return the compiled functions that gather these rows."""
+        return self._example.compiled_functions()
 
     def prepare(self) -> None:
         """Compile or load the gather of these rows."""

@@ -232,6 +232,14 @@ class Rows:
         rows.first = begin
         return rows.chosen(np.arange(end - begin))
 
+    def compiled_functions(self) -> list[functions.Function]:
+        """Return the compiled functions that gather this X, as far as its dtype tells."""
+        dtype = getattr(self.source, "dtype", None)
+        if not isinstance(dtype, np.dtype):
+            return []
+        native = dtype.newbyteorder("=")
+        return [functions.gathering((native if native in GATHERED else self.dtype).name, self.dtype.name)]
+
     def prepare(self) -> None:
         """Compile or load the gather for this X."""
         self.chosen(np.empty(0, np.int64))
@@ -295,6 +303,10 @@ class InMemory:
         self.rows, self.targets, self.weights, self.target_name = rows, targets.copy(), weights, target_name
         self.count, self.features, self.names = rows.count, rows.features, rows.names
         self.readable_in_place = rows.readable_in_place
+
+    def compiled_functions(self) -> list[functions.Function]:
+        """Return the compiled functions that gather these rows."""
+        return self.rows.compiled_functions()
 
     def prepare(self) -> None:
         """Compile or load the gather of these rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from .. import threads
 from ..kernels import coefficients as co
 from ..kernels import functions
 from ..kernels import operations as op
+from ..kernels.functions import Function
 from .interrupts import interrupt_held
 from .memory import address, workspace
 from .table import NO_PROGRAM, Program
@@ -158,8 +160,8 @@ def no_coefficients(dtype: np.dtype[Any]) -> Array:
     return co.row(dtype)
 
 
-def prepare(program: Program, dtype: np.dtype[Any]) -> None:
-    """Compile or load what the program runs on."""
+def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Function] = ()) -> None:
+    """Compile or load what the program runs on, and other functions with it: what is compiled together takes less."""
     team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
-        functions.addresses([functions.RUN, *team, *program.functions(dtype)])
+        functions.addresses([functions.RUN, *team, *program.functions(dtype), *others])

@@ -137,7 +137,7 @@ class Training:
             self.checkpoints.begin(self)
         if not self.position.finished:
             start = time.perf_counter()
-            prepare(self._step(self.batch, self._fetches), self.parameters.dtype)
+            prepare(self._step(self.batch, self._fetches), self.parameters.dtype, self.data.compiled_functions())
             self.data.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 

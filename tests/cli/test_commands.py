@@ -90,7 +90,7 @@ def test_the_origin_of_functions_and_a_first_fit(tmp_path: Path) -> None:
     ask = "import sys; from fastbp.cli import compiled; c, f = compiled.counts(), compiled.first_fits();"
     said = f"{ask} print(c[0], f[0], 'numba' in sys.modules, sep='|')"
     fit = "import fastbp, numpy as np; n = fastbp.MLP((64, 100, 10), seed=0); X = np.ones((300, 64), 'f4'); "
-    fit += "n.fit(X, np.arange(300) % 10, epochs=1, l2=0.01); n.predict(X); "
+    fit += "n.fit(X, np.arange(300) % 10, epochs=1, batch_size=32, l2=0.01); n.predict(X); "
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     needed = len(compiled.of_a_first_fit("float32"))
     total = len(functions.every(["float32"]))
