@@ -2,8 +2,8 @@
 
 - Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library. One
   call at a time has them (`program.team`), another one is serial meanwhile.
-- Where Numba is imported already: its pool, if that is TBB's or OpenMP's, which several Python threads may enter at the
-  same time.
+- Where a program imports Numba for itself: its pool, if that is TBB's or OpenMP's, which several Python threads may enter
+  at the same time.
 - Serial in a forked child, where no thread survived.
 - The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
 - By default at most as many threads as processors. A container's quota may allow fewer than a pool has threads; the
@@ -53,13 +53,23 @@ def load_tbb() -> bool:
 
 def by_numba() -> bool:
     """Return True if parallel calls use Numba's pool of threads, or would if the first were made now."""
-    return "numba" in sys.modules if _layer is None else _layer != "python"
+    return _numba_of_others() if _layer is None else _layer != "python"
+
+
+def _numba_of_others() -> bool:
+    """Return True if Numba was imported, but not because fastbp had something to compile: a first fit needs no pool."""
+    return "numba" in sys.modules and not functions.compiler_imported
+
+
+def ready() -> bool:
+    """Return True if parallel calls wait for nothing to start."""
+    return _layer == "python" or started()
 
 
 def layer() -> str:
     """Return whose threads parallel calls use: ``"python"``, or Numba's by its layer, ``"tbb"`` or ``"omp"``.
 
-    The first call decides, and starts Numba's pool if Numba is imported.
+    The first call decides, and starts Numba's pool if Numba is imported, not counting an import by fastbp's compiler.
 
     Examples
     --------
@@ -78,7 +88,7 @@ def layer() -> str:
 
 
 def _chosen() -> str:
-    if "numba" not in sys.modules:
+    if not _numba_of_others():
         return "python"
     import numba
 

@@ -72,6 +72,7 @@ def _exists(code: int, kind: str) -> bool:
 
 
 _addresses: dict[Function, int] = {}
+compiler_imported = False  # whether Numba was imported by fastbp, which compiles here
 lock = threading.RLock()  # held while functions are loaded or compiled
 
 

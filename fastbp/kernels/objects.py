@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from .. import fork_hook
-from . import cache, shipped
+from . import cache, functions, shipped
 from .functions import Function
 
 SHIPPED = "shipped"
@@ -63,6 +64,7 @@ def before_numba() -> None:
     import logging  # noqa: F401
 
     fork_hook.register()
+    functions.compiler_imported = "numba" not in sys.modules
 
 
 def _kept(function: Function) -> int | None:

@@ -20,7 +20,7 @@ from .tuning import Tuning, tuning
 # from beyond the second level cache.
 NUMBAS_REGION, PYTHONS_REGION, PHASE = 14_000, 340_000, 7_000
 SHORT = 16  # multiplications and additions that end before a region would be entered, with vectors of 8
-POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that Numba's pool takes to start
+POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
 OPERATION, TILE = 300, 120
@@ -32,7 +32,7 @@ MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second le
 # an update that is not fused, which waits for memory.
 EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
 
-_done_alone = 0.0  # operations of this process that were kept to one thread, as long as no pool runs
+_done_alone = 0.0  # operations of this process that were kept to one thread, until others are ready
 
 
 def region() -> int:
@@ -43,14 +43,15 @@ def region() -> int:
 def threads_for(operations: float) -> int:
     """Return how many threads so much work may use.
 
-    One where it is short (`SHORT`); one for longer work too, until as much was done as Numba's pool takes to start.
+    One where it is short (`SHORT`); one for longer work too, until as much was done as threads take to start, and what
+    only they need takes to load or compile.
     """
     global _done_alone
     if tuning().parallel is not None:
         return threads.count()
     if operations < SHORT * region():
         return 1
-    if threads.by_numba() and not threads.started():
+    if not threads.ready():
         _done_alone += operations
         if _done_alone < POOL_START:
             return 1
