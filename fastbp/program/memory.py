@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +43,15 @@ def address(array: Array) -> int:
         return ctypes.addressof(_BYTE.from_buffer(array))  # type: ignore[arg-type]  # a third of the time that `array.ctypes.data` takes
     except (TypeError, ValueError, BufferError):  # it is read-only or empty
         return int(array.ctypes.data)
+
+
+def addresses(arrays: Iterable[Array | None]) -> list[int]:
+    """Return where the memory of each array begins, 0 for None."""
+    begin, view = ctypes.addressof, _BYTE.from_buffer
+    try:  # without a call for each: a third of the time
+        return [0 if array is None else begin(view(array)) for array in arrays]  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return [0 if array is None else address(array) for array in arrays]
 
 
 class Workspace(NamedTuple):

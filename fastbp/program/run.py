@@ -17,7 +17,7 @@ from ..kernels import functions
 from ..kernels import operations as op
 from ..kernels.functions import Function
 from .interrupts import interrupt_held
-from .memory import address, workspace
+from .memory import address, addresses, workspace
 from .table import NO_PROGRAM, Program
 from .team import team as process_team
 
@@ -93,7 +93,7 @@ def _places(operands: Operands) -> list[int]:
     *arrays, key = operands
     if operands.coefficients is None:
         arrays[op.COEFFICIENTS] = no_coefficients(operands.parameters.dtype)
-    at = [0 if array is None else address(array) for array in arrays]
+    at = addresses(arrays)
     at.append(key if key < _SIGNED else key - 2 * _SIGNED)
     return at
 
