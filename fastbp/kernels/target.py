@@ -50,10 +50,11 @@ class Target(NamedTuple):
         return self.vector_bytes * 8 // int(bits)
 
 
-_V3 = "+sse4.2,+avx,+avx2,+fma"  # nothing else of the level, which NumPy may not have looked for
+# LLVM's own levels, which also say how to order instructions, less what NumPy may not have looked for and no kernel needs.
+_LESS = "-bmi,-bmi2,-f16c,-lzcnt,-movbe"
 LEVELS = (
-    Target("x86-64-v4", "x86-64", _V3 + ",+avx512f,+avx512cd,+avx512bw,+avx512dq,+avx512vl", 64, 32, True),
-    Target("x86-64-v3", "x86-64", _V3, 32, 16, True),
+    Target("x86-64-v4", "x86-64-v4", f"{_LESS},-prefer-256-bit", 64, 32, True),
+    Target("x86-64-v3", "x86-64-v3", _LESS, 32, 16, True),
     Target("aarch64", "generic", "+neon,+fp-armv8", 16, 32, True),
 )
 # What NumPy calls the features of a level.
