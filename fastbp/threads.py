@@ -2,8 +2,8 @@
 
 - Python's own threads, which enter the compiled pass with the GIL released; they start at once and need no library. One
   call at a time has them (`program.team`), another one is serial meanwhile.
-- Where a program imports Numba for itself: its pool, if that is TBB's or OpenMP's, which several Python threads may enter
-  at the same time.
+- Where a program imports Numba for itself: its pool, if that is TBB's or OpenMP's, which several Python threads may
+  enter at the same time.
 - Serial in a forked child, where no thread survived.
 - The user's settings (``NUMBA_THREADING_LAYER``, ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``) take precedence.
 - By default at most as many threads as processors. A container's quota may allow fewer than a pool has threads; the

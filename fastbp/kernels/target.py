@@ -50,7 +50,7 @@ class Target(NamedTuple):
         return self.vector_bytes * 8 // int(bits)
 
 
-# LLVM's own levels, which also say how to order instructions, less what NumPy may not have looked for and no kernel needs.
+# LLVM's own levels, which also say how to order instructions, less what NumPy may not have looked for.
 _LESS = "-bmi,-bmi2,-f16c,-lzcnt,-movbe"
 LEVELS = (
     Target("x86-64-v4", "x86-64-v4", f"{_LESS},-prefer-256-bit", 64, 32, True),
