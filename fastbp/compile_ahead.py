@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike
 from . import threads, validation
 from .kernels import operations as op
 from .kernels.activations import ACTIVATIONS, EXP
-from .kernels.functions import DTYPES, Function, addresses, every
+from .kernels.functions import DTYPES, Function, every
 from .kernels.losses import LOSSES
+from .kernels.objects import addresses
 from .optimizers import OPTIMIZERS
 from .program.interrupts import interrupt_held
 from .program.run import run_by_numbas_threads

@@ -11,7 +11,7 @@ from _thread import get_ident
 from typing import Any
 
 # Locks under which code is loaded or compiled, where their modules are imported.
-_LOCKS = {"fastbp.kernels.functions": "lock", "numba.core.compiler_lock": "global_compiler_lock"}
+_LOCKS = {"fastbp.kernels.objects": "lock", "numba.core.compiler_lock": "global_compiler_lock"}
 
 _child = False
 _held: dict[int, list[Any]] = {}  # by each thread that forks

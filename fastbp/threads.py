@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import fork_hook, hardware
-from .kernels import functions
+from .kernels import objects
 from .validation import whole_number
 
 TBB_LIBRARIES = {"libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"}
@@ -58,7 +58,7 @@ def by_numba() -> bool:
 
 def _numba_of_others() -> bool:
     """Return True if Numba was imported, but not because fastbp had something to compile: a first fit needs no pool."""
-    return "numba" in sys.modules and not functions.compiler_imported
+    return "numba" in sys.modules and not objects.compiler_imported
 
 
 def ready() -> bool:
@@ -79,10 +79,8 @@ def layer() -> str:
     global _layer
     if _layer is None:
         if "numba" in sys.modules:
-            from .kernels import objects
-
             objects.before_numba()
-        with functions.lock:  # a fork waits for it: a child would find Numba half started
+        with objects.lock:  # a fork waits for it: a child would find Numba half started
             _layer = _layer or _chosen()
     return _layer
 

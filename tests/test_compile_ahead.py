@@ -19,7 +19,7 @@ import pytest
 import fastbp
 from fastbp import compile_ahead, threads
 from fastbp.inputs import in_memory
-from fastbp.kernels import cache, functions
+from fastbp.kernels import cache, functions, objects
 from fastbp.kernels.functions import every
 from fastbp.program import table
 from support.processes import becoming_nobody, others_may_read, run_python
@@ -279,13 +279,13 @@ def test_a_network_of_what_is_named_needs_nothing_else(
     named = set(compile_ahead.needed(["float32"], {activation} if isinstance(activation, str) else activation, [loss],
                                      [optimizer]))  # fmt: skip
     asked: set[functions.Function] = set()
-    look_up = functions.addresses
+    look_up = objects.addresses
 
     def addresses(wanted: Any) -> list[int]:
         asked.update(wanted)
         return look_up(wanted)
 
-    for module in (functions, table):
+    for module in (objects, table):
         monkeypatch.setattr(module, "addresses", addresses)
     monkeypatch.setattr(in_memory, "_gather", in_memory._gather.__wrapped__)
     rng = np.random.default_rng(0)

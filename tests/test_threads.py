@@ -323,13 +323,13 @@ def test_a_child_forked_while_another_thread_compiles(what: str, tmp_path: Path)
     result = run(
         """
         import concurrent.futures.thread, logging, os, threading, time  # whose own hooks for forks take locks, too
-        from fastbp.kernels import functions
+        from fastbp.kernels import objects
 
         def a_users_function():
             numba.njit(lambda x: np.sort(x) @ np.cumsum(x))(np.ones(9))
 
         if WHAT is fit:
-            lock = functions.lock
+            lock = objects.lock
         else:
             from numba.core.compiler_lock import global_compiler_lock
             lock = global_compiler_lock._lock

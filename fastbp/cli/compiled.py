@@ -14,11 +14,11 @@ from ..program import passes
 from ..program.network import StepForm
 from ..program.tuning import Tuning
 
-# Seconds of the processor that a function takes to compile, and Numba to be imported and made ready, where `_yardstick`
-# takes 0.020: one run on two cores with AVX2.
-SECONDS = {"run": 0.3, "gemm": 1.6, "gemm_by_rows": 0.5, "column_sums": 0.3, "cross_entropy_of_labels": 0.6,
+# Seconds that a function takes to be translated, and Numba to be imported and made ready and LLVM to finish, where
+# `_yardstick` takes 0.020: one run on two quiet cores with AVX2, on which LLVM works beside Numba.
+SECONDS = {"run": 0.3, "gemm": 0.9, "gemm_by_rows": 0.3, "column_sums": 0.2, "cross_entropy_of_labels": 0.3,
            "cross_entropy_of_probabilities": 0.3}  # fmt: skip
-OTHER_SECONDS, NUMBA_SECONDS, YARDSTICK_SECONDS = 0.1, 0.9, 0.020
+OTHER_SECONDS, NUMBA_SECONDS, YARDSTICK_SECONDS = 0.05, 1.0, 0.020
 
 
 def counts() -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, validation
 from ..cached_property import cached_property
-from ..kernels import functions
+from ..kernels import functions, objects
 from ..model.model import Model
 from ..names import match_exactly
 from ..program.interrupts import interrupt_held
@@ -46,7 +46,7 @@ def all_finite(flat: Array) -> bool:
 def _gather(source: np.dtype[Any], dtype: np.dtype[Any]) -> Callable[..., int]:
     """Compile or load the gathering of rows of `source`; its arguments are those of `kernels.gather.gather_rows`."""
     with interrupt_held():
-        [where] = functions.addresses([functions.gathering(source.name, dtype.name)])
+        [where] = objects.addresses([functions.gathering(source.name, dtype.name)])
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     return ctypes.CFUNCTYPE(number, pointer, number, pointer, number, pointer, pointer, pointer)(where)
 

@@ -1,13 +1,8 @@
-"""The compiled C functions by their names: as shipped with the package, as kept in the cache, or compiled now.
-
-A function is looked up when a program first needs it. Nothing here imports a compiler; only where a function must be
-compiled is Numba imported.
-"""
+"""The names of the C functions that programs call, and which of them there are; `objects` has them in memory."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import losses, updates
@@ -69,23 +64,3 @@ def _exists(code: int, kind: str) -> bool:
     if row is None or code not in (op.ACTIVATE, op.ACTIVATE_BACKWARD):
         return True
     return (row.value if code == op.ACTIVATE else row.derivative) is not None
-
-
-_addresses: dict[Function, int] = {}
-compiler_imported = False  # whether Numba was imported by fastbp, which compiles here
-lock = threading.RLock()  # held while functions are loaded or compiled
-
-
-def addresses(functions: Collection[Function]) -> list[int]:
-    """Return where these functions lie in memory, loading or compiling those that are not there yet."""
-    missing = [function for function in dict.fromkeys(functions) if function not in _addresses]
-    if missing:
-        from . import objects
-
-        with lock:
-            _addresses.update(objects.loaded(function for function in missing if function not in _addresses))
-        if any(function not in _addresses for function in missing):
-            objects.before_numba()  # not under the lock, for which a fork may wait with that of `logging` in its hands
-            with lock:
-                _addresses.update(objects.compiled(function for function in missing if function not in _addresses))
-    return [_addresses[function] for function in functions]

@@ -1,7 +1,7 @@
-"""Machine code as position-independent objects, which ask nothing of the process but its C library.
+"""The C functions in memory, from position-independent objects, which ask nothing of the process but its C library.
 
-They are loaded as a library that the package ships, or linked from the cache by LLVM; only what is in neither is
-compiled, and kept.
+They are loaded as a library that the package ships, or linked from the cache by LLVM. Only what is in neither is
+compiled, and kept; only then is Numba imported.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ import contextlib
 import functools
 import itertools
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from .. import fork_hook
-from . import cache, functions, shipped
+from . import cache, shipped
 from .functions import Function
 
 SHIPPED = "shipped"
 
+lock = threading.RLock()  # held while functions are loaded or compiled
+compiler_imported = False  # whether Numba was imported by fastbp, which compiles here
+_addresses: dict[Function, int] = {}
 _linker: Any = None
 _numbers = itertools.count()
 _libraries: dict[Function, Any] = {}  # which own the memory of what was linked
@@ -35,7 +39,20 @@ def origin(function: Function) -> str | None:
     return None if folder is None else folder.path
 
 
-def loaded(functions: Iterable[Function]) -> dict[Function, int]:
+def addresses(functions: Collection[Function]) -> list[int]:
+    """Return where these functions lie in memory, loading or compiling those that are not there yet."""
+    missing = [function for function in dict.fromkeys(functions) if function not in _addresses]
+    if missing:
+        with lock:
+            _addresses.update(_loaded(function for function in missing if function not in _addresses))
+        if any(function not in _addresses for function in missing):
+            before_numba()  # not under the lock, for which a fork may wait with that of `logging` in its hands
+            with lock:
+                _addresses.update(_compiled(function for function in missing if function not in _addresses))
+    return [_addresses[function] for function in functions]
+
+
+def _loaded(functions: Iterable[Function]) -> dict[Function, int]:
     """Return where those of these functions lie that need no compiling."""
     found: dict[Function, int] = {}
     for function in functions:
@@ -47,7 +64,7 @@ def loaded(functions: Iterable[Function]) -> dict[Function, int]:
     return found
 
 
-def compiled(functions: Iterable[Function]) -> dict[Function, int]:
+def _compiled(functions: Iterable[Function]) -> dict[Function, int]:
     """Compile functions, keep them, and return where they lie."""
     from . import compiler  # imports Numba
 
@@ -61,10 +78,11 @@ def compiled(functions: Iterable[Function]) -> dict[Function, int]:
 @functools.cache
 def before_numba() -> None:
     """Register the hook for forks again, behind that of `logging`, before Numba is imported."""
+    global compiler_imported
     import logging  # noqa: F401
 
     fork_hook.register()
-    functions.compiler_imported = "numba" not in sys.modules
+    compiler_imported = "numba" not in sys.modules
 
 
 def _kept(function: Function) -> int | None:

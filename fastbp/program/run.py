@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import threads
 from ..kernels import coefficients as co
-from ..kernels import functions
+from ..kernels import functions, objects
 from ..kernels import operations as op
 from ..kernels.functions import Function
 from .interrupts import interrupt_held
@@ -133,10 +133,8 @@ def _run_in_a_team(call: bytes, team: int) -> None:
 @functools.cache
 def run_by_numbas_threads() -> Any:
     """Return the driver of Numba's threads, called with the team, the pass's address and the call."""
-    from ..kernels import objects
-
     objects.before_numba()
-    with functions.lock:  # a fork waits for it: a child that had to compile would find the module half imported
+    with objects.lock:  # a fork waits for it: a child that had to compile would find the module half imported
         from ..kernels import steps  # imports Numba
 
         return steps.run_by_numbas_threads
@@ -145,7 +143,7 @@ def run_by_numbas_threads() -> Any:
 @functools.cache
 def _pass_address() -> NDArray[np.int64]:
     with interrupt_held():
-        return np.array(functions.addresses([functions.RUN]))
+        return np.array(objects.addresses([functions.RUN]))
 
 
 @functools.cache
@@ -164,4 +162,4 @@ def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Function] =
     """Compile or load what the program runs on, and other functions with it: what is compiled together takes less."""
     team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
-        functions.addresses([functions.RUN, *team, *program.functions(dtype), *others])
+        objects.addresses([functions.RUN, *team, *program.functions(dtype), *others])

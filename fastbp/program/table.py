@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import operations as op
-from ..kernels.functions import Function, addresses, of_operation
+from ..kernels.functions import Function, of_operation
+from ..kernels.objects import addresses
 from ..kernels.operations import LINE
 from .interrupts import interrupt_held
 from .memory import address, aligned

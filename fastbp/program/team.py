@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .. import hardware
-from ..kernels import functions
+from ..kernels import objects
+from ..kernels.functions import TEAM
 from ..kernels.operations import LINE
 from .memory import address, aligned
 
@@ -33,7 +34,7 @@ class Team:
     """
 
     def __init__(self, most: int, compiled_pass: int):
-        lead, carry_out, serve = functions.addresses(functions.TEAM)
+        lead, carry_out, serve = objects.addresses(TEAM)
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._lead = ctypes.CFUNCTYPE(number, pointer, pointer, number)(lead)
         self._carry_out = ctypes.CFUNCTYPE(None, pointer, pointer, number)(carry_out)

@@ -127,10 +127,10 @@ def test_versions_of_the_compilers_count(monkeypatch: pytest.MonkeyPatch) -> Non
 INSTALLED = """
 import ctypes, json
 import numpy as np
-from fastbp.kernels import cache, functions
+from fastbp.kernels import cache, functions, objects
 write, compiled = cache.write, []
 cache.write = lambda symbol, content: (compiled.append(symbol), write(symbol, content))
-[where] = functions.addresses([functions.gathering("uint8", "float32")])
+[where] = objects.addresses([functions.gathering("uint8", "float32")])
 X, row, ones, out = np.arange(4, dtype="u1").reshape(2, 2), np.array([1]), np.ones(2, "f4"), np.zeros((1, 2), "f4")
 x, row, ones, to = (array.ctypes.data for array in (X, row, ones, out))
 pointer, number = ctypes.c_void_p, ctypes.c_int64

@@ -54,7 +54,7 @@ hidden = np.maximum(rows[:1] @ large.weights[0] + large.biases[0], 0)
 np.testing.assert_allclose(large.logits(rows)[-1:], hidden @ large.weights[1] + large.biases[1], rtol=1e-3, atol=1e-3)
 assert (fastbp.relu_forward(np.array([-1.0, 2.0])) == [0, 2]).all()
 """
-ONE_KEPT = "from fastbp.kernels import functions; functions.addresses([functions.RUN])"
+ONE_KEPT = "from fastbp.kernels import functions, objects; objects.addresses([functions.RUN])"
 
 
 @pytest.mark.slow  # it compiles

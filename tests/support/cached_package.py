@@ -19,7 +19,7 @@ GATHER = """
     from pathlib import Path
     import numpy as np
     import fastbp
-    from fastbp.kernels import cache, functions
+    from fastbp.kernels import cache, functions, objects
     assert fastbp.__file__.startswith(os.environ["PYTHONPATH"]), fastbp.__file__
 
     write, compiled = cache.write, []
@@ -32,7 +32,7 @@ GATHER = """
         functions._addresses.clear()
         compiled.clear()
         wanted = [functions.gathering(kind, "float32") for kind in kinds or ("uint8",)]
-        for function, where in zip(wanted, functions.addresses(wanted)):
+        for function, where in zip(wanted, objects.addresses(wanted)):
             X, out = np.arange(12, dtype=function.kind).reshape(4, 3), np.zeros((2, 3), "f4")
             rows, shift, scale = np.array([3, 1]), np.ones(3, "f4"), np.full(3, 2, "f4")
             at = [array.ctypes.data for array in (X, rows, shift, scale, out)]
