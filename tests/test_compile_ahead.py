@@ -31,7 +31,7 @@ TRAIN = """
     import numpy as np
     import fastbp
     from fastbp.program import cost_model
-    from fastbp.kernels import compiler, functions
+    from fastbp.kernels import compiler, functions, objects
 
     compiled, loaded = [], compiler.compiled
     compiler.compiled = lambda missing: compiled.extend(f.symbol for f in missing) or loaded(missing)
@@ -47,17 +47,17 @@ TRAIN = """
             fastbp.MLP((120, 10), seed=0).fit(X[:, ::-1], y, epochs=1, shuffle=False)
     steps = sys.modules["fastbp.kernels.steps"]
     driver = sum(steps.run_by_numbas_threads.stats.cache_misses.values())
-    print(json.dumps([sorted(compiled), driver, len(functions._addresses) > 10]))
+    print(json.dumps([sorted(compiled), driver, len(objects._addresses) > 10]))
 """
 NOTHING = [[], 0, True]
 # The same with Python's threads, where Numba is never imported.
 TRAIN_WITHOUT_NUMBA = TRAIN.replace(
-    """from fastbp.kernels import compiler, functions
+    """from fastbp.kernels import compiler, functions, objects
 
     compiled, loaded = [], compiler.compiled
     compiler.compiled = lambda missing: compiled.extend(f.symbol for f in missing) or loaded(missing)
 """,
-    """from fastbp.kernels import cache, functions
+    """from fastbp.kernels import cache, functions, objects
     from fastbp.program.team import team
 
 """,
@@ -137,7 +137,7 @@ def test_a_process_that_has_imported_numba_uses_the_same_cache() -> None:
 ASKED = """
     from fastbp import cli
     from fastbp.cli import diagnosis
-    from fastbp.kernels import cache
+    from fastbp.kernels import cache, objects
     cli.main(["info"])
     print(json.dumps([cache.folders()[0], list(diagnosis._cache())]))
 """

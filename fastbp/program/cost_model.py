@@ -14,12 +14,12 @@ from ..kernels.shapes import MR
 from ..kernels.target import TARGET
 from .tuning import Tuning, tuning
 
-# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region 4 us with Numba's
-# threads, 100 with Python's; to pass from one phase to the next 0.15 us, and some 2 us with the cache lines that then
-# change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more where it comes
-# from beyond the second level cache.
-NUMBAS_REGION, PYTHONS_REGION, PHASE = 14_000, 340_000, 7_000
-SHORT = 16  # multiplications and additions that end before a region would be entered, with vectors of 8
+# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region of Numba's threads 4 us
+# (a team's members that are awake take less); to pass from one phase to the next 0.15 us, and some 2 us with the cache
+# lines that then change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more
+# where it comes from beyond the second level cache.
+REGION, PHASE = 14_000, 7_000
+SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
@@ -35,11 +35,6 @@ EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
 _done_alone = 0.0  # operations of this process that were kept to one thread, until others are ready
 
 
-def region() -> int:
-    """Return what it costs to enter a parallel region here."""
-    return NUMBAS_REGION if threads.by_numba() else PYTHONS_REGION
-
-
 def threads_for(operations: float) -> int:
     """Return how many threads so much work may use.
 
@@ -49,7 +44,7 @@ def threads_for(operations: float) -> int:
     global _done_alone
     if tuning().parallel is not None:
         return threads.count()
-    if operations < SHORT * region():
+    if operations < SHORT:
         return 1
     if not threads.ready():
         _done_alone += operations

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import operations as op
-from .cost_model import PHASE, CostModel, region
+from .cost_model import PHASE, REGION, CostModel
 from .memory import round_up
 from .products import Link, Product, bounds
 from .table import Program, Strand
@@ -114,7 +114,7 @@ def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dty
     """
     numbers = {None: {1, threads}, True: {threads}, False: {1}}[tuning().parallel]
     options = [(*write(CostModel(dtype, number)), number) for number in sorted(numbers)]
-    entry = 0 if repeated else region()
+    entry = 0 if repeated else REGION
     _, phases, number = min(options, key=lambda it: it[0] if it[2] == 1 else WORTHWHILE * (it[0] + entry))
     phases = merged(phases)
     return Program.of(phases, workspace_need(phases, least_workspace, dtype), number)

@@ -33,7 +33,7 @@ import copy, gc, json, os, pickle, tempfile, threading, time
 import numpy as np
 from numba.core import event
 import fastbp
-from fastbp.kernels import functions
+from fastbp.kernels import functions, objects
 from fastbp.program.tuning import Tuning, forced
 
 SETTINGS = json.loads(os.environ["SETTINGS"])
@@ -95,7 +95,7 @@ number = 0
 while number < SETTINGS["warm up"]:
     one(number)
     number += 1
-before, loaded, memory = resident(), set(functions._addresses), []
+before, loaded, memory = resident(), set(objects._addresses), []
 end = time.monotonic() + SETTINGS["seconds"]
 with event.install_recorder("numba:compile") as recorder:
     while time.monotonic() < end or len(memory) < 3:
@@ -107,7 +107,7 @@ tenth = max(1, len(memory) // 10)
 print(json.dumps({
     "rounds": number, "before": before, "grown": max(memory) - before,
     "each tenth": [round((m - before) / 2**20, 2) for m in memory[tenth - 1 :: tenth]],
-    "loaded": sorted(map(str, set(functions._addresses) - loaded)), "compiled": len(recorder.buffer),
+    "loaded": sorted(map(str, set(objects._addresses) - loaded)), "compiled": len(recorder.buffer),
     "threads": fastbp.threads.layer(),
     "files": os.listdir(os.path.dirname(path)),
 }))

@@ -29,7 +29,7 @@ GATHER = """
 
     def gather(*kinds):
         \"\"\"Gather rows of these dtypes, as a process that has loaded nothing; says what the cache gave.\"\"\"
-        functions._addresses.clear()
+        objects._addresses.clear()
         compiled.clear()
         wanted = [functions.gathering(kind, "float32") for kind in kinds or ("uint8",)]
         for function, where in zip(wanted, objects.addresses(wanted)):
