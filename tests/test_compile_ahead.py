@@ -93,7 +93,7 @@ def place() -> Iterator[Path]:
 def warmed(place: Path) -> tuple[dict[str, str], dict[str, float], str]:
     """The environment of what was compiled ahead, the seconds that took, the layer."""
     environment = {"NUMBA_CACHE_DIR": str(place), "NUMBA_NUM_THREADS": "2"}
-    seconds, layer = json.loads(run_python(WARM, environment))
+    seconds, layer = json.loads(run_python(f"import numba; {WARM}", environment))
     return environment, seconds, layer
 
 

@@ -172,7 +172,7 @@ class Text(codegen.CPUCodeLibrary):  # type: ignore[misc]
 
     def __init__(self, generator: Any, name: str):
         codegen.CodeLibrary.__init__(self, generator, name)
-        self._linking_libraries: list[Text] = []
+        self._linking_libraries: list[Any] = []
         self._modules: list[ir.Module] = []
         self._shared_module: Any = None
 
@@ -186,20 +186,23 @@ class Text(codegen.CPUCodeLibrary):  # type: ignore[misc]
         self._modules.append(module)
 
     def add_linking_library(self, library: Any) -> None:
-        if isinstance(library, Text) and library not in self._linking_libraries:  # another is Numba's runtime, unused
+        if library.name != "nrt" and library not in self._linking_libraries:  # Numba's runtime, which no kernel uses
             self._linking_libraries.append(library)
 
     def modules(self) -> Iterator[str]:
         """Yield the text of every module that this function needs, each once."""
-        found: dict[Text, None] = {}
-        waiting = [self]
+        found: dict[Any, None] = {}
+        waiting: list[Any] = [self]
         while waiting:
             library = waiting.pop()
             if library not in found:
                 found[library] = None
-                waiting += library._linking_libraries
+                waiting += library._linking_libraries if isinstance(library, Text) else []
         for library in found:
-            yield from map(str, library._modules)
+            if isinstance(library, Text):
+                yield from map(str, library._modules)
+            else:  # an overload of Numba's, in a user's function
+                yield str(library._get_module_for_linking())
 
     def _get_module_for_linking(self) -> Any:
         """Return this function with all that it calls, for a user's own function that calls it."""

@@ -48,7 +48,7 @@ def addresses(functions: Collection[Function]) -> list[int]:
         if any(function not in _addresses for function in missing):
             before_numba()  # not under the lock, for which a fork may wait with that of `logging` in its hands
             with lock:
-                _addresses.update(_compiled(function for function in missing if function not in _addresses))
+                _addresses.update(_compiled([function for function in missing if function not in _addresses]))
     return [_addresses[function] for function in functions]
 
 
@@ -64,7 +64,7 @@ def _loaded(functions: Iterable[Function]) -> dict[Function, int]:
     return found
 
 
-def _compiled(functions: Iterable[Function]) -> dict[Function, int]:
+def _compiled(functions: Collection[Function]) -> dict[Function, int]:
     """Compile functions, keep them, and return where they lie."""
     from . import compiler  # imports Numba
 

@@ -116,9 +116,11 @@ def _course(program: Program, tail: Program, course: Course, team: int, dtype: n
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=256)
 def _one_step(program: Program, dtype: np.dtype[Any]) -> bytes:
-    return _course(program, NO_PROGRAM, ONE_STEP, 1, dtype)
+    call = program.one_step.get(dtype)
+    if call is None:
+        call = program.one_step[dtype] = _course(program, NO_PROGRAM, ONE_STEP, 1, dtype)
+    return call
 
 
 def _run_in_a_team(call: bytes, team: int) -> None:

@@ -43,6 +43,7 @@ class Program:
     threads: int
     activations: int = 0  # elements that they take
     _linked: dict[np.dtype[Any], tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
+    one_step: dict[np.dtype[Any], bytes] = field(default_factory=dict)  # what calls of a single step have in common
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
 
     def functions(self, dtype: np.dtype[Any]) -> list[Function]:

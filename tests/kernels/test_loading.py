@@ -40,7 +40,7 @@ X = np.arange(12, dtype=np.float32).reshape(6, 2)
 rows = np.ones((600, 1200), np.float32)
 print(outcome(lambda: net.logits(X), "<module>", "untyped_passes.py"))
 print(outcome(lambda: net.logits(X.astype(np.uint8)), "link", "orcjit.py"))  # what gathers rows
-print(outcome(lambda: fastbp.relu_forward(np.ones(3)), "result", "_base.py"))  # float64: LLVM works in a thread
+print(outcome(lambda: fastbp.relu_forward(np.ones(3)), "join", "threading.py"))  # float64: LLVM works in a thread
 fastbp.threads.layer()  # starts the pool: without one, work as short as this stays on one thread
 if fastbp.threads.count() > 1:
     print(outcome(lambda: large.logits(rows), "_run_in_a_team", "run.py"))
