@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels import operations as op
 from ..kernels.functions import Function, of_operation
-from ..kernels.objects import addresses
+from ..kernels.objects import addresses, lock
 from ..kernels.operations import LINE
 from .interrupts import interrupt_held
 from .memory import address, aligned
@@ -59,15 +59,19 @@ class Program:
         linked = self._linked.get(dtype)
         if linked is None:
             with interrupt_held():
-                table = self.table.copy()
-                table[:, op.FUNCTION] = addresses(self.functions(dtype))
-                words = (
-                    address(table), len(table), address(self.strands), self.strands.size - 1, address(self.phases),
-                    self.phases.size - 1,
-                )  # fmt: skip
-                # Of several threads the first one's stays: another may be running it.
-                linked = self._linked.setdefault(dtype, (table, words))
+                functions = addresses(self.functions(dtype))
+                with lock:  # of several threads the first one's stays: another may be running it
+                    linked = self._linked.get(dtype) or self._link(dtype, functions)
         return linked[1]
+
+    def _link(self, dtype: np.dtype[Any], functions: list[int]) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        table = self.table.copy() if self._linked else self.table  # hardly a program serves two dtypes
+        table[:, op.FUNCTION] = functions
+        self._linked[dtype] = table, (
+            address(table), len(table), address(self.strands), self.strands.size - 1, address(self.phases),
+            self.phases.size - 1,
+        )  # fmt: skip
+        return self._linked[dtype]
 
     def counters(self) -> NDArray[np.int64]:
         """Return counters of 0: one for all, and one for each strand, each on a cache line of its own."""

@@ -38,7 +38,7 @@ from fastbp.program.tuning import Tuning, forced
 
 SETTINGS = json.loads(os.environ["SETTINGS"])
 if SETTINGS["threads"] == "python":  # as where Numba is not imported, whatever the cache has
-    fastbp.threads.numba_imported = lambda: False
+    fastbp.threads._layer = "python"
 SIZES = ((120, 200, 90, 10), (2, 50, 4), (64, 300, 5))
 KINDS = 12  # of rounds: what they do depends on their number modulo this
 path = os.path.join(tempfile.mkdtemp(), "net.npz")
