@@ -1,4 +1,4 @@
-"""What happens at a fork: no lock is left held in the child by a thread that it does not have, and the child is serial.
+"""Prepare for forks: no lock stays held in the child by a thread that it does not have, and the child is serial.
 
 `fastbp/__init__.py` imports this module first, so that the hook is there before any thread or lock.
 """

@@ -103,16 +103,22 @@ def give_way(typingctx: Any) -> Any:
 
 
 @kernel
+def rest(looks):
+    """Wait a moment after so many looks in vain."""
+    if looks < PATIENCE:
+        pause()
+    else:
+        give_way()
+
+
+@kernel
 def wait_for(counters, finished):
     """Wait until so many strands are finished, and return how many are."""
     looks = 0
     done = look(counters, DONE)
     while done < finished:
         looks += 1
-        if looks < PATIENCE:
-            pause()
-        else:
-            give_way()
+        rest(looks)
         done = look(counters, DONE)
     return done
 
@@ -181,7 +187,4 @@ def carry_out(mailbox, call, team):
             looks = 0
             while look(mailbox, offer_of(member)) != IDLE:
                 looks += 1
-                if looks < PATIENCE:
-                    pause()
-                else:
-                    give_way()
+                rest(looks)

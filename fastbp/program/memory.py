@@ -38,9 +38,9 @@ def most_rows(features: int, dtype: np.dtype[Any]) -> int:
 
 
 def address(array: Array) -> int:
-    """Return where an array's memory begins."""
+    """Return where an array's memory begins: in a third of the time that `array.ctypes.data` takes, where it can."""
     try:
-        return ctypes.addressof(_BYTE.from_buffer(array))  # type: ignore[arg-type]  # a third of the time that `array.ctypes.data` takes
+        return ctypes.addressof(_BYTE.from_buffer(array))  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):  # it is read-only or empty
         return int(array.ctypes.data)
 
