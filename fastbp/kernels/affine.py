@@ -9,14 +9,15 @@ from __future__ import annotations
 from . import operations as op
 from .activations import RELU
 from .applied import applied
+from .by_rows import block_by_rows
 from .elementwise import activate, activate_backward
 from .elementwise import sgd_update as sgd_flat
-from .gemm import Blocking, Product, block, block_by_rows
+from .gemm import Blocking, Product, block
 from .jit import kernel, user_kernel
 from .microkernel import Epilogue, Matrix
 from .reductions import column_sums, sum_of
-from .shapes import FEW_ROWS, PACKED, PANEL_ROWS, SLACK
-from .simd import advance, number, pointer
+from .shapes import FEW_ROWS, MR, PACKED, SLACK, STRIP_COLUMNS
+from .simd import advance, lanes, number, pointer
 from .softmax import cross_entropy_of_labels
 
 # It has no constants: where coefficients are asked for, any pointer will do.
@@ -25,14 +26,15 @@ RELU_VALUE, RELU_MASK = applied(RELU.value, RELU.constants), applied(RELU.deriva
 
 @kernel
 def _multiply(a, a_transposed, b, b_transposed, c, shape, by_rows, epilogue, workspace):
-    """A whole product of shape (rows, columns, depth), in stretches and columns that the workspace's shape allows."""
+    """A whole product of shape (rows, columns, depth), in stretches and rows that the workspace's shape allows."""
     rows, columns, depth = shape
     kc = workspace.shape[0] - SLACK
-    nc = workspace.shape[1] - PANEL_ROWS - SLACK
-    start = pointer(workspace)
-    strips = advance(start, workspace.shape[0] * PANEL_ROWS)
+    mc = (workspace.shape[1] - STRIP_COLUMNS) // MR * MR
+    strip = pointer(workspace)
+    panels = advance(strip, workspace.shape[0] * STRIP_COLUMNS)
     product = Product(a, a_transposed, b, b_transposed, c, 0, rows, 0, columns, depth)
-    blocking = Blocking(PACKED, 0, kc, nc, start, strips, start)
+    at_once = 2 * lanes(strip)
+    blocking = Blocking(PACKED, 0, mc, kc, workspace.shape[0] * STRIP_COLUMNS, at_once, panels, strip, panels)
     if by_rows:
         block_by_rows(product, blocking, 0, epilogue)
     else:

@@ -13,6 +13,7 @@ from . import activations, losses, updates
 from . import coefficients as co
 from . import operations as op
 from .applied import applied, updated_by
+from .by_rows import block_by_rows
 from .elementwise import (
     activate,
     activate_backward,
@@ -25,7 +26,7 @@ from .elementwise import (
 )
 from .functions import KINDS, Function
 from .gather import fetch_rows, gather_rows
-from .gemm import Blocking, Product, block, block_by_rows
+from .gemm import Blocking, Product, block
 from .jit import Kernel, kernel
 from .microkernel import Epilogue, Matrix
 from .reductions import column_sums, factor_of, sum_of, sum_of_squares
@@ -62,8 +63,10 @@ def product_of(row, operands):
 
 @kernel
 def blocking_of(row, workspace):
-    strips, partial = advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL])
-    return Blocking(row[op.ACCESS], row[op.A_IN_PLACE], row[op.KC], row[op.NC], workspace, strips, partial)
+    return Blocking(
+        row[op.ACCESS], row[op.A_IN_PLACE], row[op.MC], row[op.KC], row[op.NC], row[op.PACKED_COLUMNS], workspace,
+        advance(workspace, row[op.STRIPS]), advance(workspace, row[op.PARTIAL]),
+    )  # fmt: skip
 
 
 @kernel

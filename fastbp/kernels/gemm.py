@@ -4,8 +4,9 @@
     input gradient   dX = dH W^T    C (rows, fan_in),   B transposed
     weight gradient  dW = X^T dH    C (fan_in, fan_out), A transposed
 
-5th loop: columns in steps of nc; 4th: k in stretches of kc, B packed once for each; 3rd: rows, a panel of A packed
-for each; 2nd: strips of columns; 1st: k, in the micro-kernel.
+5th loop: columns in steps of nc; 4th: k in stretches of kc; 3rd: rows in steps of mc, of which panels of A are packed;
+2nd: strips of columns, some of which are packed at a time, so that they stay in the second-level cache; 1st: panels,
+while the strip stays in the first-level cache; k in the micro-kernel.
 """
 
 from __future__ import annotations
@@ -14,19 +15,11 @@ from typing import Any, NamedTuple
 
 from . import operations as op
 from .jit import kernel
-from .microkernel import Epilogue, Left, Matrix, Tile, tile_of_panels, tile_of_row
-from .packing import copy_rows, copy_strips, transpose
-from .shapes import (
-    HALF,
-    HALF_ROWS,
-    IN_PLACE,
-    MAIN,
-    MR,
-    NARROW,
-    NARROW_ROWS,
-    ROW,
-)
+from .microkernel import Epilogue, Left, Matrix, Place, tile_of_panels
+from .packing import copy_strips, transpose
+from .shapes import HALF, HALF_ROWS, IN_PLACE, MAIN, MR, NARROW, NARROW_HALF, SLACK
 from .simd import advance, lanes, least
+from .tile import rows_of
 
 
 @kernel
@@ -41,20 +34,6 @@ def half_tiles(rows):
         if left <= 0 or surplus == 0:
             break
     return best
-
-
-@kernel
-def pack_strips(b_transposed, b, ldb, k0, depth, j0, j1, strips, strip):
-    """Pack B[k0:k0+depth, j0:j1] as strips of two vectors, the last one of one vector where that is enough."""
-    vl = lanes(b)
-    if b_transposed:
-        for j in range(j0, j1, 2 * vl):
-            columns = least(2 * vl, j1 - j)
-            width = vl if columns <= vl else 2 * vl
-            transpose(strips, width, advance(b, j * ldb + k0), ldb, columns, depth)
-            strips = advance(strips, strip)
-    else:
-        copy_strips(strips, strip, advance(b, k0 * ldb + j0), ldb, depth, j1 - j0)
 
 
 class Product(NamedTuple):
@@ -73,13 +52,16 @@ class Product(NamedTuple):
 
 
 class Blocking(NamedTuple):
-    """The way to compute a product: how A and B are read, stretches of k, columns at a time, and the workspace."""
+    """The way to compute a product: how A and B are read, rows, k and columns at a time, columns that are packed at a
+    time, and the workspace."""
 
     access: Any
     a_in_place: Any
+    mc: Any
     kc: Any
     nc: Any
-    panel: Any
+    packed_columns: Any
+    panels: Any
     strips: Any
     partial: Any
 
@@ -100,56 +82,128 @@ class Strips(NamedTuple):
     rest: Any
 
 
+class Panels(NamedTuple):
+    """Panels of A, all of one height: rows [i0, i1) of C; the packed ones begin at `start`, `stride` apart."""
+
+    i0: Any
+    i1: Any
+    start: Any
+    stride: Any
+
+
 @kernel
-def rows_of_a(product, blocking, stretch, i, rows, height):
-    """Return where a tile reads its rows of A, and pack them where they must be."""
+def pack_panels(product, stretch, i, rows, height, panels, stride):
+    """Pack `rows` rows of A from row i on, as panels of `height` rows, with zeros behind the last."""
     a, k0 = product.a, stretch.begin
-    left = Left(blocking.panel, height, 1)
-    if rows == height and product.a_transposed:  # a row of a transposed A already holds a tile's values side by side
-        left = Left(advance(a.start, k0 * a.ld + i), a.ld, 1)
-    elif rows == height and blocking.a_in_place:
-        left = Left(advance(a.start, i * a.ld + k0), 1, a.ld)
-    elif product.a_transposed:
-        copy_rows(blocking.panel, height, advance(a.start, k0 * a.ld + i), a.ld, stretch.depth, rows)
+    if product.a_transposed:
+        copy_strips(panels, stride, height, advance(a.start, k0 * a.ld + i), a.ld, stretch.depth, rows)
     else:
-        transpose(blocking.panel, height, advance(a.start, i * a.ld + k0), a.ld, rows, stretch.depth)
-    return left
+        for row in range(0, rows, height):
+            at = advance(a.start, (i + row) * a.ld + k0)
+            transpose(panels, height, at, a.ld, least(height, rows - row), stretch.depth, rows - row)
+            panels = advance(panels, stride)
 
 
 @kernel
-def block_of_panels(product, blocking, stretch, j0, j1, strips, partial, c, epilogue):
-    """Compute C[i0:i1, j0:j1] from A and strips of B, by the 3rd and 2nd loop. `partial` lies under (i0, j0)."""
-    i0, i1, depth = product.i0, product.i1, stretch.depth
-    vl = lanes(c.start)
-    left_over = (j1 - j0) % (2 * vl)
-    narrow = j1 - left_over if 0 < left_over <= vl else j1  # from here on, columns that one vector holds
-    halves = half_tiles(i1 - i0) if j0 < narrow else 0
-    i = i0
-    while i < i1 and j0 < narrow:
-        height = MR
-        if halves > 0:
-            height = HALF_ROWS
-            halves -= 1
-        rows = least(height, i1 - i)
-        left = rows_of_a(product, blocking, stretch, i, rows, height)
-        right = strips.wide
-        for j in range(j0, narrow, 2 * vl):
-            tile = Tile(i, j, rows, least(2 * vl, j1 - j))
-            if tile.columns < 2 * vl:
-                right = Matrix(strips.rest, 2 * vl)
-            under = Matrix(advance(partial.start, (i - i0) * partial.ld + (j - j0)), partial.ld)
-            if height == HALF_ROWS:
-                tile_of_panels(HALF, depth, left, right, stretch.resume, under, tile, c, epilogue)
-            else:
-                tile_of_panels(MAIN, depth, left, right, stretch.resume, under, tile, c, epilogue)
-            right = Matrix(advance(right.start, strips.stride), right.ld)
-        i += height
-    right = Matrix(strips.rest, vl)
-    for i in range(i0, i1 if narrow < j1 else i0, NARROW_ROWS):
-        tile = Tile(i, narrow, least(NARROW_ROWS, i1 - i), j1 - narrow)
-        left = rows_of_a(product, blocking, stretch, i, tile.rows, NARROW_ROWS)
-        under = Matrix(advance(partial.start, (i - i0) * partial.ld + (narrow - j0)), partial.ld)
-        tile_of_panels(NARROW, depth, left, right, stretch.resume, under, tile, c, epilogue)
+def packed_panels(product, blocking, stretch, i0, i1, height, start):
+    """Return the panels of rows [i0, i1), of which those are packed that are not read in place."""
+    stride = height * stretch.depth + SLACK
+    first = i1 - (i1 - i0) % height if blocking.a_in_place else i0  # the last rows, if they do not fill a panel
+    if first < i1:
+        at = advance(start, (first - i0) // height * stride)
+        pack_panels(product, stretch, first, i1 - first, height, at, stride)
+    return Panels(i0, i1, start, stride)
+
+
+@kernel
+def strips_of_b(product, blocking, stretch, j0, j1):
+    """Return where tiles read B[:, j0:j1]: in place, or packed, if need be or if asked for."""
+    b, depth, vl = product.b, stretch.depth, lanes(product.b.start)
+    width = 2 * vl
+    whole = (j1 - j0) // width * width
+    stride = (depth + vl - 1) // vl * vl * width
+    rest, last = advance(blocking.strips, whole // width * stride), j1 - j0 - whole
+    narrow = vl if last <= vl else width
+    if product.b_transposed:
+        at = advance(b.start, j0 * b.ld + stretch.begin)
+        for j in range(0, whole, width):
+            to = advance(blocking.strips, j // width * stride)
+            transpose(to, width, advance(at, j * b.ld), b.ld, width, depth, product.j1 - j0 - j)
+        transpose(rest, narrow, advance(at, whole * b.ld), b.ld, last, depth, last)
+        strips = Strips(Matrix(blocking.strips, width), stride, rest)
+    else:
+        at = advance(b.start, stretch.begin * b.ld + j0)
+        strips = Strips(Matrix(at, b.ld), width, rest)
+        if blocking.access != IN_PLACE:
+            copy_strips(blocking.strips, stride, width, at, b.ld, depth, whole)
+            strips = Strips(Matrix(blocking.strips, width), stride, rest)
+        copy_strips(rest, stride, narrow, advance(at, whole), b.ld, depth, last)
+    return strips
+
+
+@kernel
+def tiles_of_strip(shape, product, blocking, stretch, panels, right, j, columns, target, sums, epilogue):
+    """Compute a strip of columns of C for all panels."""
+    a, height = product.a, rows_of(shape)
+    packed = panels.start
+    for i in range(panels.i0, panels.i1, height):
+        rows = least(height, panels.i1 - i)
+        left = Left(packed, height, 1)
+        if blocking.a_in_place and rows == height:
+            left = Left(advance(a.start, i * a.ld + stretch.begin), 1, a.ld)
+            if product.a_transposed:
+                left = Left(advance(a.start, stretch.begin * a.ld + i), a.ld, 1)
+        at = i * target.ld + j
+        place = Place(
+            Matrix(advance(target.start, at), target.ld),
+            Matrix(advance(sums.start, (i - product.i0) * sums.ld + j), sums.ld),
+            Matrix(advance(epilogue.y, at), target.ld),
+            advance(epilogue.bias, j),
+        )
+        tile_of_panels(shape, stretch.depth, left, right, stretch.resume, place, rows, columns, epilogue)
+        packed = advance(packed, panels.stride)
+
+
+@kernel
+def sweep(product, blocking, stretch, main, half, strips, j0, j1, target, sums, epilogue):
+    """Compute C[:, j0:j1] for the rows of some panels, strip by strip."""
+    vl = lanes(product.c.start)
+    right = strips.wide
+    for j in range(j0, j1, 2 * vl):
+        columns = least(2 * vl, j1 - j)
+        if columns < 2 * vl:
+            right = Matrix(strips.rest, vl if columns <= vl else 2 * vl)
+        if columns > vl:
+            tiles_of_strip(MAIN, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
+            tiles_of_strip(HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
+        else:
+            tiles_of_strip(NARROW, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
+            tiles_of_strip(NARROW_HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
+        right = Matrix(advance(right.start, strips.stride), right.ld)
+
+
+@kernel
+def block_of_panels(product, blocking, stretch, j0, j1, target, sums, epilogue):
+    """Compute C[i0:i1, j0:j1] from a stretch of A and B, by the 3rd and 2nd loop.
+
+    Panels that are packed go through a strip one after the other, while it is in the first-level cache; one that is
+    read in place goes through all strips, while its rows are.
+    """
+    for i in range(product.i0, product.i1, blocking.mc):
+        end = least(i + blocking.mc, product.i1)
+        middle = end - least(half_tiles(end - i) * HALF_ROWS, end - i)
+        main = packed_panels(product, blocking, stretch, i, middle, MR, blocking.panels)
+        after = advance(blocking.panels, (middle - i + MR - 1) // MR * main.stride)
+        half = packed_panels(product, blocking, stretch, middle, end, HALF_ROWS, after)
+        step = MR if blocking.a_in_place else blocking.mc
+        for j in range(j0, j1, blocking.packed_columns):
+            je = least(j + blocking.packed_columns, j1)
+            strips = strips_of_b(product, blocking, stretch, j, je)
+            for first in range(i, middle if middle > i else i + 1, step):
+                packed = advance(main.start, (first - i) // MR * main.stride)
+                here = Panels(first, least(first + step, middle), packed, main.stride)
+                last = Panels(middle, end if first + step >= middle else middle, half.start, half.stride)
+                sweep(product, blocking, stretch, here, last, strips, j, je, target, sums, epilogue)
 
 
 @kernel
@@ -159,48 +213,20 @@ def block(product, blocking, resume, epilogue):
     The workspace is one thread's; `blocking.partial`, (i1 - i0, nc), holds the sums between two stretches of k where C
     itself must not: the fused update reads the old C in its last stretch.
     """
-    b, c, i0, kc, nc, depth = product.b, product.c, product.i0, blocking.kc, blocking.nc, product.depth
+    c, i0, kc, nc, depth = product.c, product.i0, blocking.kc, blocking.nc, product.depth
     if depth == 0:  # no k at all: one empty stretch still applies the epilogue
         kc = 1
-    vl = lanes(c.start)
     aside = (epilogue.code & op.SGD) != 0 and depth > kc
     nothing = Epilogue(0, epilogue.bias, epilogue.y, epilogue.learning_rate, epilogue.l2)
     for jc in range(product.j0, product.j1, nc):
         je = least(jc + nc, product.j1)
-        whole = (je - jc) // (2 * vl) * (2 * vl)  # columns in strips of two vectors
         for k0 in range(0, depth + (depth == 0), kc):
             stretch = Stretch(k0, least(kc, depth - k0), resume != 0 or k0 > 0)
             last = k0 + stretch.depth >= depth
             now = epilogue if last else nothing
-            strip = (stretch.depth + vl - 1) // vl * vl * 2 * vl
-            packed, in_place = jc, blocking.access == IN_PLACE
-            wide, rest = Matrix(blocking.strips, 2 * vl), advance(blocking.strips, whole // (2 * vl) * strip)
-            if in_place:
-                wide, rest, packed = Matrix(advance(b.start, k0 * b.ld + jc), b.ld), blocking.strips, jc + whole
-            pack_strips(product.b_transposed, b.start, b.ld, k0, stretch.depth, packed, je, blocking.strips, strip)
-            strips = Strips(wide, 2 * vl if in_place else strip, rest)
-            target, sums = c, Matrix(advance(c.start, i0 * c.ld + jc), c.ld)
+            target, sums = c, Matrix(advance(c.start, i0 * c.ld), c.ld)
             if aside:
-                sums = Matrix(blocking.partial, nc)
+                sums = Matrix(advance(blocking.partial, -jc), nc)
                 if not last:
-                    target = Matrix(advance(blocking.partial, -(i0 * nc + jc)), nc)
-            block_of_panels(product, blocking, stretch, jc, je, strips, sums, target, now)
-
-
-@kernel
-def block_by_rows(product, blocking, resume, epilogue):
-    """Compute the same row by row, with nothing packed: 26 us for one row, where packing makes it 86 (784 x 512)."""
-    a, b, width = product.a, product.b, 8 * lanes(product.c.start)
-    depth, kc = product.depth, blocking.kc if product.depth > 0 else 1
-    nothing = Epilogue(0, epilogue.bias, epilogue.y, epilogue.learning_rate, epilogue.l2)
-    for k0 in range(0, depth + (depth == 0), kc):
-        stretch = least(kc, depth - k0)
-        now = epilogue if k0 + stretch >= depth else nothing
-        for i in range(product.i0, product.i1):
-            left = Left(advance(a.start, i * a.ld + k0), 1, 1)
-            if product.a_transposed:
-                left = Left(advance(a.start, k0 * a.ld + i), a.ld, 1)
-            for j in range(product.j0, product.j1, width):
-                right = Matrix(advance(b.start, k0 * b.ld + j), b.ld)
-                tile = Tile(i, j, 1, least(width, product.j1 - j))
-                tile_of_row(ROW, stretch, left, right, resume != 0 or k0 > 0, tile, product.c, now)
+                    target = Matrix(advance(sums.start, -i0 * nc), nc)
+            block_of_panels(product, blocking, stretch, jc, je, target, sums, now)

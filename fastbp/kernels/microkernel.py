@@ -10,18 +10,21 @@ from typing import Any, NamedTuple
 
 from . import operations as op
 from .jit import kernel
-from .simd import advance, lanes
+from .packing import copy_back, copy_rows
+from .simd import advance
 from .tile import (
     rank1,
-    rank1_masked,
+    rows_of,
     tile_add_row,
     tile_ahead,
+    tile_aside,
     tile_load,
     tile_relu,
     tile_relu_mask,
     tile_sgd,
     tile_store,
     tile_zero,
+    width_of,
 )
 
 
@@ -33,20 +36,20 @@ class Matrix(NamedTuple):
 
 
 class Left(NamedTuple):
-    """The tile's rows of A: where they begin, how far apart two k and two rows lie."""
+    """The tile's rows of A: where they begin, how far apart two k and two rows lie; one of these distances is 1."""
 
     start: Any
     step: Any
     row: Any
 
 
-class Tile(NamedTuple):
-    """A tile of C: its first row and column, and how many of its rows and columns C has."""
+class Place(NamedTuple):
+    """Where a tile lies: in C, in the sums that it resumes, in Y, and in the bias of its columns."""
 
-    i: Any
-    j: Any
-    rows: Any
-    columns: Any
+    c: Any
+    sums: Any
+    y: Any
+    bias: Any
 
 
 class Epilogue(NamedTuple):
@@ -60,50 +63,58 @@ class Epilogue(NamedTuple):
 
 
 @kernel
-def finish(sums, tile, c, epilogue):
+def finish(sums, place, epilogue):
     """Apply the epilogue to a tile's sums and store them."""
-    at = tile.i * c.ld + tile.j
-    under, rows, columns = advance(c.start, at), tile.rows, tile.columns
     if epilogue.code & op.ADD_BIAS:
-        sums = tile_add_row(sums, advance(epilogue.bias, tile.j), columns)
+        sums = tile_add_row(sums, place.bias)
     if epilogue.code & op.RELU:
         sums = tile_relu(sums)
     if epilogue.code & op.RELU_MASK:
-        sums = tile_relu_mask(sums, advance(epilogue.y, at), c.ld, rows, columns, ())
+        sums = tile_relu_mask(sums, place.y.start, place.y.ld, ())
     if epilogue.code & op.SGD:
-        sums = tile_sgd(sums, under, c.ld, rows, columns, (epilogue.learning_rate, epilogue.l2))
-    tile_store(sums, under, c.ld, rows, columns)
+        sums = tile_sgd(sums, place.c.start, place.c.ld, (epilogue.learning_rate, epilogue.l2))
+    tile_store(sums, place.c.start, place.c.ld)
 
 
 @kernel
-def tile_of_panels(shape, depth, left, right, resume, partial, tile, c, epilogue):
-    """Compute a tile of C from rows of A and a strip of B, with `resume` onto the sums at `partial`."""
-    rows, columns = tile.rows, tile.columns
-    if epilogue.code & op.SGD:  # W, fetched only when it is needed, took 6 % of a step of 1024-1024-1024-10
-        tile_ahead(shape, advance(c.start, tile.i * c.ld + tile.j), c.ld, rows)
-    sums = tile_load(shape, partial.start, partial.ld, rows, columns) if resume else tile_zero(shape, c.start)
-    a, b = left.start, right.start
-    for _ in range(depth):
-        sums = rank1(sums, a, left.row, b)
-        a = advance(a, left.step)
-        b = advance(b, right.ld)
-    finish(sums, tile, c, epilogue)
+def bring(aside, place, resume, rows, columns, code):
+    """Copy what a tile's end reads to the memory aside, where a matrix ends within the tile."""
+    width = aside.c.ld
+    if resume:
+        copy_rows(aside.sums.start, width, place.sums.start, place.sums.ld, rows, columns)
+    if code & op.SGD:
+        copy_rows(aside.c.start, width, place.c.start, place.c.ld, rows, columns)
+    if code & op.RELU_MASK:
+        copy_rows(aside.y.start, width, place.y.start, place.y.ld, rows, columns)
+    if code & op.ADD_BIAS:
+        copy_rows(aside.bias, width, place.bias, 0, 1, columns)
 
 
 @kernel
-def tile_of_row(shape, depth, left, b, resume, tile, c, epilogue):
-    """Compute a tile of one row of C, up to 8 vectors, from a row of A and the matrix B, read where they lie."""
-    under, columns = advance(c.start, tile.i * c.ld + tile.j), tile.columns
-    sums = tile_load(shape, under, 0, 1, columns) if resume else tile_zero(shape, c.start)
-    a, row = left.start, b.start
-    if columns == 8 * lanes(b.start):  # with AVX2's 16 registers, masks are read from memory for each k
-        for _ in range(depth):
-            sums = rank1(sums, a, 0, row)
-            a = advance(a, left.step)
-            row = advance(row, b.ld)
+def tile_of_panels(shape, depth, left, right, resume, place, rows, columns, epilogue):
+    """Compute a tile of C from rows of A and a strip of B, with `resume` onto the sums that are there already."""
+    like = place.c.start
+    width = width_of(shape, like)
+    # The stack's memory is this function's: LLVM takes it back where a function ends, inlined or not.
+    here = Place(Matrix(tile_aside(shape, like), width), Matrix(tile_aside(shape, like), width),
+                 Matrix(tile_aside(shape, like), width), tile_aside(shape, like))  # fmt: skip
+    whole = rows == rows_of(shape) and columns == width
+    if whole:  # C, fetched only when it is needed, took 6 % of a step of 1024-1024-1024-10
+        here = place
+        tile_ahead(shape, place.c.start, place.c.ld)
     else:
+        bring(here, place, resume, rows, columns, epilogue.code)
+    sums = tile_load(shape, here.sums.start, here.sums.ld) if resume else tile_zero(shape, like)
+    a, b = left.start, right.start
+    if left.row == 1:
         for _ in range(depth):
-            sums = rank1_masked(sums, a, row, columns)
+            sums = rank1(sums, a, 1, b)
             a = advance(a, left.step)
-            row = advance(row, b.ld)
-    finish(sums, tile, c, epilogue)
+            b = advance(b, right.ld)
+    else:
+        for k in range(depth):
+            sums = rank1(sums, advance(a, k), left.row, b)
+            b = advance(b, right.ld)
+    finish(sums, here, epilogue)
+    if not whole:
+        copy_back(place.c.start, place.c.ld, here.c.start, here.c.ld, rows, columns)

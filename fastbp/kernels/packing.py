@@ -6,13 +6,27 @@ Nothing is read beyond an operand: the edges are masked, and zero comes in their
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from .jit import instruction, kernel
-from .simd import I32, I64, advance, first_lanes, lanes, load_vector, prefetch, store_vector
+from .simd import (
+    I32,
+    I64,
+    advance,
+    first_lanes,
+    lanes,
+    least,
+    load_vector,
+    load_whole,
+    prefetch,
+    store,
+    store_vector,
+    store_whole,
+)
 from .target import TARGET
 
 
@@ -28,29 +42,32 @@ def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
     return types.void(target, source, types.intp), codegen
 
 
+@instruction
+def ahead(typingctx: Any, start: Any) -> Any:
+    """Fetch a cache line that will be read soon; it need not exist."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(start), codegen
+
+
+ROWS_AHEAD = 4
 AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
 
 
-@instruction
-def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, rows: Any,
-                     columns: Any) -> Any:  # fmt: skip
-    """``target[c, r] = source[r, c]`` for a square of vectors; zeros where r >= rows or c >= columns.
-
-    Always writes the whole square.
-    """
-    dtype = source.dtype
-    size = TARGET.lanes(dtype)
+def _square(load_rows: Callable[..., list[Any]]) -> Callable[..., Any]:
+    """Make what writes the transpose of a square of vectors, whose rows `load_rows` loads."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target, target_step, source, source_step, rows, columns = args
-        mask = first_lanes(builder, dtype, columns)
-        nothing = ir.Constant(mask.type, None)
-        vectors = []
-        for r in range(size):
-            row_mask = builder.select(builder.icmp_signed("<", I64(r), rows), mask, nothing)
-            vectors.append(load_vector(builder, dtype, source, row_mask))
-            prefetch(builder, builder.gep(source, [I64(AHEAD * size)]))
-            source = builder.gep(source, [source_step])
+        target, target_step, source, source_step, *limits = args
+        dtype = signature.args[2].dtype
+        size = TARGET.lanes(dtype)
+        rows = [builder.gep(source, [builder.mul(source_step, I64(r))]) for r in range(size)]
+        for row in rows:
+            prefetch(builder, builder.gep(row, [I64(AHEAD * size)]))
+        vectors = load_rows(builder, dtype, rows, *limits)
         distance = 1
         while distance < size:  # a butterfly: swap one bit of the row number with the same bit of the lane number
             lower, upper = (
@@ -66,17 +83,42 @@ def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any,
                     vectors[r] = builder.shuffle_vector(a, b, lower)
                     vectors[r | distance] = builder.shuffle_vector(a, b, upper)
             distance *= 2
-        for vector in vectors:
-            store_vector(builder, dtype, vector, target)
-            target = builder.gep(target, [target_step])
+        for c, vector in enumerate(vectors):
+            store_vector(builder, dtype, vector, builder.gep(target, [builder.mul(target_step, I64(c))]))
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp, types.intp, types.intp), codegen
+    return codegen
+
+
+@instruction
+def transpose_square(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any) -> Any:
+    """``target[c, r] = source[r, c]`` for a square of vectors."""
+
+    def load_rows(builder: Any, dtype: types.Type, rows: list[Any]) -> list[Any]:
+        return [load_vector(builder, dtype, row) for row in rows]
+
+    return types.void(target, types.intp, source, types.intp), _square(load_rows)
+
+
+@instruction
+def transpose_corner(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, rows: Any,
+                     columns: Any) -> Any:  # fmt: skip
+    """Do the same with zeros where r >= rows or c >= columns, which are not read; write the whole square."""
+
+    def load_rows(builder: Any, dtype: types.Type, at: list[Any], rows: Any, columns: Any) -> list[Any]:
+        mask = first_lanes(builder, dtype, columns)
+        nothing = ir.Constant(mask.type, None)
+        return [
+            load_vector(builder, dtype, row, builder.select(builder.icmp_signed("<", I64(r), rows), mask, nothing))
+            for r, row in enumerate(at)
+        ]
+
+    return types.void(target, types.intp, source, types.intp, types.intp, types.intp), _square(load_rows)
 
 
 @kernel
-def transpose(target, target_step, source, source_step, rows, columns):
-    """``target[c, r] = source[r, c]``, in squares, downwards in r.
+def transpose(target, target_step, source, source_step, rows, columns, known):
+    """``target[c, r] = source[r, c]``, in squares, downwards in r; `known` rows of the source may be read.
 
     A square's surplus lanes fall on the next c's first ones, which are written after them: those of the same
     square by a later store, those of the square beside it because r goes down.
@@ -84,36 +126,52 @@ def transpose(target, target_step, source, source_step, rows, columns):
     size = lanes(target)
     for c in range(0, columns, size):
         for r in range((rows - 1) // size * size, -1, -size):
-            transpose_square(advance(target, c * target_step + r), target_step,
-                             advance(source, r * source_step + c), source_step, rows - r, columns - c)  # fmt: skip
+            to, at = advance(target, c * target_step + r), advance(source, r * source_step + c)
+            if known - r >= size and columns - c >= size:
+                transpose_square(to, target_step, at, source_step)
+            else:
+                transpose_corner(to, target_step, at, source_step, least(known, rows) - r, columns - c)
 
 
 @kernel
-def copy_rows(target, target_step, source, source_step, rows, columns):
-    """``target[r, c] = source[r, c]``, in vectors; surplus lanes fall on the next row, which is written after."""
+def copy_rows(target, width, source, source_step, rows, columns):
+    """Copy rows to rows of `width` columns, a multiple of a vector, with zeros behind those of the source."""
+    size = lanes(target)
+    for r in range(rows):
+        for c in range(0, width, size):
+            copy_vector(advance(target, r * width + c), advance(source, r * source_step + c), columns - c)
+
+
+@kernel
+def copy_back(target, target_step, source, source_step, rows, columns):
+    """``target[r, c] = source[r, c]``, of which no more is written; whole vectors of the source may be read."""
     size = lanes(target)
     for r in range(rows):
         for c in range(0, columns, size):
-            copy_vector(advance(target, r * target_step + c), advance(source, r * source_step + c), columns - c)
+            to, vector = advance(target, r * target_step + c), load_whole(advance(source, r * source_step + c))
+            if columns - c >= size:
+                store_whole(vector, to)
+            else:
+                store(vector, to, columns - c)
 
 
 @kernel
-def copy_strips(target, strip, source, source_step, rows, columns):
-    """Strips of two vectors side by side, the last one of one vector where that is enough; `strip` elements apart.
+def copy_strips(target, strip, width, source, source_step, rows, columns):
+    """Copy to strips of `width` columns, which lie `strip` elements apart; zeros behind the last one's columns.
 
     Row by row through all strips: strip by strip, each row would be another page of memory (4 KB apart at 1024
-    columns), which the processor's prefetcher does not follow.
+    columns), which the processor's prefetcher does not follow. Surplus lanes fall on a strip's next row.
     """
     size = lanes(target)
-    whole = columns // (2 * size) * (2 * size)
+    reach = (width + size - 1) // size * size
     for r in range(rows):
-        row = advance(source, r * source_step)
-        to = advance(target, r * 2 * size)
-        for c in range(0, whole, 2 * size):
-            copy_vector(to, advance(row, c), size)
-            copy_vector(advance(to, size), advance(row, c + size), size)
-            to = advance(to, strip)
-    left = columns - whole
-    if left > 0:
-        width = size if left <= size else 2 * size
-        copy_rows(advance(target, whole // (2 * size) * strip), width, advance(source, whole), source_step, rows, left)
+        at, to, left = advance(source, r * source_step), advance(target, r * width), columns
+        while left >= reach:
+            ahead(advance(at, ROWS_AHEAD * source_step))
+            for c in range(0, width, size):
+                store_whole(load_whole(advance(at, c)), advance(to, c))
+            at, to, left = advance(at, width), advance(to, strip), left - width
+        while left > 0:
+            for c in range(0, width, size):
+                copy_vector(advance(to, c), advance(at, c), left - c)
+            at, to, left = advance(at, width), advance(to, strip), left - width

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .formulas import multiply_add
+from .formulas import add, multiply_add
 from .jit import kernel
-from .shapes import HALF_ROW, ROW, VECTOR
-from .simd import add_lanes, advance, filled, lanes, least, load, number
+from .shapes import HALF_ROW, ROW
+from .simd import add_lanes, advance, filled, lanes, load, number, store
 from .tile import tile_add_block, tile_load, tile_store, tile_zero
 from .updates import clip_factor
 
@@ -14,22 +14,33 @@ from .updates import clip_factor
 def column_sums(resume, rows, columns, x, ldx, out):
     """``out[j] = sum_i x[i, j]``, i ascending from +0, or from what `out` holds; as wide as the columns ask for."""
     vl = lanes(x)
-    for j in range(0, columns, 8 * vl):
-        left = least(8 * vl, columns - j)
-        if left <= vl:
-            sums_of_strip(VECTOR, resume, rows, left, advance(x, j), ldx, advance(out, j))
-        elif left <= 4 * vl:
-            sums_of_strip(HALF_ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
-        else:
-            sums_of_strip(ROW, resume, rows, left, advance(x, j), ldx, advance(out, j))
+    j = 0
+    while columns - j >= 8 * vl:
+        sums_of_strip(ROW, resume, rows, advance(x, j), ldx, advance(out, j))
+        j += 8 * vl
+    while columns - j >= 4 * vl:
+        sums_of_strip(HALF_ROW, resume, rows, advance(x, j), ldx, advance(out, j))
+        j += 4 * vl
+    while j < columns:
+        sums_of_vector(resume, rows, columns - j, advance(x, j), ldx, advance(out, j))
+        j += vl
 
 
 @kernel
-def sums_of_strip(shape, resume, rows, columns, x, ldx, out):
-    total = tile_load(shape, out, 0, 1, columns) if resume else tile_zero(shape, x)
+def sums_of_strip(shape, resume, rows, x, ldx, out):
+    total = tile_load(shape, out, 0) if resume else tile_zero(shape, x)
     for i in range(rows):
-        total = tile_add_block(total, advance(x, i * ldx), 0, 1, columns, ())
-    tile_store(total, out, 0, 1, columns)
+        total = tile_add_block(total, advance(x, i * ldx), 0, ())
+    tile_store(total, out, 0)
+
+
+@kernel
+def sums_of_vector(resume, rows, columns, x, ldx, out):
+    zero = number(x, 0.0)
+    total = load(out, columns, zero) if resume else filled(x, zero)
+    for i in range(rows):
+        total = add(total, load(advance(x, i * ldx), columns, zero))
+    store(total, out, columns)
 
 
 @kernel

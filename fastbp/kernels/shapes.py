@@ -19,34 +19,33 @@ class Shape:
 
 # 32 registers: 14 x 2 sums, 2 of the right operand, 1 of the left, 1 to spare. 16 registers: 6 x 2.
 MAIN = Shape((TARGET.registers - 4) // 2, 2)
-# For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12.
+# For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12, 6 and 4 all from 4.
 HALF = Shape(MAIN.rows // 2 + 1, 2)
-NARROW = Shape(8, 1)  # for columns that fit one vector: as many sums as two multiply-adds of 4 cycles keep busy
-ROW = Shape(1, 8)  # for a few rows, the right operand read where it lies, and for sums of columns
-HALF_ROW, VECTOR = Shape(1, 4), Shape(1, 1)  # for sums of fewer columns
+NARROW, NARROW_HALF = Shape(MAIN.rows, 1), Shape(HALF.rows, 1)  # for the last columns, where one vector holds them
+ROW, HALF_ROW, VECTOR = Shape(1, 8), Shape(1, 4), Shape(1, 1)  # for sums of columns
+FACTORS = Shape(8, 1)  # entries of a row of A, each in every lane: as many rows of B are added at a time
 
-MR, HALF_ROWS, NARROW_ROWS = MAIN.rows, HALF.rows, NARROW.rows
+MR, HALF_ROWS = MAIN.rows, HALF.rows
 FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
 
 # How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
 # with only a last strip of fewer columns packed.
 PACKED, BY_ROWS, IN_PLACE = range(3)
 SLACK = LONGEST_VECTOR  # elements: a packed square may reach that far beyond its stretch
-PANEL_ROWS = (MR + SLACK - 1) // SLACK * SLACK  # width of the workspace's part for a panel of A
+STRIP_COLUMNS = MAIN.vectors * LONGEST_VECTOR  # width of the workspace's part for a strip of B
 
 SQUARE = LONGEST_VECTOR**2  # elements of a vector of rows, transposed
 SCRATCH = 3 * SQUARE  # elements of workspace that softmax needs besides one for each row
 
 
-def panel_size(kc: int) -> int:
-    """Return the elements of workspace for a packed panel of A."""
-    return (kc + SLACK) * PANEL_ROWS
+def panels_size(mc: int, kc: int) -> int:
+    """Return the elements of workspace for packed panels of A, `mc` rows in all: a multiple of `MR`."""
+    return mc * kc + (mc // HALF_ROWS + MR + 2) * SLACK
 
 
 def strips_size(kc: int, columns: int) -> int:
-    """Return the elements of workspace for packed strips of B, whose last one may be read one vector too far."""
-    widest = 2 * SLACK
-    return (kc + SLACK) * ((columns + widest - 1) // widest * widest) + SLACK
+    """Return the elements of workspace for packed strips of B, or for a row's sums of as many columns."""
+    return (kc + SLACK) * (-(-columns // STRIP_COLUMNS) * STRIP_COLUMNS)
 
 
 def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512) -> NDArray[Any]:
@@ -59,7 +58,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     depth : int, default 512
         Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
     columns : int, default 512
-        Columns that are packed at a time.
+        Rows that are packed at a time.
 
     Returns
     -------
@@ -80,5 +79,5 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
         raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
     if min(depth, columns) < 1:
         raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
-    columns = -(-columns // (2 * SLACK)) * 2 * SLACK
-    return np.empty((depth + SLACK, columns + PANEL_ROWS + SLACK), np.dtype(dtype))
+    columns = -(-columns // STRIP_COLUMNS) * STRIP_COLUMNS
+    return np.empty((depth + SLACK, columns + STRIP_COLUMNS), np.dtype(dtype))

@@ -224,10 +224,15 @@ def reduction(combine: Any) -> Any:
 
 
 def first_lanes(builder: Any, dtype: types.Type, count: Any) -> Any:
-    """Return the mask of the lanes below `count`."""
-    lanes = TARGET.lanes(dtype)
-    numbers = ir.Constant(ir.VectorType(I64, lanes), [I64(lane) for lane in range(lanes)])
-    return builder.icmp_signed("<", numbers, splat(builder, count, lanes))
+    """Return the mask of the lanes below `count`.
+
+    They are compared as integers as wide as the lanes, so that AVX2 takes the comparison itself for the mask.
+    """
+    lanes, kind = TARGET.lanes(dtype), integers_ir(dtype)
+    count = builder.select(builder.icmp_signed("<", count, I64(lanes)), count, I64(lanes))
+    if kind.element != count.type:
+        count = builder.trunc(count, kind.element)
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(lanes))), splat(builder, count, lanes))
 
 
 def load_vector(builder: Any, dtype: types.Type, pointer: Any, mask: Any = None, beyond: Any = None) -> Any:
@@ -373,6 +378,25 @@ def store(typingctx: Any, vector: Any, start: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(vector, start, types.intp), codegen
+
+
+@instruction
+def load_whole(typingctx: Any, start: Any) -> Any:
+    """Load a vector, all of which is there."""
+    return VectorType(start.dtype)(start), lambda context, builder, signature, args: load_vector(
+        builder, start.dtype, args[0]
+    )
+
+
+@instruction
+def store_whole(typingctx: Any, vector: Any, start: Any) -> Any:
+    """Store all lanes of a vector."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        store_vector(builder, start.dtype, args[0], args[1])
+        return context.get_dummy_value()
+
+    return types.void(vector, start), codegen
 
 
 @instruction

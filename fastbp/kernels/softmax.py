@@ -13,7 +13,7 @@ import math
 
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract
 from .jit import kernel
-from .packing import transpose_square
+from .packing import transpose_corner
 from .shapes import SCRATCH, SQUARE
 from .simd import add_lanes, advance, filled, lanes, least, load, max_lanes, number, store
 
@@ -89,8 +89,8 @@ def cross_entropy_of_probabilities(rows, classes, logits, targets, scale, dlogit
             top, total = exp_square(here, classes, z, workspace)
             shares_of_square(classes, workspace, total)
             shifted = advance(workspace, SQUARE)
-            transpose_square(shifted, vl, z, classes, here, classes)
-            transpose_square(wanted, vl, advance(targets, i * classes), classes, here, classes)
+            transpose_corner(shifted, vl, z, classes, here, classes)
+            transpose_corner(wanted, vl, advance(targets, i * classes), classes, here, classes)
             agreement = filled(z, zero)
             for j in range(classes):
                 share, t = advance(workspace, j * vl), load(advance(wanted, j * vl), vl, zero)
@@ -136,7 +136,7 @@ def exp_square(rows, classes, z, square):
     """``square[j, r] = exp(z[r, j] - top[r])``; returns the vectors of maxima and of sums."""
     vl = lanes(z)
     zero = number(z, 0.0)
-    transpose_square(square, vl, z, classes, rows, classes)
+    transpose_corner(square, vl, z, classes, rows, classes)
     top = load(square, vl, zero)
     for j in range(1, classes):
         top = larger(load(advance(square, j * vl), vl, zero), top)
@@ -172,7 +172,7 @@ def write_square(rows, classes, square, out):
     """``out[r, j] = square[j, r]``, by way of the second square of the workspace."""
     vl = lanes(square)
     turned = advance(square, SQUARE)
-    transpose_square(turned, vl, square, vl, classes, vl)
+    transpose_corner(turned, vl, square, vl, classes, vl)
     for r in range(rows):
         store(load(advance(turned, r * vl), classes, number(square, 0.0)), advance(out, r * classes), classes)
 

@@ -2,8 +2,8 @@
 
 LLVM's scalar replacement keeps the whole array in registers, so a loop over `rank1` in plain Numba runs at the
 processor's multiply-add rate without a spill. A shape is a compile-time constant: one kernel text serves all shapes.
-At the edges of a matrix columns are masked, and a row that is not there repeats the last one that is: loads are then
-valid, and stores go from the last row upwards, so that the true row is written last.
+A tile is always whole, with no mask: where a matrix ends within one, its end is worked on aside (`microkernel`). AVX2
+has no mask registers, and a masked store takes tens of micro-operations there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from .jit import instruction
 from .shapes import Shape
 from .simd import I64, VectorLanes, first_lanes, load_vector, prefetch, splat, store_vector, vector_ir
 from .target import TARGET
+
+LINE_BYTES = 64  # of the cache
 
 
 class ShapeType(types.Type):  # type: ignore[misc]
@@ -67,17 +69,9 @@ class _TileModel(models.PrimitiveModel):  # type: ignore[misc]
 # ---- writing one instruction for each vector of a tile ----
 
 
-def _row_pointers(builder: Any, start: Any, stride: Any, rows: Any, count: int) -> list[Any]:
-    """Return where each row begins; for rows that do not exist, where the last one does."""
-    pointers = [start]
-    for row in range(1, count):
-        step = builder.select(builder.icmp_signed("<", I64(row), rows), stride, I64(0))
-        pointers.append(builder.gep(pointers[-1], [step]))
-    return pointers
-
-
-def _column_masks(builder: Any, tile: TileType, columns: Any) -> list[Any]:
-    return [first_lanes(builder, tile.dtype, builder.sub(columns, I64(v * tile.lanes))) for v in range(tile.vectors)]
+def _rows(builder: Any, start: Any, stride: Any, count: int) -> list[Any]:
+    """Return where each row begins."""
+    return [builder.gep(start, [builder.mul(stride, I64(row))]) for row in range(count)]
 
 
 def _at(builder: Any, tile: TileType, row: Any, vector: int) -> Any:
@@ -92,62 +86,74 @@ def tile_zero(typingctx: Any, shape: Any, like: Any) -> Any:
 
 
 @instruction
-def tile_ahead(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any) -> Any:
-    """Fetch the block of memory under a tile, which its end will read."""
+def tile_ahead(typingctx: Any, shape: Any, start: Any, stride: Any) -> Any:
+    """Fetch the block of memory under a tile, which its end will read or write."""
     tile = TileType(start.dtype, shape)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, start, stride, rows = args
-        for pointer in _row_pointers(builder, start, stride, rows, tile.rows):
-            for vector in range(tile.vectors):
+        _, start, stride = args
+        for pointer in _rows(builder, start, stride, tile.rows):
+            for vector in range(0, tile.vectors, max(1, LINE_BYTES // TARGET.vector_bytes)):
                 prefetch(builder, _at(builder, tile, pointer, vector))
         return context.get_dummy_value()
 
-    return types.void(shape, start, types.intp, types.intp), codegen
+    return types.void(shape, start, types.intp), codegen
 
 
 @instruction
-def tile_load(typingctx: Any, shape: Any, start: Any, stride: Any, rows: Any, columns: Any) -> Any:
+def tile_aside(typingctx: Any, shape: Any, like: Any) -> Any:
+    """Return memory on the stack for one tile, whose rows follow one another."""
+    tile = TileType(like.dtype, shape)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        with builder.goto_entry_block():  # Numba's own `alloca_once` would fill it with zeros for each tile
+            memory = builder.alloca(context.get_value_type(tile))
+        memory.align = tile.lanes * tile.dtype.bitwidth // 8
+        return builder.bitcast(memory, context.get_value_type(like))
+
+    return like(shape, like), codegen
+
+
+@instruction
+def rows_of(typingctx: Any, shape: Any) -> Any:
+    """Return the rows of a tile."""
+    return types.intp(shape), lambda context, builder, signature, args: I64(shape.rows)
+
+
+@instruction
+def width_of(typingctx: Any, shape: Any, like: Any) -> Any:
+    """Return the columns of a tile."""
+    tile = TileType(like.dtype, shape)
+    return types.intp(shape, like), lambda context, builder, signature, args: I64(tile.vectors * tile.lanes)
+
+
+@instruction
+def tile_load(typingctx: Any, shape: Any, start: Any, stride: Any) -> Any:
     tile = TileType(start.dtype, shape)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, start, stride, rows, columns = args
-        pointers = _row_pointers(builder, start, stride, rows, tile.rows)
-        masks = _column_masks(builder, tile, columns)
+        _, start, stride = args
+        pointers = _rows(builder, start, stride, tile.rows)
         value = ir.Constant(context.get_value_type(tile), ir.Undefined)
         for index, row, vector in tile.steps():
-            loaded = load_vector(builder, tile.dtype, _at(builder, tile, pointers[row], vector), masks[vector])
+            loaded = load_vector(builder, tile.dtype, _at(builder, tile, pointers[row], vector))
             value = builder.insert_value(value, loaded, index)
         return value
 
-    return tile(shape, start, types.intp, types.intp, types.intp), codegen
+    return tile(shape, start, types.intp), codegen
 
 
 @instruction
-def tile_store(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, columns: Any) -> Any:
+def tile_store(typingctx: Any, tile: Any, start: Any, stride: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, start, stride, rows, columns = args
-        pointers = _row_pointers(builder, start, stride, rows, tile.rows)
-        masks = _column_masks(builder, tile, columns)
-        for index, row, vector in reversed(list(tile.steps())):
+        value, start, stride = args
+        pointers = _rows(builder, start, stride, tile.rows)
+        for index, row, vector in tile.steps():
             target = _at(builder, tile, pointers[row], vector)
-            store_vector(builder, tile.dtype, builder.extract_value(value, index), target, masks[vector])
+            store_vector(builder, tile.dtype, builder.extract_value(value, index), target)
         return context.get_dummy_value()
 
-    return types.void(tile, start, types.intp, types.intp, types.intp), codegen
-
-
-def _rank1(builder: Any, tile: TileType, value: Any, left: list[Any], right: list[Any]) -> Any:
-    columns = [VectorLanes(builder, tile.dtype, vector) for vector in right]
-    align = tile.dtype.bitwidth // 8
-    for row in range(tile.rows):
-        number = builder.load(left[row], align=align)
-        factor = VectorLanes(builder, tile.dtype, splat(builder, number, tile.lanes))
-        for vector, column in enumerate(columns):
-            index = row * tile.vectors + vector
-            total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
-            value = builder.insert_value(value, factor.fma(column, total).value, index)
-    return value
+    return types.void(tile, start, types.intp), codegen
 
 
 @instruction
@@ -156,26 +162,63 @@ def rank1(typingctx: Any, tile: Any, left: Any, left_step: Any, right: Any) -> A
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value, left, step, right = args
-        pointers = [builder.gep(left, [builder.mul(step, I64(row))]) for row in range(tile.rows)]
-        vectors = [load_vector(builder, tile.dtype, _at(builder, tile, right, v)) for v in range(tile.vectors)]
-        return _rank1(builder, tile, value, pointers, vectors)
+        columns = [
+            VectorLanes(builder, tile.dtype, load_vector(builder, tile.dtype, _at(builder, tile, right, vector)))
+            for vector in range(tile.vectors)
+        ]
+        for row, pointer in enumerate(_rows(builder, left, step, tile.rows)):
+            number = builder.load(pointer, align=tile.dtype.bitwidth // 8)
+            factor = VectorLanes(builder, tile.dtype, splat(builder, number, tile.lanes))
+            for vector, column in enumerate(columns):
+                index = row * tile.vectors + vector
+                total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
+                value = builder.insert_value(value, factor.fma(column, total).value, index)
+        return value
 
     return tile(tile, left, types.intp, right), codegen
 
 
 @instruction
-def rank1_masked(typingctx: Any, tile: Any, left: Any, right: Any, columns: Any) -> Any:
-    """Do the same with the right operand read where it lies, `columns` of it."""
+def factors_of_row(typingctx: Any, shape: Any, start: Any, step: Any) -> Any:
+    """Return entries that lie `step` elements apart, each in every lane of a tile's row."""
+    tile = TileType(start.dtype, shape)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, left, right, columns = args
-        masks = _column_masks(builder, tile, columns)
-        vectors = [
-            load_vector(builder, tile.dtype, _at(builder, tile, right, v), masks[v]) for v in range(tile.vectors)
-        ]
-        return _rank1(builder, tile, value, [builder.gep(left, [I64(row)]) for row in range(tile.rows)], vectors)
+        _, start, step = args
+        value = ir.Constant(context.get_value_type(tile), ir.Undefined)
+        for row, pointer in enumerate(_rows(builder, start, step, tile.rows)):
+            number = builder.load(pointer, align=tile.dtype.bitwidth // 8)
+            value = builder.insert_value(value, splat(builder, number, tile.lanes), row)
+        return value
 
-    return tile(tile, left, right, types.intp), codegen
+    return tile(shape, start, types.intp), codegen
+
+
+def _add_rows(builder: Any, tile: TileType, args: Any, mask: Any = None) -> Any:
+    total, factors, start, stride, *_ = args
+    for row, pointer in enumerate(_rows(builder, start, stride, tile.rows)):
+        vector = VectorLanes(builder, tile.dtype, load_vector(builder, tile.dtype, pointer, mask))
+        factor = VectorLanes(builder, tile.dtype, builder.extract_value(factors, row))
+        total = factor.fma(vector, VectorLanes(builder, tile.dtype, total)).value
+    return total
+
+
+@instruction
+def add_rows(typingctx: Any, total: Any, factors: Any, start: Any, stride: Any) -> Any:
+    """Add to a vector, in ascending order, each factor times the vector of its row of memory."""
+    return total(total, factors, start, types.intp), lambda context, builder, signature, args: _add_rows(
+        builder, factors, args
+    )
+
+
+@instruction
+def add_ends_of_rows(typingctx: Any, total: Any, factors: Any, start: Any, stride: Any, count: Any) -> Any:
+    """Do the same with the first `count` entries of each row, and 0 behind them."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _add_rows(builder, factors, args, first_lanes(builder, factors.dtype, args[-1]))
+
+    return total(total, factors, start, types.intp, types.intp), codegen
 
 
 def map_tile(write: Callable[..., Any]) -> Any:
@@ -199,21 +242,17 @@ def _map_with_row(write: Callable[..., Any]) -> Any:
     """``write(sum, x)`` with x from one row of memory that all rows of the tile share."""
 
     @instruction
-    def call(typingctx: Any, tile: Any, start: Any, columns: Any) -> Any:
+    def call(typingctx: Any, tile: Any, start: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value, start, columns = args
-            masks = _column_masks(builder, tile, columns)
-            shared = [
-                load_vector(builder, tile.dtype, _at(builder, tile, start, v), masks[v]) for v in range(tile.vectors)
-            ]
+            value, start = args
+            shared = [load_vector(builder, tile.dtype, _at(builder, tile, start, v)) for v in range(tile.vectors)]
             for index, _, vector in tile.steps():
                 total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
-                value = builder.insert_value(
-                    value, write(total, VectorLanes(builder, tile.dtype, shared[vector])).value, index
-                )
+                new = write(total, VectorLanes(builder, tile.dtype, shared[vector]))
+                value = builder.insert_value(value, new.value, index)
             return value
 
-        return tile(tile, start, types.intp), codegen
+        return tile(tile, start), codegen
 
     return call
 
@@ -222,21 +261,20 @@ def _map_with_block(write: Callable[..., Any]) -> Any:
     """``write(sum, x, *scalars)`` with x from the block of memory that lies under the tile."""
 
     @instruction
-    def call(typingctx: Any, tile: Any, start: Any, stride: Any, rows: Any, columns: Any, scalars: Any) -> Any:
+    def call(typingctx: Any, tile: Any, start: Any, stride: Any, scalars: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value, start, stride, rows, columns, packed = args
+            value, start, stride, packed = args
             numbers = [builder.extract_value(packed, i) for i in range(len(scalars))]
             shared = [VectorLanes(builder, tile.dtype, splat(builder, number, tile.lanes)) for number in numbers]
-            pointers = _row_pointers(builder, start, stride, rows, tile.rows)
-            masks = _column_masks(builder, tile, columns)
+            pointers = _rows(builder, start, stride, tile.rows)
             for index, row, vector in tile.steps():
-                under = load_vector(builder, tile.dtype, _at(builder, tile, pointers[row], vector), masks[vector])
+                under = load_vector(builder, tile.dtype, _at(builder, tile, pointers[row], vector))
                 total = VectorLanes(builder, tile.dtype, builder.extract_value(value, index))
                 new = write(total, VectorLanes(builder, tile.dtype, under), *shared)
                 value = builder.insert_value(value, new.value, index)
             return value
 
-        return tile(tile, start, types.intp, types.intp, types.intp, scalars), codegen
+        return tile(tile, start, types.intp, scalars), codegen
 
     return call
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import threads
 from ..cached_property import cached_property
 from ..hardware import caches
-from ..kernels.shapes import MR
+from ..kernels.shapes import MAIN, MR
 from ..kernels.target import TARGET
 from .tuning import Tuning, tuning
 
@@ -26,8 +26,9 @@ AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
 OPERATION, TILE = 300, 120
 NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
 NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
+MOST_OF_A_LINE = 48  # bytes: tiles of 6 rows would read 24 of the 64 of each line, and dW took 1.7 times as long
 PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
-MOST_STRIPS = 2 * 1024**2  # bytes of packed B a strand, and twice the second level cache where that is less
+MOST_PANELS = 2 * 1024**2  # bytes of packed A a strand, and twice the second level cache where that is less
 # One vector of: logits in a softmax, and a row besides; a dropout's mask; a row of X that lies anywhere; parameters in
 # an update that is not fused, which waits for memory.
 EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
@@ -67,17 +68,26 @@ class CostModel:
 
     @cached_property
     def longest_stretch(self) -> int:
-        """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
-        return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
+        """KC: the largest power of two for which a strip of B stays within the first level cache."""
+        return 1 << (caches().l1 // (MAIN.vectors * TARGET.vector_bytes)).bit_length() - 1
 
     def makespan(self, strands: int, cost: float) -> float:
         """Return the time of so many equal strands."""
         return -(-strands // self.threads) * cost
 
-    def blocking(self, depth: int, columns: int) -> tuple[int, int]:
-        """Return KC and NC of a product; k is cut into equal stretches, NC fills the budget for packed strips."""
-        strip = 2 * self.lanes
+    def blocking(
+        self, depth: int, rows: int, columns: int, a_in_place: bool, sums_aside: bool
+    ) -> tuple[int, int, int, int]:
+        """Return MC, KC, NC and the packed columns of a product; k and rows are cut into equal stretches.
+
+        Panels of A fill a budget, and strips of B a quarter of the second level cache; where A is read in place, all
+        strips are packed at a time. Columns are cut only where sums between two stretches are kept aside.
+        """
+        strip, size = 2 * self.lanes, self.dtype.itemsize
         kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // self.longest_stretch)))
-        budget = min(2 * caches().l2, MOST_STRIPS) // (kc * self.dtype.itemsize) // strip * strip
-        nc = self.forced.nc or max(strip, budget)
-        return kc, min(-(-nc // strip) * strip, -(-columns // strip) * strip)
+        most = max(MR, min(2 * caches().l2, MOST_PANELS) // (kc * size))
+        mc = rows if a_in_place else -(-rows // -(-max(rows, 1) // most))
+        nc = self.forced.nc or (most if sums_aside and depth > kc else columns)
+        nc = max(strip, -(-nc // strip) * strip)
+        packed = nc if a_in_place else max(strip, caches().l2 // 4 // (kc * size) // strip * strip)
+        return max(1, -(-mc // MR)) * MR, kc, nc, min(packed, nc)

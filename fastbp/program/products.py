@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from ..hardware import caches
 from ..kernels import operations as op
-from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, MR, PACKED, panel_size, strips_size
+from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, MR, PACKED, panels_size, strips_size
 from .cost_model import (
     AGAIN,
     AGAIN_FAR,
     COPY,
     FAR,
+    MOST_OF_A_LINE,
     NARROW_ROWS,
     NARROW_STRIPS,
     OPERATION,
@@ -42,16 +43,18 @@ class Product(NamedTuple):
     resume: bool = False
 
     def part(self, model: CostModel, i0: int, i1: int, j0: int, j1: int) -> Operation:
-        kc, nc = model.blocking(self.depth, j1 - j0)
-        strips, access = panel_size(kc), self.access(model, i1 - i0, j1 - j0)
-        if access == BY_ROWS and self.epilogue & op.SGD and self.depth > kc:  # it keeps no partial sums aside
-            access = IN_PLACE
+        access, sums_aside = self.access(model, i1 - i0, j1 - j0), bool(self.epilogue & op.SGD)
+        a_in_place = self.a_in_place(model, j1 - j0)
+        mc, kc, nc, packed_columns = model.blocking(self.depth, i1 - i0, j1 - j0, a_in_place, sums_aside)
+        strips = panels_size(MR if a_in_place else mc, kc)
+        if access == BY_ROWS:  # a row's sums lie in the strips' place
+            nc = min(nc, strips_size(kc, packed_columns))
         return operation(
             op.GEMM_BY_ROWS if access == BY_ROWS else op.GEMM,
             epilogue=self.epilogue,
             resume=int(self.resume),
             access=access,
-            a_in_place=int(self.a_in_place(model, j1 - j0)),
+            a_in_place=int(a_in_place),
             a_transposed=int(self.a_transposed),
             b_transposed=int(self.b_transposed),
             row_begin=i0,
@@ -64,10 +67,12 @@ class Product(NamedTuple):
             c=self.c,
             bias=self.bias,
             y=self.y,
+            mc=mc,
             kc=kc,
             nc=nc,
+            packed_columns=packed_columns,
             strips=strips,
-            partial=strips + strips_size(kc, nc),
+            partial=strips + strips_size(kc, packed_columns),
         )
 
     def access(self, model: CostModel, rows: int, columns: int) -> int:
@@ -81,9 +86,14 @@ class Product(NamedTuple):
         return PACKED if -(-rows // MR) * self._again(model) > self._packing(model) else IN_PLACE
 
     def a_in_place(self, model: CostModel, columns: int) -> bool:
-        """Return whether rows of A are read in place: where packing would not pay, and not from one cache set."""
+        """Return whether rows of A are read in place: where packing would not pay, and not from one cache set.
+
+        A tile's rows of a transposed A lie side by side, and must fill most of a cache line.
+        """
         if model.forced.a_in_place is not None:
             return model.forced.a_in_place
+        if self.a_transposed and MR * model.dtype.itemsize < MOST_OF_A_LINE:
+            return False
         return columns <= NARROW_STRIPS * 2 * model.lanes and self.a[2] * model.dtype.itemsize % PAGE != 0
 
     def _is_far(self, model: CostModel) -> bool:

@@ -16,7 +16,7 @@ from support.processes import run_python
 # What a compiler may write for loops that clear or copy memory, and what a member of a team calls while it waits.
 LIBC = {"memset", "memcpy", "memmove", "sched_yield"}
 COMPILE_SIDE = {
-    "affine", "applied", "compiler", "dispatcher_cache", "elementwise", "entries", "gather", "gemm", "jit",
+    "affine", "applied", "by_rows", "compiler", "dispatcher_cache", "elementwise", "entries", "gather", "gemm", "jit",
     "microkernel", "packing", "reductions", "simd", "softmax", "steps", "team", "tile",
 }  # fmt: skip
 

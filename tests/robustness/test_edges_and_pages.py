@@ -10,7 +10,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, reference
-from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.target import TARGET
 from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_within, product_bound
@@ -46,7 +46,7 @@ def around(*sizes: int) -> list[int]:
 def edges(dtype: Any, rng: np.random.Generator) -> list[tuple[int, int, int]]:
     """(rows, columns, depth) of a product, shuffled."""
     vl = vector(dtype)
-    rows = around(1, NARROW_ROWS, HALF_ROWS, MR, 2 * MR, MR + HALF_ROWS)
+    rows = around(1, HALF_ROWS, MR, 2 * MR, MR + HALF_ROWS)
     triples = list(itertools.product(rows, around(1, vl, 2 * vl, 3 * vl), around(1, KC, 2 * KC)))
     return [triples[i] for i in rng.permutation(len(triples))]
 
@@ -132,7 +132,7 @@ def test_every_operand_at_a_protected_page(cases: int) -> None:
 @forms(12, 400)
 def test_nothing_is_written_around_outputs_and_inputs(cases: int, layout: str, dtype: Any) -> None:
     rng = np.random.default_rng(3)
-    sizes = around(1, NARROW_ROWS, MR, vector(dtype), 2 * vector(dtype))
+    sizes = around(1, HALF_ROWS, MR, vector(dtype), 2 * vector(dtype))
     for case in range(cases):
         n, f, c = (int(size) for size in rng.choice(sizes, 3))
         X, W, b, H = (Field(rng.normal(size=shape).astype(dtype), layout) for shape in ((n, f), (f, c), (c,), (n, c)))

@@ -25,7 +25,7 @@ from fastbp import MLP, functional
 from fastbp.inputs import in_memory
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
-from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, NARROW_ROWS, PACKED
+from fastbp.kernels.shapes import BY_ROWS, HALF_ROWS, IN_PLACE, MR, PACKED
 from fastbp.kernels.target import TARGET
 from fastbp.model import evaluation, model
 from fastbp.optimizers import OPTIMIZERS
@@ -201,7 +201,7 @@ def main(rounds: int) -> None:
     calls = 0
     for round_, dtype in itertools.product(range(rounds), (np.float32, np.float64)):
         vl = TARGET.lanes(dtype)
-        around = [1, 2, 3, NARROW_ROWS + 1, HALF_ROWS - 1, MR - 1, MR, MR + 1, vl - 1, vl, vl + 1, 2 * vl + 1, 3 * MR]
+        around = [1, 2, 3, HALF_ROWS + 1, HALF_ROWS - 1, MR - 1, MR, MR + 1, vl - 1, vl, vl + 1, 2 * vl + 1, 3 * MR]
         for number in range(len(around)):
             n, f, c = around[number], *(int(size) for size in rng.choice(around, 2))
             calls += check(rng, dtype, n, f, c, TUNINGS[(number + round_) % len(TUNINGS)])
