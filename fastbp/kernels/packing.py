@@ -53,7 +53,7 @@ def ahead(typingctx: Any, start: Any) -> Any:
     return types.void(start), codegen
 
 
-ROWS_AHEAD = 4
+ROWS_AHEAD = 12  # rows: the next ones lie pages apart; 4 ahead took 10 % longer for 16 rows and 784 x 512
 AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
 
 
