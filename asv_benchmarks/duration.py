@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .benchmarks.duel import REST_SECONDS, ROUND_SECONDS
 
 # From the start of a process until it is ready, its code compiled or in the cache: seconds on two cores of 3.5 GHz.
-READY = {"fastbp": 2.5, "NumPy": 1.0, "PyTorch": 4.0, "torch.compile": 40.0, "scikit-learn": 3.0, "ONNX Runtime": 1.5}
+READY = {"fastbp": 2.5, "NumPy": 1.0, "PyTorch": 4.0, "torch.compile": 20.0, "scikit-learn": 5.0, "ONNX Runtime": 1.5}
 READY_OF_OTHERS = 3.0
 OVERHEAD = {"NumPy": 5e-5, "PyTorch": 2e-4, "torch.compile": 8e-5, "scikit-learn": 1e-4}  # a step of a tiny network
 CALLS_BEFORE = 4  # for the result, to warm up, and to find the number of repeats
