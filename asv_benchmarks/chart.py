@@ -12,12 +12,13 @@ from matplotlib.ticker import LogLocator
 # Okabe and Ito's colours, which the colour-blind can tell apart; without yellow, which is too pale on white.
 COLOURS = {
     "JAX": "#0072B2",
+    "JAX 0.6.2": "#56B4E9",
     "torch.compile": "#E69F00",
     "NumPy": "#009E73",
     "PyTorch": "#D55E00",
     "scikit-learn": "#CC79A7",
 }
-HEIGHT = 0.16  # of a bar; a network has the height 1
+HEIGHT = 0.14  # of a bar; a network has the height 1
 STYLE = {"svg.hashsalt": "fastbp", "svg.fonttype": "path", "font.size": 10, "font.family": "DejaVu Sans"}
 
 

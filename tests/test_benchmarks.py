@@ -9,17 +9,20 @@ import importlib
 import inspect
 import itertools
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from fastbp.kernels.target import LEVELS, TARGET
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "asv_benchmarks"
@@ -118,8 +121,8 @@ TASKS = {"step": (PROBLEM, PROBLEM.check_training),
     for task, known in MODULES["problem"].PEERS.items() for peer in known if peer != "fastbp"
 ])  # fmt: skip
 def test_a_peer_computes_the_same(task: str, peer: str) -> None:
-    if not find_spec(MODULES["problem"].DISTRIBUTIONS[peer]):
-        pytest.skip(f"{peer} is not installed")
+    if reason := MODULES["problem"].why_absent(peer):
+        pytest.skip(reason)
     problem, check = TASKS[task]
     outcome = MODULES["duel"].duel(problem.sides(["fastbp", peer], task), 1, check)
     if peer == "torch.compile" and peer in outcome.missing:  # needs a C++ compiler
@@ -146,37 +149,143 @@ def test_a_missing_peer_is_noted_and_a_broken_one_is_an_error() -> None:
         duel({"broken": Side("1 / 0", "pass", threads=1)})
 
 
+@pytest.mark.parametrize("named", [None, "no-such-interpreter", sys.executable])
+def test_older_jax_needs_an_interpreter_of_its_own(named: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is missing, with words on what to do, where there is none; and where that has another JAX, or none."""
+    problem = MODULES["problem"]
+    monkeypatch.delenv(problem.VARIABLE, raising=False)
+    if named:
+        monkeypatch.setenv(problem.VARIABLE, named)
+    outcome = MODULES["duel"].duel(PROBLEM.sides(["NumPy", problem.OLDER_JAX], "step"), 1)
+    assert list(outcome.seconds) == ["NumPy"]
+    reason = outcome.missing[problem.OLDER_JAX]
+    if named == sys.executable:
+        assert "No module named 'jax'" in reason or "expected 0.6.2" in reason
+    else:
+        assert problem.VARIABLE in reason and "pip install jax==0.6.2" in reason
+
+
+def test_a_side_of_another_interpreter_needs_numpy_alone() -> None:
+    code = "import sys; sys.modules |= dict.fromkeys(['fastbp', 'numba', 'llvmlite'])\n"
+    code += "import benchmarks.worker, benchmarks.problem, benchmarks.peers.numpy_network"
+    subprocess.run([sys.executable, "-c", code], cwd=FOLDER, check=True)
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a module of the command by its name."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    return lambda name: importlib.import_module(f"asv_benchmarks.{name}")
+
+
 @pytest.mark.parametrize(
     "parts",
     [pytest.param(("step", "memory"), id="some"), pytest.param(None, id="all", marks=pytest.mark.slow)],
 )
 def test_the_command(
-    parts: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    parts: tuple[str, ...] | None,
+    command: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-    peers = importlib.import_module("asv_benchmarks.peers")
-    for _, name, _ in peers.start.RATIOS:  # these are run above
-        monkeypatch.setattr(peers.start.Start, f"track_{name}", lambda benchmark: 1.0)
-    monkeypatch.setattr(peers.start, "seconds_of", lambda commands, *rest: [1.0] * len(commands))
+    peers, start = command("peers"), command("parts").start
+    for _, name, _ in start.RATIOS:  # these are run above
+        monkeypatch.setattr(start.Start, f"track_{name}", lambda benchmark: 1.0)
+    monkeypatch.setattr(start, "seconds_of", lambda commands, *rest: [1.0] * len(commands))
     parts = parts or tuple(peers.PARTS)
     chart, figures = tmp_path / "chart.svg", tmp_path / "figures.json"
     peers.main([*parts, "--networks", "5-17-9-3:7", "--peers", "NumPy", "--threads", "1", "--rounds", "1",
                 "--chart", str(chart), "--json", str(figures)])  # fmt: skip
     shown = capsys.readouterr().out
     assert "5-17-9-3" in shown and "nan" not in shown
+    assert "This takes about" in shown
     records = json.loads(figures.read_text(encoding="utf-8"))
     assert set(parts) < set(records)
+    assert records["about"]["target"] == command("target").name_of()
     assert records["step"][0]["seconds"].keys() == {"fastbp", "NumPy"}
     assert chart.read_text(encoding="utf-8").startswith("<?xml")
     again = tmp_path / "again.svg"
-    importlib.import_module("asv_benchmarks.chart").draw(records["step"], str(again))
+    command("chart").draw(records["step"], str(again))
     assert again.read_bytes() == chart.read_bytes()
 
 
 @pytest.mark.parametrize(
-    "wrong", [["speed"], ["--networks", "3-2"], ["--threads", "0"], ["memory", "--chart", "x.svg"]]
+    "wrong", [["speed"], ["--networks", "3-2"], ["--threads", "0"], ["memory", "--chart", "x.svg"], ["--target", "mmx"]]
 )
-def test_the_command_refuses(wrong: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
+def test_the_command_refuses(wrong: list[str], command: Callable[[str], Any]) -> None:
     with pytest.raises(SystemExit):
-        importlib.import_module("asv_benchmarks.peers").main(wrong)
+        command("peers").main(wrong)
+
+
+@pytest.mark.parametrize("levels, arguments, words", [
+    (LEVELS[1:2], ["--target", "avx512"], "this processor has avx2"),
+    (LEVELS[:2], ["start", "--target", "avx2"], "leave out --target"),
+])  # fmt: skip
+def test_the_command_refuses_a_target(
+    levels: tuple[Any, ...],
+    arguments: list[str],
+    words: str,
+    command: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command("target"), "levels_of_this_machine", lambda: list(levels))
+    with pytest.raises(SystemExit):
+        command("peers").main(arguments)
+    assert words in capsys.readouterr().err
+
+
+def test_a_narrower_target_holds_for_a_new_process(
+    command: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command starts itself once more, with variables that its sides inherit."""
+    if not TARGET.has_fma or "x86" not in TARGET.cpu + TARGET.level:
+        pytest.skip("needs AVX2")
+    peers, target = command("peers"), command("target")
+    monkeypatch.setattr(target, "levels_of_this_machine", lambda: list(LEVELS[:2]))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_some_flag")
+    started = []
+
+    def run(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        started.append((arguments, env))
+        return subprocess.CompletedProcess(arguments, 3)
+
+    monkeypatch.setattr(peers, "subprocess", SimpleNamespace(run=run))
+    with pytest.raises(SystemExit) as ended:
+        peers.main(["scale", "--target", "avx2"])
+    assert ended.value.code == 3
+    [(arguments, environment)] = started
+    assert arguments[1:] == ["-m", "asv_benchmarks", "scale", "--target", "avx2"]
+    assert environment["XLA_FLAGS"] == "--xla_some_flag --xla_cpu_max_isa=AVX2"
+    ask = "from asv_benchmarks import target; print(target.name_of())"
+    shown = subprocess.run([sys.executable, "-c", ask], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert shown.stdout.split() == [b"avx2"]
+    for name, value in environment.items():  # which does not start itself again
+        monkeypatch.setenv(name, value)
+    assert target.environment("avx2").items() <= environment.items()
+
+
+def test_more_rounds_are_said_to_take_longer(command: Callable[[str], Any]) -> None:
+    peers, parts, words = command("peers"), command("parts").PARTS, command("duration").words
+    once, often = (peers.parse(["--rounds", rounds]) for rounds in ("1", "9"))
+    for name, part in parts.items():
+        assert 0 < part.seconds(once) <= part.seconds(often), name
+        same = name in ("start", "memory", "ranks")  # these have rounds of their own
+        assert (part.seconds(once) == part.seconds(often)) is same, name
+    assert [words(seconds) for seconds in (1, 34, 150)] == ["10 seconds", "30 seconds", "2 minutes"]
+
+
+def test_busy_processors_are_noticed_where_the_system_counts(
+    command: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    busy = command("busy")
+    first, second = "cpu  9 9 9 9 9 9 9 9 9 9", "cpu0 100 0 20 500 30 0 0 5 0 0\ncpu2 7 0 0 7 0 0 0 0 0 0"
+    assert busy.ticks(f"{first}\n{second}\nintr 5", {0, 1}) == (530, 655)
+    monkeypatch.setattr(busy, "STATISTICS", tmp_path / "stat")
+    assert math.isnan(busy.busy_share(0))
+    busy.STATISTICS.write_text("")
+    assert math.isnan(busy.busy_share(0))

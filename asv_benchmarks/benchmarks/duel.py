@@ -24,7 +24,7 @@ from . import BRIEF
 
 ROUNDS = 1 if BRIEF else 9
 ROUND_SECONDS = 1e-4 if BRIEF else 0.05
-REST_SECONDS = 0 if BRIEF else 0.2  # a pool of threads spins on after its turn: OpenBLAS's for 110 ms
+REST_SECONDS = 0 if BRIEF else 0.25  # a pool of threads spins on after its turn: OpenBLAS's for 110 ms
 PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -35,12 +35,17 @@ class Side:
 
     `statement` is timed after `setup`; the array `result` is evaluated once between them, for comparison. The process
     has as many processors as threads, since some pools, such as XLA's, have a thread for each processor.
+    `environment` is added to this process's; `python` may be the interpreter of another environment, which needs NumPy.
+    If `absent` says why the side cannot run, no process is started.
     """
 
     setup: str
     statement: str
     result: str = "()"
     threads: int = len(PROCESSORS)
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
+    absent: str = ""
 
 
 class Missing(RuntimeError):
@@ -51,6 +56,8 @@ class Process:
     """The process of one side, ready to time it on demand; see `worker`."""
 
     def __init__(self, side: Side):
+        if side.absent:
+            raise Missing(side.absent)
         if side.threads > len(PROCESSORS):
             raise Missing(f"{side.threads} threads on {len(PROCESSORS)} processors")
         with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +70,12 @@ class Process:
                 "round_seconds": ROUND_SECONDS,
             }
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__.rpartition('.')[2]}.worker", json.dumps(task)],
+                [side.python, "-m", f"{__package__.rpartition('.')[2]}.worker", json.dumps(task)],
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, **dict.fromkeys(POOLS, str(side.threads))},
+                env=_environment(side),
             )
             try:
                 answer = self._answer()
@@ -98,6 +105,13 @@ class Process:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
+
+
+def _environment(side: Side) -> dict[str, str]:
+    whole = {**os.environ, **dict.fromkeys(POOLS, str(side.threads)), **side.environment}
+    if side.python != sys.executable:
+        whole.pop("PYTHONPATH", None)  # it leads to packages of this interpreter
+    return whole
 
 
 @dataclass

@@ -17,6 +17,7 @@ from .duel import ROUNDS, Side, duel
 from .fma import Probe
 
 SHAPES = [(128, 784, 512), (256, 1024, 1024), (256, 4096, 4096), (2048, 2048, 2048)]  # rows, fan_in, fan_out
+ASKED, ASKED_OF_NUMPY = 90, 1  # percent of the limit; NumPy's time / fastbp's
 if BRIEF:
     SHAPES = [(8, 24, 16)]
 FORMS = {

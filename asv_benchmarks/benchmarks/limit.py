@@ -60,7 +60,7 @@ class StepOverProbe:
     def track_step(self, network, dtype):
         from .peers.fastbp_network import Training
 
-        batch, _ = NETWORKS[network]
+        batch = NETWORKS[network].batch
         sizes = tuple(map(int, network.split("-")))
         flops = step_flops(sizes, batch)
         steps = 2 if BRIEF else max(2, min(1000, int(5e8 / flops)))

@@ -61,7 +61,7 @@ class Buffers:
     timeout = 300
 
     def setup(self, network):
-        self.memory = memory_of(Problem.training(network, NETWORKS[network][0]))
+        self.memory = memory_of(Problem.training(network, NETWORKS[network].batch))
 
     def track_buffers(self, network):
         return self.memory.buffers

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -72,11 +75,15 @@ class Problem:
 
     def sides(self, peers: Iterable[str], task: str) -> dict[str, Side]:
         """Return a side for each peer that has a class for the task: `run` is timed, after `result` was compared."""
-        return {
-            name: Side(PREPARE.format(*PEERS[task][name], self), "it.run()", "it.result()", self.threads)
-            for name in peers
-            if name in PEERS[task]
-        }
+        return {name: self._side(name, *PEERS[task][name]) for name in peers if name in PEERS[task]}
+
+    def _side(self, name: str, module: str, kind: str) -> Side:
+        setup = PREPARE.format(module, kind, self)
+        side = Side(setup, "it.run()", "it.result()", self.threads, absent=why_absent(name))
+        if name != OLDER_JAX or side.absent:
+            return side
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_thunk_runtime=false".strip()
+        return replace(side, python=interpreter_of_older_jax(), environment={"XLA_FLAGS": flags})
 
     def check_training(self, theirs: Array, ours: Array) -> None:
         """Compare two `after_epoch`: losses, and the distance of the parameters relative to how far fastbp's moved."""
@@ -107,6 +114,25 @@ def after_epoch(loss: float, parameters: Iterable[Any]) -> Array:
     return flat([loss, *parameters])
 
 
+def interpreter_of_older_jax() -> str:
+    """Return the interpreter that the environment names, or "" where it names none."""
+    found = shutil.which(os.environ.get(VARIABLE, ""))
+    return os.path.abspath(found) if found else ""
+
+
+def why_absent(peer: str) -> str:
+    """Return why a peer cannot be measured here, and how to change that; "" if it can."""
+    if peer == OLDER_JAX and not interpreter_of_older_jax():
+        return (
+            f"the environment variable {VARIABLE} names no interpreter; to make one: "
+            "python -m venv jax-0.6 && jax-0.6/bin/pip install jax==0.6.2, then set it to jax-0.6/bin/python"
+        )
+    module = DISTRIBUTIONS.get(peer, "")
+    return "" if not module or find_spec(module) else f"{peer} is not installed"
+
+
+# JAX before its thunks, which is faster on narrow networks; it lives in an environment of its own.
+OLDER_JAX, VARIABLE = "JAX 0.6.2", "FASTBP_JAX_0_6_PYTHON"
 # Module and class of each peer by what it does. The modules lie in `peers`, a folder that is no package: asv, which
 # imports every module of every package, does not look into it, so that they import what may not be installed.
 PEERS = {
@@ -116,6 +142,7 @@ PEERS = {
         "PyTorch": ("torch_network", "Training"),
         "torch.compile": ("torch_network", "CompiledTraining"),
         "JAX": ("jax_network", "Training"),
+        OLDER_JAX: ("jax_network", "OlderTraining"),
         "scikit-learn": ("sklearn_network", "Training"),
     },
     "inference": {
@@ -132,6 +159,7 @@ DISTRIBUTIONS = {
     "PyTorch": "torch",
     "torch.compile": "torch",
     "JAX": "jax",
+    OLDER_JAX: "",
     "scikit-learn": "sklearn",
     "ONNX Runtime": "onnxruntime",
 }

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,10 @@ import numpy as np
 import fastbp
 
 from . import BRIEF
-from .problem import DISTRIBUTIONS
+from .duel import REST_SECONDS
+from .problem import why_absent
 
 ROUNDS = 1 if BRIEF else 9
-REST = 0.25  # seconds between two processes: threads of the last one may spin on
 PROJECT = Path(__file__).parents[2]
 PACKAGE = str(Path(fastbp.__file__).parents[1])
 ELSEWHERE = (
@@ -88,7 +87,7 @@ def seconds_of(
     times: list[list[float]] = [[] for _ in commands]
     for _ in range(rounds):
         for command, environment, taken in zip(commands, environments, times, strict=True):
-            time.sleep(0 if BRIEF else REST)
+            time.sleep(REST_SECONDS)
             start = time.perf_counter()
             run(command, environment)
             taken.append(time.perf_counter() - start)
@@ -216,8 +215,8 @@ class StartAgainst:
     unit = "fastbp / peer"
 
     def setup(self, peer):
-        if find_spec(DISTRIBUTIONS[peer]) is None:
-            raise NotImplementedError(f"{peer} is not installed")
+        if reason := why_absent(peer):
+            raise NotImplementedError(reason)
 
     def track_first_fit(self, peer):
         seconds = first_fit_seconds([peer])

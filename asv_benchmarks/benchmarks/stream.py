@@ -64,10 +64,14 @@ class File:
         return PREPARE.format(path=self.path, labels=self.labels, limit=self.limit, sizes=sizes, scale=KINDS[self.kind])
 
 
+def rows_of(limit: int, kind: str) -> int:
+    return 4 * limit // (784 * np.dtype(kind).itemsize)
+
+
 @contextlib.contextmanager
 def file_of(limit: int, kind: str) -> Iterator[File]:
     rng = np.random.default_rng(0)
-    rows = 4 * limit // (784 * np.dtype(kind).itemsize)
+    rows = rows_of(limit, kind)
     with tempfile.TemporaryDirectory() as folder:
         path, labels = f"{folder}/X.npy", f"{folder}/y.npy"
         X = np.lib.format.open_memmap(path, "w+", np.dtype(kind), (rows, 784))

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ..duel import Missing
 from ..problem import L2, LEARNING_RATE, Array, Problem, after_epoch
 
 jax.config.update("jax_platforms", "cpu")
@@ -49,3 +50,12 @@ class Training:
 
     def result(self) -> Array:
         return after_epoch(self.run(), [*self.parameters[0], *self.parameters[1]])
+
+
+class OlderTraining(Training):
+    """The same by JAX 0.6.2 without XLA's thunks, as the flags of its process say."""
+
+    def __init__(self, problem: Problem):
+        if jax.__version__ != "0.6.2":
+            raise Missing(f"its interpreter has JAX {jax.__version__}; expected 0.6.2")
+        super().__init__(problem)
