@@ -17,6 +17,7 @@ from .simd import (
     I32,
     I64,
     advance,
+    ahead,
     first_lanes,
     lanes,
     least,
@@ -40,17 +41,6 @@ def copy_vector(typingctx: Any, target: Any, source: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(target, source, types.intp), codegen
-
-
-@instruction
-def ahead(typingctx: Any, start: Any) -> Any:
-    """Fetch a cache line that will be read soon; it need not exist."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        prefetch(builder, args[0])
-        return context.get_dummy_value()
-
-    return types.void(start), codegen
 
 
 ROWS_AHEAD = 12  # rows: the next ones lie pages apart; 4 ahead took 10 % longer for 16 rows and 784 x 512

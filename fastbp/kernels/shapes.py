@@ -26,7 +26,7 @@ ROW, HALF_ROW, VECTOR = Shape(1, 8), Shape(1, 4), Shape(1, 1)  # for sums of col
 FACTORS = Shape(8, 1)  # entries of a row of A, each in every lane: as many rows of B are added at a time
 
 MR, HALF_ROWS = MAIN.rows, HALF.rows
-FEW_ROWS = 4  # up to here the weights are read where they lie: packing them would cost more than it saves
+FEW_ROWS = 3  # up to here the weights are read where they lie: packing them would cost more than it saves
 
 # How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
 # with only a last strip of fewer columns packed.

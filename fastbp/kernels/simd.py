@@ -268,6 +268,17 @@ def prefetch(builder: Any, pointer: Any) -> None:
 
 
 @instruction
+def ahead(typingctx: Any, start: Any) -> Any:
+    """Fetch a cache line that will be read soon; it need not exist."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(start), codegen
+
+
+@instruction
 def pointer(typingctx: Any, array: Any) -> Any:
     """Return a pointer to an array's first element."""
 
