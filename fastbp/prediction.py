@@ -34,15 +34,17 @@ BOUND_SHAPES = 16  # at most, of a network
 
 def outputs_of(model: Model, X: ArrayLike, answered: bool) -> Array:
     """Return what `MLP.outputs` returns, (n, outputs), if `answered`; else the logits."""
-    if isinstance(X, list):
-        X = validation.real_array("X", X)  # as `rows_of` does
     if type(X) is not np.ndarray:
-        return in_blocks(model, rows_of(model, "X", X), answered)
+        if not isinstance(X, list):
+            return in_blocks(model, rows_of(model, "X", X), answered)
+        X = validation.real_array("X", X)  # as `rows_of` does
     kept, like = model.bound_passes, (X.shape, X.dtype, answered, tuning())
     try:
         free = kept[like]
-        bound_pass = free.pop()  # from here on no other thread has it
+        bound_pass: BoundPass | None = free.pop()  # from here on no other thread has it
     except LookupError:
+        bound_pass = None
+    if bound_pass is None:  # not within `except`: errors would come with a KeyError in their traceback
         return _unbound(model, X, answered, kept, like)
     found = bound_pass(X)
     free.append(bound_pass)

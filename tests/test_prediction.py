@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import pickle
 import threading
@@ -15,6 +16,10 @@ import fastbp
 from fastbp import MLP, prediction
 from fastbp.inputs.in_memory import rows_of
 from fastbp.kernels import coefficients as co
+from fastbp.program.memory import workspace
+from fastbp.program.passes import forward
+from fastbp.program.run import Operands
+from fastbp.program.run import bound as bound_program
 from fastbp.program.tuning import Tuning, forced
 from support.comparisons import assert_same_bits
 
@@ -127,8 +132,9 @@ def test_what_only_looks_alike_is_refused_as_ever() -> None:
         ([], "shape"), ([["a"] * 6], "dtype <U1"),
     ]  # fmt: skip
     for value, message in refused:
-        with pytest.raises((ValueError, TypeError), match=rf"^X: got .*{message}"):
+        with pytest.raises((ValueError, TypeError), match=rf"^X: got .*{message}") as refusal:
             net.logits(value)
+        assert not isinstance(refusal.value.__context__, LookupError)
     assert len(passes(net)) == 1
 
 
@@ -190,6 +196,20 @@ def test_a_call_within_a_call_has_memory_of_its_own() -> None:
     assert second is not first
     free.append(first)
     assert_same_bits(first(X), unbound(net, X))
+
+
+def test_a_bound_program_shares_its_workspace_with_nobody() -> None:
+    X, model = rows(20), MLP(SIZES, seed=0).model
+    program = forward(model.network, 20, model.dtype, 1, False, Tuning())
+    answers = [np.empty(20 * SIZES[-1], np.float32) for _ in range(2)]
+    spaces = [workspace(model.dtype, 1, program.workspace).memory]
+    for answer in answers:
+        activations = np.empty(program.activations, np.float32)
+        call: Any = bound_program(program, Operands(X.reshape(-1), model.parameters, activations, answer))
+        call()
+        spaces.append(call.memory[1].memory)
+    assert_same_bits(*answers)
+    assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(spaces, 2))
 
 
 def test_a_pass_that_is_interrupted_is_dropped() -> None:
