@@ -17,6 +17,7 @@ from .model import evaluation
 from .model.evaluation import Gradient, SampleGradients
 from .model.model import Model
 from .model.scores import score
+from .prediction import outputs_of
 
 Array = NDArray[Any]
 
@@ -157,7 +158,7 @@ class BaseNetwork:
         >>> net.logits([[3.0, 4.0]])
         array([[3., 9.]])
         """
-        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=False)
+        return outputs_of(self._model, X, answered=False)
 
     def outputs(self, X: ArrayLike) -> Array:
         """Compute the outputs that the logits stand for; parameters and errors are those of `logits`.
@@ -175,7 +176,7 @@ class BaseNetwork:
         >>> net.outputs([[0.0]])
         array([[0.5]])
         """
-        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+        return outputs_of(self._model, X, answered=True)
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Compute probabilities, (n, outputs): the `outputs` of a classifier.
@@ -195,7 +196,7 @@ class BaseNetwork:
         if not self._model.loss.classifies:
             name = self._model.loss.name
             raise ValueError(f"predict_proba: got a network whose loss is {name}, expected one of classes")
-        return evaluation.outputs(self._model, rows_of(self._model, "X", X), answered=True)
+        return outputs_of(self._model, X, answered=True)
 
     def predict(self, X: ArrayLike) -> Array:
         """Predict each row; parameters and errors are those of `logits`.
@@ -217,7 +218,7 @@ class BaseNetwork:
         array([0, 1])
         """
         if self._model.loss.targets == "classes":
-            labels: Array = np.argmax(self.logits(X), axis=1).astype(np.int64, copy=False)
+            labels: Array = self.logits(X).argmax(axis=1).astype(np.int64, copy=False)
             return labels
         found: Array = (self.logits(X) > 0).astype(np.int64) if self._model.loss.classifies else self.outputs(X)
         return found[:, 0] if found.shape[1] == 1 else found

@@ -22,6 +22,7 @@ from ..model.model import Model
 from ..names import match_exactly
 from ..program.interrupts import interrupt_held
 from ..program.memory import address, aligned, most_rows
+from ..program.run import bound_call
 
 Array = NDArray[Any]
 Order = NDArray[np.int64]
@@ -235,10 +236,34 @@ class Rows:
     def compiled_functions(self) -> list[functions.Function]:
         """Return the compiled functions that gather this X, as far as its dtype tells."""
         dtype = getattr(self.source, "dtype", None)
-        if not isinstance(dtype, np.dtype):
-            return []
-        native = dtype.newbyteorder("=")
-        return [functions.gathering((native if native in GATHERED else self.dtype).name, self.dtype.name)]
+        return [functions.gathering(self._gathered_as.name, self.dtype.name)] if isinstance(dtype, np.dtype) else []
+
+    @property
+    def _gathered_as(self) -> np.dtype[Any]:
+        """The dtype to which NumPy converts rows of X before they are gathered."""
+        native = self.source.dtype.newbyteorder("=")
+        return native if native in GATHERED else self.dtype
+
+    @property
+    def copied_silently(self) -> bool:
+        """Whether NumPy copies rows to the dtype in which they are gathered without a warning, whatever they hold."""
+        dtype = self.source.dtype
+        return dtype.kind != "f" or dtype.newbyteorder("=") in GATHERED
+
+    def bound_gather(self, gathered: Array) -> tuple[Array, Callable[[], int] | None]:
+        """Return an array to which rows of X's dtype are copied, and a function that gathers them from there to
+        `gathered`; it returns the first row that holds NaN or infinity, or -1.
+
+        Where all that is done to rows is the copy, return `gathered` itself, and None.
+        """
+        kind = self._gathered_as
+        if kind == self.dtype and all(given is None for given in self._given):
+            return gathered, None
+        source, indices, scaling = np.empty(gathered.shape, kind), np.arange(len(gathered)), self._scaling
+        where: Any = ctypes.cast(_gather(kind, self.dtype), ctypes.c_void_p).value  # type: ignore[arg-type]
+        arguments = address(source), self.features, address(indices), len(gathered), *map(address, (*scaling, gathered))
+        call = bound_call(ctypes.PYFUNCTYPE(ctypes.c_int64), where, arguments, (source, indices, scaling, gathered))
+        return source, call
 
     def prepare(self) -> None:
         """Compile or load the gather for this X."""

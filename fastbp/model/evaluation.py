@@ -1,11 +1,10 @@
-"""Outputs, loss and gradients of a model: the work of `MLP.outputs`, `loss`, `gradient` and `sample_gradients`.
+"""Loss and gradients of a model: the work of `MLP.loss`, `gradient` and `sample_gradients`.
 
 Rows are taken in blocks, so that activations stay small; a gradient is summed over the blocks.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -80,24 +79,6 @@ class Rows(Protocol):
     def between(self, begin: int, end: int, checked: bool = True) -> Array: ...
 
     def as_given(self, array: Array) -> Array: ...
-
-
-def outputs(model: Model, rows: Rows, answered: bool) -> Array:
-    """Return what `MLP.outputs` returns, (n, outputs), if `answered`; else the logits."""
-    count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
-    parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
-    coefficients = model.coefficients
-    flat = out.reshape(-1)
-    number = threads_for(2.0 * count * parameters.size)
-    for begin in range(0, count, most):  # no closure, and names looked up once: for one row, all the time is Python's
-        end = min(count, begin + most)
-        program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
-        activations = scratch(program.activations, dtype)
-        part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
-        run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
-        if not math.isfinite(sum(activations[program.probes].tolist())):
-            rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
-    return out
 
 
 def loss(model: Model, rows: Rows, y: ArrayLike, l2: float, sample_weight: ArrayLike | None) -> float:

@@ -51,7 +51,12 @@ class Model:
         The seed of the generator, by which runs are told apart; None if it was not an int.
     lock : FitLock
         Held while the network is trained.
+    bound_passes : dict
+        The forward passes of a few rows that `fastbp.prediction` keeps, by what they are for. They know where in memory
+        parameters and coefficients lie, so that the assignment of any attribute leaves an empty dict.
     """
+
+    bound_passes: dict[Any, Any]
 
     def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
                  constants: Mapping[str, Any]):  # fmt: skip
@@ -89,10 +94,14 @@ class Model:
         of_layers = [each.initializer for each in (*hidden, (hidden or first)[-1])]
         initialise(self.network.layout, self.parameters, self.rng, initializer, of_layers)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self.__dict__["bound_passes"] = {}
+
     def __copy__(self) -> Model:
         """Return a model that shares parameters, generator and lock."""
         same = type(self).__new__(type(self))
-        same.__dict__.update(self.__dict__)
+        same.__dict__.update(self.__dict__, bound_passes={})
         return same
 
     # ---- parameters ----

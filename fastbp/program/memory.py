@@ -76,15 +76,20 @@ _scratch = _Scratch()
 
 
 def workspace(dtype: np.dtype[Any], threads: int, size: int) -> Workspace:
-    """Return uninitialised memory for the operations of a call: at least `size` elements for each thread."""
+    """Return this thread's memory for the operations of a call, uninitialised: at least `size` elements a thread."""
     have = _scratch.workspaces.get(dtype)
     if have is None or have.threads < threads or have.size < size:
         if have is not None:
             threads, size = max(threads, have.threads), max(size, have.size)
-        stride = op.OPERAND_BYTES + round_up(size, dtype) * dtype.itemsize
-        memory = aligned(threads * stride // dtype.itemsize, dtype)
-        have = _scratch.workspaces[dtype] = Workspace(address(memory), stride, threads, size, memory)
+        have = _scratch.workspaces[dtype] = new_workspace(dtype, threads, size)
     return have
+
+
+def new_workspace(dtype: np.dtype[Any], threads: int, size: int) -> Workspace:
+    """Return what `workspace` returns, in memory of its own."""
+    stride = op.OPERAND_BYTES + round_up(size, dtype) * dtype.itemsize
+    memory = aligned(threads * stride // dtype.itemsize, dtype)
+    return Workspace(address(memory), stride, threads, size, memory)
 
 
 def scratch(elements: int, dtype: np.dtype[Any]) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..kernels import functions, objects
 from ..kernels import operations as op
 from ..kernels.functions import Function
 from .interrupts import interrupt_held
-from .memory import address, addresses, workspace
+from .memory import Workspace, address, addresses, new_workspace, workspace
 from .table import NO_PROGRAM, Program
 from .team import team as process_team
 
@@ -71,8 +71,7 @@ def run(program: Program, operands: Operands, course: Course | None = None) -> N
     """Carry a program out, once or for all steps of a course."""
     dtype = operands.parameters.dtype
     if course is None and program.threads == 1:  # the rest of this function takes 10 us
-        space = workspace(dtype, 1, program.workspace)
-        compiled_pass()(_OPERANDS.pack(space.address, space.stride, *_places(operands)) + _one_step(program, dtype), 0)
+        compiled_pass()(_call_of_one_step(program, operands, workspace(dtype, 1, program.workspace)), 0)
         return
     course = course or ONE_STEP
     tail = course.tail or NO_PROGRAM
@@ -86,6 +85,34 @@ def run(program: Program, operands: Operands, course: Course | None = None) -> N
     else:
         with interrupt_held():  # while another thread works on these arrays
             _run_in_a_team(call, team)
+
+
+def bound(program: Program, operands: Operands, prototype: Callable[..., Any] = ctypes.CFUNCTYPE) -> Callable[[], None]:
+    """Return a function that carries a serial program out once, on the same operands and workspace at each call.
+
+    It does what `run` does, and takes 0.2 us besides the program, since nothing is looked up or converted.
+    """
+    space = new_workspace(operands.parameters.dtype, 1, program.workspace)
+    words = np.frombuffer(_call_of_one_step(program, operands, space), np.int64)
+    return bound_call(prototype(None), int(_pass_address()[0]), (address(words), 0), (operands, space, words))
+
+
+def bound_call(
+    prototype: Callable[[int], Any], where: int, arguments: Iterable[int], memory: object
+) -> functools.partial[Any]:
+    """Return a call of the C function that lies there, with arguments, all int64s, that are converted only once.
+
+    The call keeps the `memory` that they name by its addresses.
+    """
+    call = functools.partial(prototype(where), *map(ctypes.c_int64.from_param, arguments))
+    call.__dict__["memory"] = memory
+    return call
+
+
+def _call_of_one_step(program: Program, operands: Operands, space: Workspace) -> bytes:
+    """Return the words of a call that carries a serial program out once."""
+    places = _OPERANDS.pack(space.address, space.stride, *_places(operands))
+    return places + _one_step(program, operands.parameters.dtype)
 
 
 def _places(operands: Operands) -> list[int]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import fastbp
-from fastbp import MLP, functional
+from fastbp import MLP, functional, prediction
 from fastbp.inputs import in_memory
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
@@ -78,10 +78,10 @@ def place(array: Any, side: str) -> Any:
 
 @contextlib.contextmanager
 def own_memory_guarded(side: str) -> Iterator[None]:
-    before = [(module, "np", np) for module in (functional, evaluation, in_memory, loop)]
-    users = (memory, table, model, in_memory, loop, optimizer_state)
+    before = [(module, "np", np) for module in (functional, prediction, evaluation, in_memory, loop)]
+    users = (memory, table, model, in_memory, prediction, loop, optimizer_state)
     before += [(module, "aligned", memory.aligned) for module in users]
-    before += [(module, "run", run_as_it_is) for module in (functional, evaluation, loop)]
+    before += [(module, "run", run_as_it_is) for module in (functional, prediction, evaluation, loop)]
     assert all(getattr(module, name) is value for module, name, value in before)
     numpy = Guarding(side)
 
@@ -121,6 +121,7 @@ def mlp(operands: dict[str, Any], scaled: bool, activation: str) -> list[Any]:
     if scaled:  # vectors of its own otherwise: at the page as they were given
         net.model.input_shift, net.model.input_scale = operands["shift"], operands["scale"]
     results: list[Any] = [net.logits(X), net.predict_proba(X), net.predict(X)]
+    results += [net.logits(X), net.predict(X)]  # by a pass that is kept, with what it needs
     for labels in (y, t):
         g = net.gradient(X, labels, l2=0.5)
         results += [net.loss(X, labels, l2=0.5), net.score(X, labels), g.loss, *g.weights, *g.biases, g.inputs]
