@@ -83,12 +83,14 @@ class Strips(NamedTuple):
 
 
 class Panels(NamedTuple):
-    """Panels of A, all of one height: rows [i0, i1) of C; the packed ones begin at `start`, `stride` apart."""
+    """Panels of A, all of one height: rows [i0, i1) of C; where the first would begin, if it is packed; how far apart
+    they lie, and where those that are packed end."""
 
     i0: Any
     i1: Any
     start: Any
     stride: Any
+    end: Any
 
 
 @kernel
@@ -108,11 +110,12 @@ def pack_panels(product, stretch, i, rows, height, panels, stride):
 def packed_panels(product, blocking, stretch, i0, i1, height, start):
     """Return the panels of rows [i0, i1), of which those are packed that are not read in place."""
     stride = height * stretch.depth + SLACK
-    first = i1 - (i1 - i0) % height if blocking.a_in_place else i0  # the last rows, if they do not fill a panel
+    skipped = (i1 - i0) // height if blocking.a_in_place else 0  # all but the last, if its rows do not fill a panel
+    first = i0 + skipped * height
     if first < i1:
-        at = advance(start, (first - i0) // height * stride)
-        pack_panels(product, stretch, first, i1 - first, height, at, stride)
-    return Panels(i0, i1, start, stride)
+        pack_panels(product, stretch, first, i1 - first, height, start, stride)
+    end = advance(start, (i1 - first + height - 1) // height * stride)
+    return Panels(i0, i1, advance(start, -skipped * stride), stride, end)
 
 
 @kernel
@@ -193,16 +196,15 @@ def block_of_panels(product, blocking, stretch, j0, j1, target, sums, epilogue):
         end = least(i + blocking.mc, product.i1)
         middle = end - least(half_tiles(end - i) * HALF_ROWS, end - i)
         main = packed_panels(product, blocking, stretch, i, middle, MR, blocking.panels)
-        after = advance(blocking.panels, (middle - i + MR - 1) // MR * main.stride)
-        half = packed_panels(product, blocking, stretch, middle, end, HALF_ROWS, after)
+        half = packed_panels(product, blocking, stretch, middle, end, HALF_ROWS, main.end)
         step = MR if blocking.a_in_place else blocking.mc
         for j in range(j0, j1, blocking.packed_columns):
             je = least(j + blocking.packed_columns, j1)
             strips = strips_of_b(product, blocking, stretch, j, je)
             for first in range(i, middle if middle > i else i + 1, step):
                 packed = advance(main.start, (first - i) // MR * main.stride)
-                here = Panels(first, least(first + step, middle), packed, main.stride)
-                last = Panels(middle, end if first + step >= middle else middle, half.start, half.stride)
+                here = Panels(first, least(first + step, middle), packed, main.stride, main.end)
+                last = Panels(middle, end if first + step >= middle else middle, half.start, half.stride, half.end)
                 sweep(product, blocking, stretch, here, last, strips, j, je, target, sums, epilogue)
 
 

@@ -46,9 +46,9 @@ class Product(NamedTuple):
         access, sums_aside = self.access(model, i1 - i0, j1 - j0), bool(self.epilogue & op.SGD)
         a_in_place = self.a_in_place(model, j1 - j0)
         mc, kc, nc, packed_columns = model.blocking(self.depth, i1 - i0, j1 - j0, a_in_place, sums_aside)
-        strips = panels_size(MR if a_in_place else mc, kc)
-        if access == BY_ROWS:  # a row's sums lie in the strips' place
-            nc = min(nc, strips_size(kc, packed_columns))
+        strips, behind = panels_size(2 * MR if a_in_place else mc, kc), strips_size(kc, packed_columns)
+        if access == BY_ROWS:  # nothing is packed, and a row's sums take the strips' place
+            strips, behind = 0, nc
         return operation(
             op.GEMM_BY_ROWS if access == BY_ROWS else op.GEMM,
             epilogue=self.epilogue,
@@ -72,7 +72,7 @@ class Product(NamedTuple):
             nc=nc,
             packed_columns=packed_columns,
             strips=strips,
-            partial=strips + strips_size(kc, packed_columns),
+            partial=strips + behind,
         )
 
     def access(self, model: CostModel, rows: int, columns: int) -> int:

@@ -99,7 +99,7 @@ def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dty
     """Return the elements of workspace that one strand needs at most."""
     need = least
     for operation in itertools.chain.from_iterable(itertools.chain.from_iterable(phases)):
-        if operation["code"] == op.GEMM:
+        if operation["code"] in (op.GEMM, op.GEMM_BY_ROWS):
             aside = operation["epilogue"] & op.SGD and operation["depth"] > operation["kc"]
             rows = operation["row_end"] - operation["row_begin"] if aside else 0
             need = max(need, operation["partial"] + rows * operation["nc"])
