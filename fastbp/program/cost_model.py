@@ -22,11 +22,14 @@ REGION, PHASE = 14_000, 7_000
 SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
 COPY, TRANSPOSE, FAR = 3, 12, 15
-AGAIN, AGAIN_FAR = 0.35, 20.0  # a vector of B read in place, by each tile: packed for 9 tiles, and always where it is far
+AGAIN, AGAIN_FAR = (
+    0.35,
+    20.0,
+)  # a vector of B read in place, by each tile: packed for 9 tiles, and always where it is far
 OPERATION, TILE = 300, 120
 NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
 NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
-MOST_OF_A_LINE = 48  # bytes: tiles of 6 rows would read 24 of the 64 of each line, and dW took 1.7 times as long
+MOST_OF_A_LINE = 56  # bytes: tiles of 6 rows read 24 of the 64 of each line, and dW took 1.7 times as long; 48 took 1.1
 PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, too small for a tile's rows
 MOST_PANELS = 2 * 1024**2  # bytes of packed A a strand, and twice the second level cache where that is less
 # One vector of: logits in a softmax, and a row besides; a dropout's mask; a row of X that lies anywhere; parameters in

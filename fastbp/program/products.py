@@ -88,12 +88,13 @@ class Product(NamedTuple):
     def a_in_place(self, model: CostModel, columns: int) -> bool:
         """Return whether rows of A are read in place: where packing would not pay, and not from one cache set.
 
-        A tile's rows of a transposed A lie side by side, and must fill most of a cache line.
+        A tile's rows of a transposed A lie side by side, and must fill most of a cache line where it is read more than
+        once.
         """
         if model.forced.a_in_place is not None:
             return model.forced.a_in_place
         if self.a_transposed and MR * model.dtype.itemsize < MOST_OF_A_LINE:
-            return False
+            return columns <= 2 * model.lanes
         return columns <= NARROW_STRIPS * 2 * model.lanes and self.a[2] * model.dtype.itemsize % PAGE != 0
 
     def _is_far(self, model: CostModel) -> bool:
