@@ -70,6 +70,14 @@ class CostModel:
         """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
 
+    @cached_property
+    def phase(self) -> float:
+        """Return the time from one phase to the next."""
+        return PHASE
+
+    def moved(self, elements: float) -> float:
+        return 0.0
+
     def makespan(self, strands: int, cost: float) -> float:
         """Return the time of so many equal strands."""
         return -(-strands // self.threads) * cost

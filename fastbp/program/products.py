@@ -110,9 +110,13 @@ class Product(NamedTuple):
             extra += TRANSPOSE * rows * -(-self.depth // model.lanes)
         return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
 
+    def taken_over(self, row_parts, column_parts) -> float:
+        return 0.0
+
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
         """Return the time of the best cut on all threads, and its number of row and column parts."""
         forced = model.forced
+        costs: dict[tuple[int, int], float] = {}
         strips = -(-self.columns // (2 * model.lanes))
         best = (float("inf"), 1, 1)
         for row_parts in range(1, min(strands, -(-self.rows // 2)) + 1):
@@ -121,7 +125,9 @@ class Product(NamedTuple):
                     continue
                 rows = -(-self.rows // row_parts)
                 columns = min(self.columns, -(-strips // column_parts) * 2 * model.lanes)
-                time = model.makespan(row_parts * column_parts, self.cost(model, rows, columns))
+                if (rows, columns) not in costs:
+                    costs[rows, columns] = self.cost(model, rows, columns)
+                time = model.makespan(row_parts * column_parts, costs[rows, columns])
                 best = min(best, (time, row_parts, column_parts))
         return best if best[0] < float("inf") else (self.cost(model, self.rows, self.columns), 1, 1)
 
@@ -150,6 +156,9 @@ class RowWise:
         return {**self.whole, "row_begin": i0, "row_end": i1}
 
     columns = 0
+
+    def taken_over(self, row_parts, column_parts) -> float:
+        return 0.0
 
     def cost(self, model: CostModel, rows: int, columns: int) -> float:
         return OPERATION + self.row_cost * rows

@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels import operations as op
-from .cost_model import PHASE, REGION, CostModel
+from .cost_model import REGION, CostModel
 from .memory import round_up
 from .products import Link, Product, bounds
 from .table import Program, Strand
@@ -29,42 +29,59 @@ STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradient
 def chain(links: Sequence[Link], model: CostModel) -> tuple[float, list[list[Strand]]]:
     """Return the time and the phases of operations that follow one another over the same rows.
 
-    Neighbours are joined to slabs of rows where that saves more regions than it packs weights again: the cheapest
-    way to cut the chain, found from its end.
+    Neighbours are joined to slabs of rows where that saves more phases than it packs weights again: the cheapest way to
+    cut the chain, found from its end.
     """
     if model.threads == 1:
         time = sum(link.cost(model, link.rows, link.columns) for link in links)
         if (model.forced.row_parts or 1) == 1 and (model.forced.column_parts or 1) == 1:
             return time, [[[link.part(model, 0, link.rows, 0, link.columns) for link in links]]]
-    strands = model.threads
-    best: list[tuple[float, list[list[Strand]]]] = [(0.0, [])]  # of the links behind
+    heights = slab_heights(links[0].rows, model)
+    slab_costs = [[link.cost(model, height, link.columns) for height in heights] for link in links]
+    best: list[tuple[float, list[Cut]]] = [(0.0, [])]  # of the links behind
     for first in reversed(range(len(links))):
         options = []
+        slabs = slab_costs[first]
         for end in range(first + 1, len(links) + 1):
             rest_time, rest = best[len(links) - end]
-            group = links[first:end]
             if end == first + 1:
-                time, row_parts, column_parts = group[0].grid(model, strands)
-                phase = [[operation] for operation in group[0].split(model, row_parts, column_parts)]
-                options.append((PHASE + time + rest_time, [phase, *rest]))
-            elif model.forced.slabs is not False:
-                time, parts = slab_parts(group, model, strands)
-                slabs = bounds(group[0].rows, parts, 2)
-                phase = [[link.part(model, *rows, 0, link.columns) for link in group] for rows in slabs]
-                options.append((PHASE + time + rest_time, [phase, *rest]))
+                time, row_parts, column_parts = links[first].grid(model, model.threads)
+            elif model.forced.slabs is False:
+                break
+            else:
+                slabs = [cost + more for cost, more in zip(slabs, slab_costs[end - 1], strict=True)]
+                times = [model.makespan(parts, cost) for parts, cost in zip(heights.values(), slabs, strict=True)]
+                time, row_parts, column_parts = *min(zip(times, heights.values(), strict=True)), 0
+            moved = model.moved(links[first].taken_over(row_parts, column_parts))
+            options.append((model.phase + time + moved + rest_time, [Cut(first, end, row_parts, column_parts), *rest]))
         if model.forced.slabs and first == 0:
             options = options[-1:]
         best.append(min(options, key=lambda option: option[0]))
-    return best[-1]
+    time, cuts = best[-1]
+    return time, [cut.phase(links, model) for cut in cuts]
 
 
-def slab_parts(group: Sequence[Link], model: CostModel, strands: int) -> tuple[float, int]:
-    rows = group[0].rows
-    options = [model.forced.row_parts] if model.forced.row_parts else range(1, min(strands, -(-rows // 2)) + 1)
-    return min(
-        (model.makespan(parts, sum(link.cost(model, -(-rows // parts), link.columns) for link in group)), parts)
-        for parts in options
-    )
+class Cut(NamedTuple):
+    """A phase of a chain: links [begin, end), one of them cut by rows and columns, or several joined to slabs of rows."""
+
+    begin: int
+    end: int
+    row_parts: int
+    column_parts: int
+
+    def phase(self, links: Sequence[Link], model: CostModel) -> list[Strand]:
+        group = links[self.begin : self.end]
+        if len(group) == 1:
+            return [[operation] for operation in group[0].split(model, self.row_parts, self.column_parts)]
+        slabs = bounds(group[0].rows, self.row_parts, 2)
+        return [[link.part(model, *rows, 0, link.columns) for link in group] for rows in slabs]
+
+
+def slab_heights(rows: int, model: CostModel) -> dict[int, int]:
+    """Return the heights that slabs of rows may have, each with the least number of slabs that has it."""
+    forced = model.forced.row_parts
+    parts = [forced] if forced else range(1, min(model.threads, -(-rows // 2)) + 1)
+    return {-(-rows // number): number for number in reversed(parts)}
 
 
 def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, list[Strand]]:
@@ -84,7 +101,7 @@ def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, 
         strands.sort(key=lambda strand: -strand[0])
         options.append((finished([cost for cost, _ in strands], model.threads), strands))
     time, strands = min(options, key=lambda option: option[0])
-    return time + PHASE, [strand for _, strand in strands]
+    return time + model.phase, [strand for _, strand in strands]
 
 
 def finished(costs: Sequence[float], threads: int) -> float:
