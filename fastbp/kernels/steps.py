@@ -87,7 +87,7 @@ def serially(call):
 
 @kernel
 def carry_out_once(program, strand, turn, end, member):
-    """Carry out a strand of step `turn`, unless it has been begun; `end` is the count of strands when its phase ends."""
+    """Carry out a strand of step `turn`, unless it has been begun; its phase ends with `end` strands finished."""
     counters, strands = integers(pointer_at(program, op.COUNTERS)), integers(pointer_at(program, op.STRANDS))
     begun = BEGUN + strand
     if look(counters, begun) == turn and replace(counters, begun, turn, turn + 1):

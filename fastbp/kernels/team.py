@@ -21,10 +21,10 @@ from .operations import COMMON_COUNTERS, LINE
 from .simd import I32, advance, pointer_at, set_pointer
 from .target import FAMILY
 
-# Counters, each on a cache line of its own: strands finished since the pass began; the same at the end of the last phase
-# that has ended, on which those who wait look; strands drawn by idle members; then, for each strand, the steps that it
-# was begun in. Per phase each of T members writes the first for each of its strands and reads the second once, and each
-# strand is drawn once: lines that change cores grow with T, not with its square.
+# Counters, each on a cache line of its own: strands finished since the pass began; how many they were when a phase last
+# ended, which those who wait look at; strands drawn by idle members; then, for each strand, the steps that it was begun
+# in. A strand is looked at by its own member and by the one that draws it, so that the cache lines that change cores in a
+# phase grow with strands and members, not with their product.
 DONE, ENDED, DRAWN, BEGUN = range(COMMON_COUNTERS + 1)
 SHORTLY, FOR_EVER = 8, 2**62  # looks
 PATIENCE = 4000  # looks, some 100 us, before the processor is offered to whoever has more to do

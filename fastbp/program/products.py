@@ -110,8 +110,12 @@ class Product(NamedTuple):
             extra += TRANSPOSE * rows * -(-self.depth // model.lanes)
         return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
 
-    def taken_over(self, row_parts, column_parts) -> float:
-        return 0.0
+    def part_cost(self, model: CostModel, rows: int, columns: int, begins: bool = True) -> float:
+        """Return the cost of one of several threads' parts, with what it reads that others wrote; `begins` a phase."""
+        a = self.depth * rows if begins and self.a[0] != op.INPUTS else 0
+        written = model.trains or self.b[0] != op.PARAMETERS
+        b = self.depth * columns if written and not self._is_far(model) else 0  # far: `cost` has it
+        return self.cost(model, rows, columns) + model.moved(a + b)
 
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
         """Return the time of the best cut on all threads, and its number of row and column parts."""
@@ -126,7 +130,7 @@ class Product(NamedTuple):
                 rows = -(-self.rows // row_parts)
                 columns = min(self.columns, -(-strips // column_parts) * 2 * model.lanes)
                 if (rows, columns) not in costs:
-                    costs[rows, columns] = self.cost(model, rows, columns)
+                    costs[rows, columns] = self.part_cost(model, rows, columns)
                 time = model.makespan(row_parts * column_parts, costs[rows, columns])
                 best = min(best, (time, row_parts, column_parts))
         return best if best[0] < float("inf") else (self.cost(model, self.rows, self.columns), 1, 1)
@@ -157,15 +161,17 @@ class RowWise:
 
     columns = 0
 
-    def taken_over(self, row_parts, column_parts) -> float:
-        return 0.0
-
     def cost(self, model: CostModel, rows: int, columns: int) -> float:
         return OPERATION + self.row_cost * rows
 
+    def part_cost(self, model: CostModel, rows: int, columns: int, begins: bool = True) -> float:
+        """Return the cost of one of several threads' parts, with what it reads that others wrote; `begins` a phase."""
+        theirs = begins and self.whole.get("a_buffer", op.INPUTS) != op.INPUTS
+        return self.cost(model, rows, columns) + (model.moved(rows * self.whole.get("lda", 0)) if theirs else 0)
+
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
         parts = model.forced.row_parts or max(1, min(strands, self.rows // 16))
-        return model.makespan(parts, self.cost(model, -(-self.rows // parts), 0)), parts, 1
+        return model.makespan(parts, self.part_cost(model, -(-self.rows // parts), 0)), parts, 1
 
     def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
         return [self.part(model, *rows, 0, 0) for rows in bounds(self.rows, row_parts, 1)]

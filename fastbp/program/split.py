@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels import operations as op
-from .cost_model import REGION, CostModel
+from .cost_model import CostModel
 from .memory import round_up
 from .products import Link, Product, bounds
 from .table import Program, Strand
 from .tuning import tuning
 
-# More threads only where they promise this gain: 64-100-10 would go from 31 us to 23 at best, and to 61 where the
-# machine's cores are far apart or busy, for its arrays change cores at each phase.
-WORTHWHILE = 1.5
+DOUBLED = 0.85  # to so much of the time, or less, twice as many threads must bring it: they are of use elsewhere, too
+WORSE = 1.15  # than the best is where fewer threads need not be tried
+AT_LEAST = 0.9  # of its share of the serial time is what each of several threads takes: estimates come no lower
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 
 
@@ -37,11 +38,11 @@ def chain(links: Sequence[Link], model: CostModel) -> tuple[float, list[list[Str
         if (model.forced.row_parts or 1) == 1 and (model.forced.column_parts or 1) == 1:
             return time, [[[link.part(model, 0, link.rows, 0, link.columns) for link in links]]]
     heights = slab_heights(links[0].rows, model)
-    slab_costs = [[link.cost(model, height, link.columns) for height in heights] for link in links]
+    slab_costs = [[link.part_cost(model, height, link.columns, begins=False) for height in heights] for link in links]
     best: list[tuple[float, list[Cut]]] = [(0.0, [])]  # of the links behind
     for first in reversed(range(len(links))):
         options = []
-        slabs = slab_costs[first]
+        slabs = [links[first].part_cost(model, height, links[first].columns) for height in heights]
         for end in range(first + 1, len(links) + 1):
             rest_time, rest = best[len(links) - end]
             if end == first + 1:
@@ -52,8 +53,7 @@ def chain(links: Sequence[Link], model: CostModel) -> tuple[float, list[list[Str
                 slabs = [cost + more for cost, more in zip(slabs, slab_costs[end - 1], strict=True)]
                 times = [model.makespan(parts, cost) for parts, cost in zip(heights.values(), slabs, strict=True)]
                 time, row_parts, column_parts = *min(zip(times, heights.values(), strict=True)), 0
-            moved = model.moved(links[first].taken_over(row_parts, column_parts))
-            options.append((model.phase + time + moved + rest_time, [Cut(first, end, row_parts, column_parts), *rest]))
+            options.append((model.phase + time + rest_time, [Cut(first, end, row_parts, column_parts), *rest]))
         if model.forced.slabs and first == 0:
             options = options[-1:]
         best.append(min(options, key=lambda option: option[0]))
@@ -62,7 +62,7 @@ def chain(links: Sequence[Link], model: CostModel) -> tuple[float, list[list[Str
 
 
 class Cut(NamedTuple):
-    """A phase of a chain: links [begin, end), one of them cut by rows and columns, or several joined to slabs of rows."""
+    """A phase of a chain: links [begin, end), one cut by rows and columns, or several joined to slabs of rows."""
 
     begin: int
     end: int
@@ -97,7 +97,7 @@ def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, 
             _, row_parts, column_parts = product.grid(model, share)
             for part in product.split(model, row_parts, column_parts):
                 height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]
-                strands.append((product.cost(model, height, width), [part]))
+                strands.append((product.part_cost(model, height, width), [part]))
         strands.sort(key=lambda strand: -strand[0])
         options.append((finished([cost for cost, _ in strands], model.threads), strands))
     time, strands = min(options, key=lambda option: option[0])
@@ -125,16 +125,36 @@ def workspace_need(phases: Sequence[Sequence[Strand]], least: int, dtype: np.dty
 
 def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dtype: np.dtype[Any], threads: int,
              least_workspace: int, repeated: bool = False) -> Program:  # fmt: skip
-    """Return the parallel program where its estimate is lower than the serial one's; `write` gives time and phases.
+    """Return the program for as many of the threads as pay; `write` gives time and phases for a number of them.
 
     A program that is repeated many times in a call shares the cost of entering a parallel region among them.
     """
-    numbers = {None: {1, threads}, True: {threads}, False: {1}}[tuning().parallel]
-    options = [(*write(CostModel(dtype, number)), number) for number in sorted(numbers)]
-    entry = 0 if repeated else REGION
-    _, phases, number = min(options, key=lambda it: it[0] if it[2] == 1 else WORTHWHILE * (it[0] + entry))
+    numbers = {None: team_sizes(threads), True: [threads], False: [1]}[tuning().parallel]
+    best, phases, team, serial = math.inf, [], 1, 0.0
+    for number in numbers:
+        if AT_LEAST * weighed(serial / number, number) >= best:  # and all that are fewer
+            break
+        model = CostModel(dtype, number, repeated)
+        time, written = write(model)
+        serial = serial or time
+        value = weighed(time + model.around(len(written), repeated), number)
+        if value < best:
+            best, phases, team = value, written, number
+        elif number < team and value > WORSE * best:
+            break
     phases = merged(phases)
-    return Program.of(phases, workspace_need(phases, least_workspace, dtype), number)
+    return Program.of(phases, workspace_need(phases, least_workspace, dtype), team)
+
+
+def team_sizes(threads: int) -> list[int]:
+    """Return the numbers of threads to choose from: one, then all, then 2, 3, 4, 6, 8, 12, ... of them, most first."""
+    fewer = (base << power for power in range(threads.bit_length()) for base in (2, 3))
+    return list(dict.fromkeys([1, threads, *sorted((number for number in fewer if number < threads), reverse=True)]))
+
+
+def weighed(time: float, threads: int) -> float:
+    """Return the estimate that decides: with each doubling of the threads, the time must fall to `DOUBLED` of it."""
+    return float(time * DOUBLED ** -math.log2(threads))
 
 
 def merged(phases: Sequence[list[Strand]]) -> list[list[Strand]]:
