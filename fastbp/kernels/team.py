@@ -23,8 +23,8 @@ from .target import FAMILY
 
 # Counters, each on a cache line of its own: strands finished since the pass began; how many they were when a phase last
 # ended, which those who wait look at; strands drawn by idle members; then, for each strand, the steps that it was begun
-# in. A strand is looked at by its own member and by the one that draws it, so that the cache lines that change cores in a
-# phase grow with strands and members, not with their product.
+# in. A strand is looked at by its own member and by the one that draws it, so that the cache lines that change cores in
+# a phase grow with strands and members, not with their product.
 DONE, ENDED, DRAWN, BEGUN = range(COMMON_COUNTERS + 1)
 SHORTLY, FOR_EVER = 8, 2**62  # looks
 PATIENCE = 4000  # looks, some 100 us, before the processor is offered to whoever has more to do

@@ -20,10 +20,13 @@ from .tuning import Tuning, tuning
 # others: 0.1 us with two threads, 30 to 50 ns each time that the counter comes from another core. A cache line of data
 # that another core wrote takes 7.5 ns. None is measured at run time: experiments.md says what a wrong one costs.
 CALL, MEMBER, SLOWEST, HAND_OVER, MOVED = 47_000, 500, 5_000, 170, 25
+AHEAD = 0.5  # of that for what is read in long runs, fetched ahead: weights, and X for their gradients
 BUSY = 5_000  # what a phase takes longer than on a quiet machine: 64-100-10 on AVX-512 27 us on two threads, not 23
 CACHE_LINE = 64  # bytes
 SHORT = 224_000  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
+# A packed vector where it is copied, where it is transposed, and more where it comes from beyond the second level
+# cache.
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = 0.1, 1.0  # a vector of B read in place, by each tile
 OPERATION, TILE = 300, 120
@@ -75,9 +78,8 @@ class CostModel:
         """KC: the largest power of two for which a panel of A stays within twice the first level cache."""
         return 1 << (2 * caches().l1 // (MR * self.dtype.itemsize)).bit_length() - 1
 
-    def around(self, phases: int, repeated: bool) -> float:
-        """Return what so many phases of several threads take besides their work: to call them, and where the machine
-        is not quiet."""
+    def overhead(self, phases: int, repeated: bool) -> float:
+        """Return what several threads take longer than their estimate: by the call, and where the machine is busy."""
         if self.threads == 1:
             return 0.0
         return BUSY * phases + (0 if repeated else CALL + MEMBER * self.threads)
@@ -87,7 +89,7 @@ class CostModel:
         """The time from one phase to the next, without that of cache lines that then change cores."""
         return SLOWEST + HAND_OVER * (self.threads + 2) if self.threads > 1 else 0.0
 
-    def moved(self, elements: int) -> float:
+    def moved(self, elements: float) -> float:
         """Return the time to read elements of which each thread wrote its share."""
         return MOVED * elements * self.dtype.itemsize / CACHE_LINE * (1 - 1 / self.threads)
 

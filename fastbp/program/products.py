@@ -12,6 +12,7 @@ from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, MR, PACKED, panel_size
 from .cost_model import (
     AGAIN,
     AGAIN_FAR,
+    AHEAD,
     COPY,
     FAR,
     NARROW_ROWS,
@@ -112,9 +113,10 @@ class Product(NamedTuple):
 
     def part_cost(self, model: CostModel, rows: int, columns: int, begins: bool = True) -> float:
         """Return the cost of one of several threads' parts, with what it reads that others wrote; `begins` a phase."""
-        a = self.depth * rows if begins and self.a[0] != op.INPUTS else 0
-        written = model.trains or self.b[0] != op.PARAMETERS
-        b = self.depth * columns if written and not self._is_far(model) else 0  # far: `cost` has it
+        a = self.depth * rows * (0.0 if not begins or self.a[0] == op.INPUTS else AHEAD if self.a_transposed else 1.0)
+        b = self.depth * columns * (1.0 if self.b[0] != op.PARAMETERS else AHEAD if model.trains else 0.0)
+        if self._is_far(model) and self.access(model, rows, columns) == PACKED:
+            b = 0  # `cost` has it
         return self.cost(model, rows, columns) + model.moved(a + b)
 
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
@@ -135,10 +137,14 @@ class Product(NamedTuple):
                 best = min(best, (time, row_parts, column_parts))
         return best if best[0] < float("inf") else (self.cost(model, self.rows, self.columns), 1, 1)
 
-    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+    def blocks(self, model: CostModel, row_parts: int, column_parts: int) -> list[tuple[int, int, int, int]]:
+        """Return where each part's rows and columns begin and end."""
         rows = bounds(self.rows, row_parts, 2)
         columns = bounds(self.columns, column_parts, 2 * model.lanes)
-        return [self.part(model, *i, *j) for i in rows for j in columns]
+        return [(*i, *j) for i in rows for j in columns]
+
+    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+        return [self.part(model, *block) for block in self.blocks(model, row_parts, column_parts)]
 
 
 def bounds(total: int, parts: int, unit: int) -> list[tuple[int, int]]:

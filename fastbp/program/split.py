@@ -21,9 +21,9 @@ from .products import Link, Product, bounds
 from .table import Program, Strand
 from .tuning import tuning
 
-DOUBLED = 0.85  # to so much of the time, or less, twice as many threads must bring it: they are of use elsewhere, too
-WORSE = 1.15  # than the best is where fewer threads need not be tried
-AT_LEAST = 0.9  # of its share of the serial time is what each of several threads takes: estimates come no lower
+DOUBLED = 0.85  # twice as many threads must bring the time down to this share of it, since others have a use for them
+WORSE = 1.15  # fewer threads are not tried where the last estimate was so much above the best
+AT_LEAST = 0.9  # no estimate is below this share of the serial time over the number of threads
 STRANDS_A_THREAD = (1, 2, 4)  # into how many parts a thread the weight gradients are cut, as is best
 
 
@@ -91,17 +91,16 @@ def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, 
         return sum(costs), [[p.part(model, 0, p.rows, 0, p.columns) for p in products]]
     options = []
     for strands_a_thread in STRANDS_A_THREAD:
-        strands: list[tuple[float, Strand]] = []
+        blocks: list[tuple[float, Product, tuple[int, int, int, int]]] = []
         for product, cost in zip(products, costs, strict=True):
             share = max(1, round(strands_a_thread * model.threads * cost / sum(costs)))
             _, row_parts, column_parts = product.grid(model, share)
-            for part in product.split(model, row_parts, column_parts):
-                height, width = part["row_end"] - part["row_begin"], part["column_end"] - part["column_begin"]
-                strands.append((product.part_cost(model, height, width), [part]))
-        strands.sort(key=lambda strand: -strand[0])
-        options.append((finished([cost for cost, _ in strands], model.threads), strands))
-    time, strands = min(options, key=lambda option: option[0])
-    return time + model.phase, [strand for _, strand in strands]
+            for i0, i1, j0, j1 in product.blocks(model, row_parts, column_parts):
+                blocks.append((product.part_cost(model, i1 - i0, j1 - j0), product, (i0, i1, j0, j1)))
+        blocks.sort(key=lambda block: -block[0])
+        options.append((finished([cost for cost, *_ in blocks], model.threads), blocks))
+    time, blocks = min(options, key=lambda option: option[0])
+    return time + model.phase, [[product.part(model, *block)] for _, product, block in blocks]
 
 
 def finished(costs: Sequence[float], threads: int) -> float:
@@ -127,7 +126,8 @@ def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dty
              least_workspace: int, repeated: bool = False) -> Program:  # fmt: skip
     """Return the program for as many of the threads as pay; `write` gives time and phases for a number of them.
 
-    A program that is repeated many times in a call shares the cost of entering a parallel region among them.
+    A program that is repeated many times in a call is a step of training: the cost of the call is shared, and weights
+    change.
     """
     numbers = {None: team_sizes(threads), True: [threads], False: [1]}[tuning().parallel]
     best, phases, team, serial = math.inf, [], 1, 0.0
@@ -137,7 +137,7 @@ def cheapest(write: Callable[[CostModel], tuple[float, list[list[Strand]]]], dty
         model = CostModel(dtype, number, repeated)
         time, written = write(model)
         serial = serial or time
-        value = weighed(time + model.around(len(written), repeated), number)
+        value = weighed(time + model.overhead(len(written), repeated), number)
         if value < best:
             best, phases, team = value, written, number
         elif number < team and value > WORSE * best:

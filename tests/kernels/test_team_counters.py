@@ -37,8 +37,8 @@ class Played:
             "perform": lambda table, begin, end, member: self.carried_out.append(begin),
         }  # fmt: skip
         for module in (steps, team):
-            kernels = {name: getattr(module, name).py_func for name in ("carry_out_once", "draw", "finish_one", "wait_for")
-                       if hasattr(module, name)}  # fmt: skip
+            names = [name for name in ("carry_out_once", "draw", "finish_one", "wait_for") if hasattr(module, name)]
+            kernels = {name: getattr(module, name).py_func for name in names}
             for name, function in (replaced | kernels).items():
                 monkeypatch.setattr(module, name, function, raising=False)
 

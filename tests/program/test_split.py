@@ -1,4 +1,4 @@
-"""How work is split among threads on machines with more of them than here: what each computes, and how many are used."""
+"""How work is split among more threads than this machine may have: what each computes, and how many are used."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def chosen(write: Callable[[CostModel], Any], threads: int) -> tuple[float, floa
     used = split.cheapest(write, FLOAT32, threads, 1, repeated=True).threads
     model = CostModel(FLOAT32, used, trains=True)
     time, phases = write(model)
-    return time, split.weighed(time + model.around(len(phases), True), used)
+    return time, split.weighed(time + model.overhead(len(phases), True), used)
 
 
 @pytest.mark.parametrize("sizes", NETWORKS)
