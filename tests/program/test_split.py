@@ -101,12 +101,12 @@ def chosen(write: Callable[[CostModel], Any], threads: int) -> tuple[float, floa
 
 @pytest.mark.parametrize("sizes", NETWORKS)
 def test_more_threads_never_take_longer(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only where 9 parts fit better than 8, 10 threads may take longer than 9."""
+    """Only where 7 parts fit better than 8, 8 threads may take longer than 7: by less than twice as many must gain."""
     write = written(sizes, NETWORKS[sizes], monkeypatch)
     times = {threads: chosen(write, threads)[0] for threads in (*range(1, 17), 24, 32, 64)}
     for threads, time in times.items():
         assert all(time <= times[always] for always in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64) if always <= threads)
-        assert all(time <= 1.1 * times[fewer] for fewer in times if fewer <= threads)
+        assert all(time <= 1.2 * times[fewer] for fewer in times if fewer <= threads)
     assert times[64] < 0.75 * times[1]
 
 
