@@ -66,6 +66,7 @@ TAIL = WHOLE + len(PROGRAM)
 CALL = TAIL + len(PROGRAM)
 
 OPERAND_BYTES = 128  # of a workspace, for the operands of the step at hand: whole cache lines
+COMMON_COUNTERS = 3  # of a program, before those of its strands
 LINE = 8  # int64s a counter: two threads that write to one cache line would each wait for the other
 
 # Epilogues of a product, bits of one number; only the last stretch of k gets one.

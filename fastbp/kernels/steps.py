@@ -14,7 +14,7 @@ from . import operations as op
 from .dropout import STEP_STEP
 from .jit import call_at, kernel, parallel_entry
 from .simd import advance, integers, keys, pointer, pointer_at, set_pointer, unsigned
-from .team import DONE, count_one, look, replace, wait_for
+from .team import BEGUN, FOR_EVER, SHORTLY, draw, finish_one, look, replace, wait_for
 
 FIELDS = len(op.FIELDS)
 
@@ -86,28 +86,41 @@ def serially(call):
 
 
 @kernel
+def carry_out_once(program, strand, turn, end, member):
+    """Carry out a strand of step `turn`, unless it has been begun; its phase ends with `end` strands finished."""
+    counters, strands = integers(pointer_at(program, op.COUNTERS)), integers(pointer_at(program, op.STRANDS))
+    begun = BEGUN + strand
+    if look(counters, begun) == turn and replace(counters, begun, turn, turn + 1):
+        perform(integers(pointer_at(program, op.TABLE)), strands[strand], strands[strand + 1], member)
+        finish_one(counters, end)
+
+
+@kernel
 def take_part(program, begun, steps, step, batch, call, member):
     """Do one member's part of `steps` steps from `step` on, each of `batch` rows; `begun` steps of the counters' were
     before."""
-    table, strands = integers(pointer_at(program, op.TABLE)), integers(pointer_at(program, op.STRANDS))
     phases, counters = integers(pointer_at(program, op.PHASES)), integers(pointer_at(program, op.COUNTERS))
-    total, last = program[op.STRAND_COUNT], program[op.PHASE_COUNT] - 1
+    total, last, team = program[op.STRAND_COUNT], program[op.PHASE_COUNT] - 1, call[op.TEAM]
     turn, phase = begun, 0
     while turn < begun + steps:
-        start, end = phases[phase], phases[phase + 1]
+        start, count = phases[phase], phases[phase + 1] - phases[phase]
+        before, end = turn * total + start, turn * total + start + count
         move_to(Step(step.number + turn - begun, step.first + (turn - begun) * batch), call, member.operands)
-        for others in range(2):  # its own strands first: what they work on is in its cache
-            for strand in range(start, end):
-                due = ((strand - start) % call[op.TEAM] == member.number) != (others == 1)
-                if due and look(counters, 1 + strand) == turn and replace(counters, 1 + strand, turn, turn + 1):
-                    perform(table, strands[strand], strands[strand + 1], member)
-                    count_one(counters, DONE)
+        for own in range(member.number, count, team):  # what they work on is in this member's cache
+            carry_out_once(program, start + own, turn, end, member)
+        # Then others', each shown to one idle member: first those that their members begin last.
+        drawn = 0
+        while wait_for(counters, end, SHORTLY) < end and drawn < count:
+            drawn = draw(counters, before, end) - before
+            other = (drawn + team) % count
+            if drawn < count and other % team != member.number:
+                carry_out_once(program, start + other, turn, end, member)
         phase += 1
         if phase > last:
             turn, phase = turn + 1, 0
-        done = wait_for(counters, turn * total + phases[phase])
-        if done >= (turn + 1) * total:  # it came late: the others are further on
-            turn, phase = done // total, 0
+        ended = wait_for(counters, end, FOR_EVER)
+        if ended >= (turn + 1) * total:  # it came late: the others are further on
+            turn, phase = ended // total, 0
 
 
 @kernel

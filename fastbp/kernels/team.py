@@ -17,11 +17,16 @@ from numba import types
 from numba.core import cgutils
 
 from .jit import call_at, instruction, kernel
-from .operations import LINE
+from .operations import COMMON_COUNTERS, LINE
 from .simd import I32, advance, pointer_at, set_pointer
 from .target import FAMILY
 
-DONE = 0  # the first counter: strands finished since the pass began; then, for each strand, the steps it was begun in
+# Counters, each on a cache line of its own: strands finished since the pass began; how many they were when a phase last
+# ended, which those who wait look at; strands drawn by idle members; then, for each strand, the steps that it was begun
+# in. A strand is looked at by its own member and by the one that draws it, so that the cache lines that change cores in
+# a phase grow with strands and members, not with their product.
+DONE, ENDED, DRAWN, BEGUN = range(COMMON_COUNTERS + 1)
+SHORTLY, FOR_EVER = 8, 2**62  # looks
 PATIENCE = 4000  # looks, some 100 us, before the processor is offered to whoever has more to do
 
 
@@ -41,7 +46,7 @@ def look(typingctx: Any, counters: Any, index: Any) -> Any:
 
 @instruction
 def count_one(typingctx: Any, counters: Any, index: Any) -> Any:
-    """Add 1 to a counter, behind all that was written before."""
+    """Add 1 to a counter, behind all that was written before; return what it was."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _counter(builder, *args)
@@ -112,15 +117,35 @@ def rest(looks):
 
 
 @kernel
-def wait_for(counters, finished):
-    """Wait until so many strands are finished, and return how many are."""
+def wait_for(counters, end, most):
+    """Wait until the phase has ended with which so many strands are finished, or for so many looks; return how many
+    were when a phase last ended."""
     looks = 0
-    done = look(counters, DONE)
-    while done < finished:
+    ended = look(counters, ENDED)
+    while ended < end and looks < most:
         looks += 1
         rest(looks)
-        done = look(counters, DONE)
-    return done
+        ended = look(counters, ENDED)
+    return ended
+
+
+@kernel
+def finish_one(counters, end):
+    """Count a finished strand; with the phase's last one, `end` are finished."""
+    if count_one(counters, DONE) + 1 >= end:
+        put(counters, ENDED, end)
+
+
+@kernel
+def draw(counters, before, end):
+    """Return the next number from `before` on that nobody has drawn, or `end` where there is none before it."""
+    drawn = look(counters, DRAWN)
+    while drawn < end:
+        number = drawn if drawn > before else before
+        if replace(counters, DRAWN, drawn, number + 1):
+            return number
+        drawn = look(counters, DRAWN)
+    return end
 
 
 # ---- a team of Python's threads, which wait in compiled code ----

@@ -14,13 +14,19 @@ from ..kernels.shapes import MAIN, MR
 from ..kernels.target import TARGET
 from .tuning import Tuning, tuning
 
-# In vector multiply-adds of one core, 3.4 a ns. Measured on AVX-512: to enter a parallel region of Numba's threads 4 us
-# (a team's members that are awake take less); to pass from one phase to the next 0.15 us, and some 2 us with the cache
-# lines that then change cores; a packed vector about 3 where it is copied and 12 where it is transposed, and 15 more
-# where it comes from beyond the second level cache.
-REGION, PHASE = 14_000, 7_000
-SHORT = 16 * REGION  # multiplications and additions that end before a region would be entered, with vectors of 8
+# In vector multiply-adds of one core, 3.4 a ns on AVX-512 and 3.6 on Zen 3. A call of several threads takes 10 us of
+# Python and 4 us to enter them (less, if they are members of a team that are awake), and a counter each. From one phase
+# to the next, they wait for the slowest of them, and for a counter that each has to write before the last one tells the
+# others: 0.1 us with two threads, 30 to 50 ns each time that the counter comes from another core. A cache line of data
+# that another core wrote takes 7.5 ns. None is measured at run time: experiments.md says what a wrong one costs.
+CALL, MEMBER, SLOWEST, HAND_OVER, MOVED = 47_000, 500, 5_000, 170, 25
+AHEAD = 0.5  # of that for what is read in long runs, fetched ahead: weights, and X for their gradients
+BUSY = 5_000  # what a phase takes longer than on a quiet machine: 64-100-10 on AVX-512 27 us on two threads, not 23
+CACHE_LINE = 64  # bytes
+SHORT = 224_000  # multiplications and additions that end before a region would be entered, with vectors of 8
 POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
+# A packed vector where it is copied, where it is transposed, and more where it comes from beyond the second level
+# cache.
 COPY, TRANSPOSE, FAR = 3, 12, 15
 AGAIN, AGAIN_FAR = (
     0.35,
@@ -59,10 +65,12 @@ def threads_for(operations: float) -> int:
 
 @dataclass(eq=False, repr=False)
 class CostModel:
-    """The cost of work for a dtype and a number of threads, and the choices that are forced."""
+    """The cost of work for a dtype and a number of threads, and the choices that are forced; a program that `trains`
+    writes the weights."""
 
     dtype: np.dtype[Any]
     threads: int
+    trains: bool = False
     forced: Tuning = field(default_factory=tuning)
 
     @property
@@ -73,6 +81,21 @@ class CostModel:
     def longest_stretch(self) -> int:
         """KC: the largest power of two for which a strip of B stays within the first level cache."""
         return 1 << (caches().l1 // (MAIN.vectors * TARGET.vector_bytes)).bit_length() - 1
+
+    def overhead(self, phases: int, repeated: bool) -> float:
+        """Return what several threads take longer than their estimate: by the call, and where the machine is busy."""
+        if self.threads == 1:
+            return 0.0
+        return BUSY * phases + (0 if repeated else CALL + MEMBER * self.threads)
+
+    @property
+    def phase(self) -> float:
+        """The time from one phase to the next, without that of cache lines that then change cores."""
+        return SLOWEST + HAND_OVER * (self.threads + 2) if self.threads > 1 else 0.0
+
+    def moved(self, elements: float) -> float:
+        """Return the time to read elements of which each thread wrote its share."""
+        return MOVED * elements * self.dtype.itemsize / CACHE_LINE * (1 - 1 / self.threads)
 
     def makespan(self, strands: int, cost: float) -> float:
         """Return the time of so many equal strands."""

@@ -10,7 +10,7 @@ import itertools
 from ..kernels import operations as op
 from ..kernels.updates import UPDATES
 from .batch_layout import SQUARES, BatchLayout
-from .cost_model import DROP_COST, EXP_COST, FETCH_COST, PHASE, UPDATE_COST, CostModel
+from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
 from .network import Network, StepForm
 from .products import Link, Product, RowWise, bounds
@@ -231,7 +231,7 @@ class NetworkOperations:
             phases = [self._shared_out([[self.update(step, block)] for block in self.blocks()])]
         phases[-1][-1].append(self.sum_up(len(squares)))
         vectors = -(-self.network.layout.total // self.model.lanes)
-        time = UPDATE_COST * vectors / self.model.threads + PHASE * (len(phases) + bool(squares))
+        time = UPDATE_COST * vectors / self.model.threads + self.model.phase * (len(phases) + bool(squares))
         return time, [*(first if squares else []), *phases]
 
     def blocks(self) -> list[Operation]:

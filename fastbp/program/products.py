@@ -12,6 +12,7 @@ from ..kernels.shapes import BY_ROWS, FEW_ROWS, IN_PLACE, MR, PACKED, panels_siz
 from .cost_model import (
     AGAIN,
     AGAIN_FAR,
+    AHEAD,
     COPY,
     FAR,
     MOST_OF_A_LINE,
@@ -121,9 +122,18 @@ class Product(NamedTuple):
             extra += TRANSPOSE * rows * -(-self.depth // model.lanes)
         return OPERATION + TILE * high * -(-wide // 2) + (rows + rows % 2) * wide * self.depth + extra
 
+    def part_cost(self, model: CostModel, rows: int, columns: int, begins: bool = True) -> float:
+        """Return the cost of one of several threads' parts, with what it reads that others wrote; `begins` a phase."""
+        a = self.depth * rows * (0.0 if not begins or self.a[0] == op.INPUTS else AHEAD if self.a_transposed else 1.0)
+        b = self.depth * columns * (1.0 if self.b[0] != op.PARAMETERS else AHEAD if model.trains else 0.0)
+        if self._is_far(model) and self.access(model, rows, columns) == PACKED:
+            b = 0  # `cost` has it
+        return self.cost(model, rows, columns) + model.moved(a + b)
+
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
         """Return the time of the best cut on all threads, and its number of row and column parts."""
         forced = model.forced
+        costs: dict[tuple[int, int], float] = {}
         strips = -(-self.columns // (2 * model.lanes))
         best = (float("inf"), 1, 1)
         for row_parts in range(1, min(strands, -(-self.rows // 2)) + 1):
@@ -132,14 +142,20 @@ class Product(NamedTuple):
                     continue
                 rows = -(-self.rows // row_parts)
                 columns = min(self.columns, -(-strips // column_parts) * 2 * model.lanes)
-                time = model.makespan(row_parts * column_parts, self.cost(model, rows, columns))
+                if (rows, columns) not in costs:
+                    costs[rows, columns] = self.part_cost(model, rows, columns)
+                time = model.makespan(row_parts * column_parts, costs[rows, columns])
                 best = min(best, (time, row_parts, column_parts))
         return best if best[0] < float("inf") else (self.cost(model, self.rows, self.columns), 1, 1)
 
-    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+    def blocks(self, model: CostModel, row_parts: int, column_parts: int) -> list[tuple[int, int, int, int]]:
+        """Return where each part's rows and columns begin and end."""
         rows = bounds(self.rows, row_parts, 2)
         columns = bounds(self.columns, column_parts, 2 * model.lanes)
-        return [self.part(model, *i, *j) for i in rows for j in columns]
+        return [(*i, *j) for i in rows for j in columns]
+
+    def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
+        return [self.part(model, *block) for block in self.blocks(model, row_parts, column_parts)]
 
 
 def bounds(total: int, parts: int, unit: int) -> list[tuple[int, int]]:
@@ -165,9 +181,14 @@ class RowWise:
     def cost(self, model: CostModel, rows: int, columns: int) -> float:
         return OPERATION + self.row_cost * rows
 
+    def part_cost(self, model: CostModel, rows: int, columns: int, begins: bool = True) -> float:
+        """Return the cost of one of several threads' parts, with what it reads that others wrote; `begins` a phase."""
+        theirs = begins and self.whole.get("a_buffer", op.INPUTS) != op.INPUTS
+        return self.cost(model, rows, columns) + (model.moved(rows * self.whole.get("lda", 0)) if theirs else 0)
+
     def grid(self, model: CostModel, strands: int) -> tuple[float, int, int]:
         parts = model.forced.row_parts or max(1, min(strands, self.rows // 16))
-        return model.makespan(parts, self.cost(model, -(-self.rows // parts), 0)), parts, 1
+        return model.makespan(parts, self.part_cost(model, -(-self.rows // parts), 0)), parts, 1
 
     def split(self, model: CostModel, row_parts: int, column_parts: int) -> list[Operation]:
         return [self.part(model, *rows, 0, 0) for rows in bounds(self.rows, row_parts, 1)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..kernels import operations as op
 from ..kernels.functions import Function, of_operation
 from ..kernels.objects import addresses, lock
-from ..kernels.operations import LINE
+from ..kernels.operations import COMMON_COUNTERS, LINE
 from .interrupts import interrupt_held
 from .memory import address, aligned
 
@@ -74,8 +74,8 @@ class Program:
         return self._linked[dtype]
 
     def counters(self) -> NDArray[np.int64]:
-        """Return counters of 0: one for all, and one for each strand, each on a cache line of its own."""
-        counters = aligned(LINE * self.strands.size, np.int64)
+        """Return counters of 0, as `kernels.team` names them, each on a cache line of its own."""
+        counters = aligned(LINE * (COMMON_COUNTERS + self.strands.size - 1), np.int64)
         counters.fill(0)
         return counters
 

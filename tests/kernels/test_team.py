@@ -91,6 +91,6 @@ def test_no_steps() -> None:
 @pytest.mark.slow
 def test_strands_that_nobody_claims_are_seen(whose: str, tmp_path: Path) -> None:
     code = "import numba\n" + CODE if whose == "numba" else CODE
-    claim = "look(counters, 1 + strand) == turn and replace(counters, 1 + strand, turn, turn + 1)"
+    claim = "look(counters, begun) == turn and replace(counters, begun, turn, turn + 1)"
     done = python(code, env=planted(tmp_path, "kernels/steps.py", claim, "turn >= 0"), timeout=120)
     assert done.stdout.strip() != "[400000.0]"
