@@ -28,10 +28,8 @@ POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1
 # A packed vector where it is copied, where it is transposed, and more where it comes from beyond the second level
 # cache.
 COPY, TRANSPOSE, FAR = 3, 12, 15
-AGAIN, AGAIN_FAR = (
-    0.35,
-    20.0,
-)  # a vector of B read in place, by each tile: packed for 9 tiles, and always where it is far
+# A vector of B read in place, by each tile: it is packed for 9 tiles, and always where it is far.
+AGAIN, AGAIN_FAR = 0.35, 20.0
 OPERATION, TILE = 300, 120
 NARROW_ROWS = 2  # vectors of columns up to which a transposed A's few rows take tiles of their own, half empty
 NARROW_STRIPS = 16  # up to so many strips of B, packing A does not pay
