@@ -110,8 +110,8 @@ class CostModel:
         strip, size = 2 * self.lanes, self.dtype.itemsize
         kc = self.forced.kc or max(1, -(-depth // -(-max(depth, 1) // self.longest_stretch)))
         most = max(MR, min(2 * caches().l2, MOST_PANELS) // (kc * size))
-        mc = rows if a_in_place else -(-rows // -(-max(rows, 1) // most))
+        mc = self.forced.mc or (rows if a_in_place else -(-rows // -(-max(rows, 1) // most)))
         nc = self.forced.nc or (most if sums_aside and depth > kc else columns)
         nc = max(strip, -(-nc // strip) * strip)
-        packed = nc if a_in_place else max(strip, caches().l2 // 4 // (kc * size) // strip * strip)
-        return max(1, -(-mc // MR)) * MR, kc, nc, min(packed, nc)
+        packed = self.forced.packed_columns or (nc if a_in_place else caches().l2 // 4 // (kc * size))
+        return max(1, -(-mc // MR)) * MR, kc, nc, min(max(strip, packed // strip * strip), nc)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 class Tuning:
     """Forced choices; None leaves a choice to the cost model."""
 
+    mc: int | None = None
     kc: int | None = None
     nc: int | None = None
+    packed_columns: int | None = None
     access: int | None = None
     a_in_place: bool | None = None
     row_parts: int | None = None

@@ -22,12 +22,13 @@ from .tally import Array, Tally
 ALONE = Tuning(parallel=False)
 BLOCKINGS = (
     Tuning(kc=1),
-    Tuning(kc=7, nc=1, access=PACKED, a_in_place=False),
+    Tuning(mc=1, kc=7, nc=1, access=PACKED, a_in_place=False),
     Tuning(kc=5, access=BY_ROWS),
     Tuning(access=BY_ROWS, parallel=False),
     Tuning(access=IN_PLACE, a_in_place=True),
-    Tuning(kc=6, access=IN_PLACE, a_in_place=False, parallel=True),
-    Tuning(access=PACKED, a_in_place=True),
+    Tuning(packed_columns=1, kc=6, access=IN_PLACE, a_in_place=False, parallel=True),
+    Tuning(packed_columns=1, access=PACKED, a_in_place=True),
+    Tuning(mc=20, packed_columns=40, access=PACKED, a_in_place=False),
 )
 SPLITS = (
     Tuning(parallel=True),
@@ -128,7 +129,7 @@ def _same_under(tally: Tally, dtype: np.dtype[Any], ways: Iterable[tuple[Tuning,
 
 
 def check_blockings(tally: Tally, dtype: np.dtype[Any]) -> None:
-    """Check other stretches of k and of columns, and other ways to read the operands."""
+    """Check other stretches of rows, of k and of columns, and other ways to read the operands."""
     _same_under(tally, dtype, ((way, None) for way in BLOCKINGS))
 
 

@@ -26,7 +26,7 @@ FAULTS = {
     "the bias is added twice": (
         "kernels/microkernel.py",
         "tile_add_row(sums, ",
-        "tile_add_row(tile_add_row(sums, advance(epilogue.bias, tile.j), columns), ",
+        "tile_add_row(tile_add_row(sums, place.bias), ",
         r"affine_forward: .* beyond the bound",
     ),
     "the ReLU's mask lets 0 through": (
@@ -35,10 +35,10 @@ FAULTS = {
         "select(y < 0.0, 0.0, dy)",
         r"relu_backward",
     ),
-    "a tile's row mask is one too long": (
-        "kernels/tile.py",
-        'builder.icmp_signed("<", I64(row), rows)',
-        'builder.icmp_signed("<=", I64(row), rows)',
+    "a tile's end is stored one row too far": (
+        "kernels/microkernel.py",
+        "here.c.start, here.c.ld, rows, columns)",
+        "here.c.start, here.c.ld, rows + 1, columns)",
         r"affine_forward: writes beyond out",
     ),
     "a later stretch drops the partial sum": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 import fastbp
 from fastbp import kernels
 from fastbp.kernels import jit
-from fastbp.kernels.shapes import MR
+from fastbp.kernels.shapes import HALF_ROWS, MR
 from support.comparisons import assert_same_bits
-from support.memory import guarded
+from support.memory import guarded, surrounded
 
 DTYPES = [np.float32, np.float64]
 SHAPES = [(1, 1, 1), (3, 40, 5), (MR + 1, 17, 33), (37, 100, 70), (70, 33, 16), (2, 9, 129)]  # n, fan_in, fan_out
@@ -37,6 +38,12 @@ def layer(X, W, b, labels, learning_rate, l2, H, R, Y, dlogits, losses, dX, dW, 
     kernels.relu_backward(dlogits, R, G)
     kernels.sgd_update(W, dW, learning_rate, l2)
     return loss
+
+
+@compiled()
+def products(X, W, b, dH, H, dX, dW, db, workspace):
+    kernels.affine_forward(X, W, b, H, workspace)
+    kernels.affine_backward(dH, X, W, dX, dW, db, workspace)
 
 
 @compiled(parallel=True)
@@ -92,6 +99,28 @@ def test_serial(depth: int, columns: int, dtype: Any) -> None:
         assert loss == expected_loss
         for name in RESULTS:
             assert_same_bits({**given, **made}[name], expected[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("depth", "columns"), [(1, 1), (1, 33), (2, 32), (9, 1), (40, 65)])
+def test_nothing_is_written_beyond_a_small_workspace(depth: int, columns: int, dtype: Any) -> None:
+    """Rows of a product end within a panel, a half panel, or a few beyond the rows that are packed at a time."""
+    rng = np.random.default_rng(8)
+    size = kernels.workspace(dtype, depth, columns).shape
+    most = size[1] // MR * MR
+    rows = sorted({1, 3, 4, HALF_ROWS, MR, MR + 1, most - MR, most - 1, most, most + 1, most + HALF_ROWS, most + MR})
+    for n, fan_in, fan_out in itertools.product(rows, (1, 3, MR + 2, most + 1), (1, 9, 35)):
+        given = operands(rng, dtype, n, fan_in, fan_out)
+        del given["labels"], given["learning_rate"], given["l2"]
+        made = outputs(dtype, n, fan_in, fan_out)
+        dH = rng.normal(size=(n, fan_out)).astype(dtype)
+        workspace, intact = surrounded(size, dtype)
+        products(**given, dH=dH, **{name: made[name] for name in ("H", "dX", "dW", "db")}, workspace=workspace)
+        assert intact(), (n, fan_in, fan_out)
+        assert_same_bits(made["H"], fastbp.affine_forward(given["X"], given["W"], given["b"]))
+        for name, expected in zip(("dX", "dW", "db"), fastbp.affine_backward(dH, given["X"], given["W"]), strict=True):
+            assert_same_bits(made[name], expected)
 
 
 @pytest.mark.slow

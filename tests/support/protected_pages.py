@@ -43,8 +43,8 @@ except ImportError:
     csr_array = None
 
 SIDES = ("end", "start")
-TUNINGS = (Tuning(), Tuning(kc=5, access=PACKED, a_in_place=False), Tuning(kc=7, access=BY_ROWS),
-           Tuning(access=IN_PLACE, a_in_place=True),
+TUNINGS = (Tuning(), Tuning(mc=1, kc=5, access=PACKED, a_in_place=False), Tuning(kc=7, access=BY_ROWS),
+           Tuning(packed_columns=1, access=IN_PLACE, a_in_place=True),
            Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
 FORMS = (*ACTIVATIONS, ("gelu", "relu"), ("leaky_relu", "tanh"), ("relu", "silu"), ("identity", "gelu"))
 READ = ("targets", "labels", "weights", "coefficients")

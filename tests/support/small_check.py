@@ -70,7 +70,7 @@ def check_products(dtype: Any, n: int, fan_in: int, fan_out: int) -> None:
     within("affine_backward dX", dX, expected_dX, product_bound(dH, W.T, dtype))
     within("affine_backward dW", dW, expected_dW, product_bound(X.T, dH, dtype))
     within("affine_backward db", db, expected_db, product_bound(np.ones((1, n)), dH, dtype)[0])
-    with forced(Tuning(kc=7, nc=1, access=PACKED, a_in_place=False)):
+    with forced(Tuning(mc=1, kc=7, nc=1, access=PACKED, a_in_place=False)):
         same("affine_forward in stretches", fastbp.affine_forward(X, W, b), H)
         for name, whole, again in zip(("dX", "dW"), (dX, dW), fastbp.affine_backward(dH, X, W), strict=False):
             same(f"affine_backward {name} in stretches", again, whole)

@@ -60,6 +60,8 @@ def test_one_and_two_threads_give_the_same_bits(sizes: tuple[int, ...], n: int, 
 
 CHOICES = {
     "none": Tuning(), "kc 1": Tuning(kc=1), "kc 7": Tuning(kc=7), "kc 16, nc 16": Tuning(kc=16, nc=16),
+    "mc 1": Tuning(mc=1, access=PACKED, a_in_place=False), "one strip": Tuning(packed_columns=1, access=PACKED),
+    "mc 20, kc 9, two strips": Tuning(mc=20, kc=9, packed_columns=32, a_in_place=False),
     "nc 32": Tuning(nc=32), "by rows": Tuning(access=BY_ROWS),
     "packed": Tuning(access=PACKED, a_in_place=False), "in place": Tuning(access=IN_PLACE, a_in_place=True),
     "in place, kc 9, nc 32": Tuning(access=IN_PLACE, a_in_place=True, kc=9, nc=32),

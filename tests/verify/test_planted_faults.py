@@ -62,18 +62,37 @@ FAULTS = {
         "kernels/microkernel.py", "if epilogue.code & op.RELU_MASK:", "if epilogue.code > 99:", "numeric gradients"
     ),
     "packing is off by one": fault(
-        "kernels/packing.py", "advance(row, c + size), size)", "advance(row, c + size - 1), size)", "affine layers"
+        "kernels/packing.py", "store_whole(load_whole(advance(at, c)), advance(to, c))",
+        "store_whole(load_whole(advance(at, c - 1 if c else 0)), advance(to, c))", "affine layers",
     ),
     "a later stretch drops the partial sum": fault(
         "kernels/gemm.py", "depth - k0), resume != 0 or k0 > 0", "depth - k0), resume != 0", "affine layers"
     ),
-    "a tail's column mask is one lane short": fault(
+    "the last strip's mask is one lane short": fault(
+        "kernels/packing.py", "advance(at, c), left - c)", "advance(at, c), left - c - 1)", "affine layers"
+    ),
+    "an end that is worked on aside lacks a column": fault(
         "kernels/packing.py", "advance(source, r * source_step + c), columns - c)",
         "advance(source, r * source_step + c), columns - c - 1)", "affine layers",
     ),
-    "an epilogue's column mask is one lane short": fault(
-        "kernels/tile.py", "builder.sub(columns, I64(v * tile.lanes))", "builder.sub(columns, I64(v * tile.lanes + 1))",
+    "an end that is worked on aside is stored one column short": fault(
+        "kernels/packing.py", "store(vector, to, columns - c)", "store(vector, to, columns - c - 1)", "affine layers"
+    ),
+    "an end that is worked on aside resumes no sums": fault(
+        "kernels/microkernel.py", "if resume:\n        copy_rows(", "if resume and rows > 1:\n        copy_rows(",
         "affine layers",
+    ),
+    "the panels of later rows begin with the first": fault(
+        "kernels/gemm.py", "packed_panels(product, blocking, stretch, i, middle, MR, blocking.panels)",
+        "packed_panels(product, blocking, stretch, product.i0, middle - i + product.i0, MR, blocking.panels)",
+        "blockings",
+    ),
+    "later strips are not packed again": fault(
+        "kernels/gemm.py", "strips_of_b(product, blocking, stretch, j, je)",
+        "strips_of_b(product, blocking, stretch, j0, je - j + j0)", "blockings",
+    ),
+    "few rows leave out the last entries of the sums": fault(
+        "kernels/by_rows.py", "range(whole, product.depth)", "range(whole, whole)", "affine layers"
     ),
     "dX is computed from the updated W": Fault(
         (("program/passes.py", STEP, EARLY_UPDATE), ("program/passes.py", SUM_UP, WITHOUT_THE_LAST)), "fused update"
