@@ -22,16 +22,17 @@ MAIN = Shape((TARGET.registers - 4) // 2, 2)
 # For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12, 6 and 4 all from 4.
 HALF = Shape(MAIN.rows // 2 + 1, 2)
 NARROW, NARROW_HALF = Shape(MAIN.rows, 1), Shape(HALF.rows, 1)  # for the last columns, where one vector holds them
-ROW, HALF_ROW, VECTOR = Shape(1, 8), Shape(1, 4), Shape(1, 1)  # for sums of columns
-FACTORS = Shape(8, 1)  # entries of a row of A, each in every lane: as many rows of B are added at a time
+ROW, HALF_ROW = Shape(1, 8), Shape(1, 4)  # for sums of columns
+# For products of few rows: a vector of a row of C; entries of a row of A, each in every lane, times as many rows of B.
+VECTOR, FACTORS = Shape(1, 1), Shape(8, 1)
 
 MR, HALF_ROWS = MAIN.rows, HALF.rows
 FEW_ROWS = 3  # up to here the weights are read where they lie: packing them would cost more than it saves
 
-# How B is read: in packed strips; where it lies, by tiles of one row; where it lies, by the tiles of packed strips,
-# with only a last strip of fewer columns packed.
+# How B is read: in packed strips; where it lies, row after row, for each row of A; where it lies, by tiles as packed
+# strips are, with only a last strip of fewer columns packed.
 PACKED, BY_ROWS, IN_PLACE = range(3)
-SLACK = LONGEST_VECTOR  # elements: a packed square may reach that far beyond its stretch
+SLACK = LONGEST_VECTOR  # elements behind a packed panel: a vector may reach that far beyond its last row
 STRIP_COLUMNS = MAIN.vectors * LONGEST_VECTOR  # width of the workspace's part for a strip of B
 
 SQUARE = LONGEST_VECTOR**2  # elements of a vector of rows, transposed
@@ -39,7 +40,11 @@ SCRATCH = 3 * SQUARE  # elements of workspace that softmax needs besides one for
 
 
 def panels_size(mc: int, kc: int) -> int:
-    """Return the elements of workspace for packed panels of A, `mc` rows in all: a multiple of `MR`."""
+    """Return the elements of workspace for packed panels of A, `mc` rows in all: a multiple of `MR`.
+
+    Squares that are transposed may reach up to a vector of k beyond a panel: into the next one, which is packed later,
+    or behind the last.
+    """
     return mc * kc + (mc // HALF_ROWS + MR + 2) * SLACK
 
 
@@ -58,7 +63,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     depth : int, default 512
         Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
     columns : int, default 512
-        Rows that are packed at a time.
+        Rows of a product that are packed at a time.
 
     Returns
     -------
