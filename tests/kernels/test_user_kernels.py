@@ -115,7 +115,7 @@ def test_nothing_is_written_beyond_a_small_workspace(depth: int, columns: int, d
         del given["labels"], given["learning_rate"], given["l2"]
         made = outputs(dtype, n, fan_in, fan_out)
         dH = rng.normal(size=(n, fan_out)).astype(dtype)
-        workspace, intact = surrounded(size, dtype)
+        workspace, intact = surrounded(size, dtype, 4 * size[0] * size[1])
         products(**given, dH=dH, **{name: made[name] for name in ("H", "dX", "dW", "db")}, workspace=workspace)
         assert intact(), (n, fan_in, fan_out)
         assert_same_bits(made["H"], fastbp.affine_forward(given["X"], given["W"], given["b"]))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 CANARY = 0x7FC5A5A5, 0x7FF8A5A5A5A5A5A5  # quiet NaNs with a payload that no computation makes
-MARGIN = 64  # canaries on each side of an array
+MARGIN = 64  # canaries on each side of an array, where no more are asked for
 
 
 def guarded(values: Any, side: str = "end") -> Any:
@@ -36,14 +36,14 @@ def guarded(values: Any, side: str = "end") -> Any:
     return result
 
 
-def surrounded(shape: tuple[int, ...], dtype: Any) -> tuple[Any, Callable[[], bool]]:
+def surrounded(shape: tuple[int, ...], dtype: Any, margin: int = MARGIN) -> tuple[Any, Callable[[], bool]]:
     """An array of NaN canaries amid more of them, and a function that says whether those around it are intact."""
     dtype = np.dtype(dtype)
     size = int(np.prod(shape))
     canary = CANARY[dtype.itemsize == 8]
-    bits = np.full(size + 2 * MARGIN, canary, f"u{dtype.itemsize}")
+    bits = np.full(size + 2 * margin, canary, f"u{dtype.itemsize}")
 
     def intact() -> bool:
-        return bool((bits[:MARGIN] == canary).all() and (bits[MARGIN + size :] == canary).all())
+        return bool((bits[:margin] == canary).all() and (bits[margin + size :] == canary).all())
 
-    return bits[MARGIN : MARGIN + size].view(dtype).reshape(shape), intact
+    return bits[margin : margin + size].view(dtype).reshape(shape), intact
