@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .jit import instruction, kernel
+from .jit import instruction, outlined
 from .simd import (
     I32,
     I64,
@@ -106,7 +106,7 @@ def transpose_corner(typingctx: Any, target: Any, target_step: Any, source: Any,
     return types.void(target, types.intp, source, types.intp, types.intp, types.intp), _square(load_rows)
 
 
-@kernel
+@outlined
 def transpose(target, target_step, source, source_step, rows, columns, known):
     """``target[c, r] = source[r, c]``, in squares, downwards in r; `known` rows of the source may be read.
 
@@ -123,7 +123,7 @@ def transpose(target, target_step, source, source_step, rows, columns, known):
                 transpose_corner(to, target_step, at, source_step, least(known, rows) - r, columns - c)
 
 
-@kernel
+@outlined
 def copy_rows(target, width, source, source_step, rows, columns):
     """Copy rows to rows of `width` columns, a multiple of a vector, with zeros behind those of the source."""
     size = lanes(target)
@@ -132,7 +132,7 @@ def copy_rows(target, width, source, source_step, rows, columns):
             copy_vector(advance(target, r * width + c), advance(source, r * source_step + c), columns - c)
 
 
-@kernel
+@outlined
 def copy_back(target, target_step, source, source_step, rows, columns):
     """``target[r, c] = source[r, c]``, of which no more is written; whole vectors of the source may be read."""
     size = lanes(target)
@@ -145,7 +145,7 @@ def copy_back(target, target_step, source, source_step, rows, columns):
                 store(vector, to, columns - c)
 
 
-@kernel
+@outlined
 def copy_strips(target, strip, width, source, source_step, rows, columns):
     """Copy to strips of `width` columns, which lie `strip` elements apart; zeros behind the last one's columns.
 

@@ -21,7 +21,7 @@ class Shape:
 MAIN = Shape((TARGET.registers - 4) // 2, 2)
 # For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12, 6 and 4 all from 4.
 HALF = Shape(MAIN.rows // 2 + 1, 2)
-NARROW, NARROW_HALF = Shape(MAIN.rows, 1), Shape(HALF.rows, 1)  # for the last columns, where one vector holds them
+NARROW = Shape(MAIN.rows, 1)  # for the last columns, where one vector holds them
 ROW, HALF_ROW, VECTOR = Shape(1, 8), Shape(1, 4), Shape(1, 1)  # for sums of columns
 FACTORS = Shape(8, 1)  # entries of a row of A, each in every lane: as many rows of B are added at a time
 
