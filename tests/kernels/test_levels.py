@@ -1,4 +1,4 @@
-"""Each instruction-set level makes machine code with vectors as long as it says, also where this processor has them not."""
+"""Machine code of each instruction-set level has vectors as long as it says, whether or not this processor has them."""
 
 from __future__ import annotations
 
