@@ -34,7 +34,7 @@ def finish_vector(sums, place, columns, epilogue):
     c = Matrix(tile_aside(VECTOR, sums), width)
     here = Place(c, c, Matrix(y, width), bias)
     if columns < width:
-        bring(here, place, 0, 1, columns, epilogue.code)
+        bring(here, place, False, 1, columns, epilogue.code)
     else:
         here = place
     finish(tile_load(VECTOR, sums, 0), here, epilogue)

@@ -17,7 +17,7 @@ from . import operations as op
 from .jit import kernel
 from .microkernel import Epilogue, Left, Matrix, Place, tile_of_panels
 from .packing import copy_strips, transpose
-from .shapes import HALF, HALF_ROWS, IN_PLACE, MAIN, MR, NARROW, NARROW_HALF, SLACK
+from .shapes import HALF, HALF_ROWS, IN_PLACE, MAIN, MR, NARROW, SLACK
 from .simd import advance, lanes, least
 from .tile import rows_of
 
@@ -178,10 +178,10 @@ def sweep(product, blocking, stretch, main, half, strips, j0, j1, target, sums, 
             right = Matrix(strips.rest, vl if columns <= vl else 2 * vl)
         if columns > vl:
             tiles_of_strip(MAIN, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
-            tiles_of_strip(HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
         else:
             tiles_of_strip(NARROW, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
-            tiles_of_strip(NARROW_HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
+        # In a narrow strip, the second vector of these tiles is what lies behind: nothing of it is stored.
+        tiles_of_strip(HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
         right = Matrix(advance(right.start, strips.stride), right.ld)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from . import operations as op
-from .jit import kernel
+from .jit import kernel, outlined
 from .packing import copy_back, copy_rows
 from .simd import advance
 from .tile import (
@@ -76,7 +76,7 @@ def finish(sums, place, epilogue):
     tile_store(sums, place.c.start, place.c.ld)
 
 
-@kernel
+@outlined
 def bring(aside, place, resume, rows, columns, code):
     """Copy what a tile's end reads to the memory aside, where a matrix ends within the tile."""
     width = aside.c.ld

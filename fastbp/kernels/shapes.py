@@ -21,7 +21,7 @@ class Shape:
 MAIN = Shape((TARGET.registers - 4) // 2, 2)
 # For what the main shape leaves over: 14 and 8 make every even number from 8 but 10 and 12, 6 and 4 all from 4.
 HALF = Shape(MAIN.rows // 2 + 1, 2)
-NARROW, NARROW_HALF = Shape(MAIN.rows, 1), Shape(HALF.rows, 1)  # for the last columns, where one vector holds them
+NARROW = Shape(MAIN.rows, 1)  # for the last columns, where one vector holds them
 ROW, HALF_ROW = Shape(1, 8), Shape(1, 4)  # for sums of columns
 # For products of few rows: a vector of a row of C; entries of a row of A, each in every lane, times as many rows of B.
 VECTOR, FACTORS = Shape(1, 1), Shape(8, 1)

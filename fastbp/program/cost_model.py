@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from .. import threads
 from ..cached_property import cached_property
 from ..hardware import caches
+from ..kernels import functions, objects
 from ..kernels.shapes import MAIN, MR
 from ..kernels.target import TARGET
 from .tuning import Tuning, tuning
@@ -24,7 +26,9 @@ AHEAD = 0.5  # of that for what is read in long runs, fetched ahead: weights, an
 BUSY = 5_000  # what a phase takes longer than on a quiet machine: 64-100-10 on AVX-512 27 us on two threads, not 23
 CACHE_LINE = 64  # bytes
 SHORT = 224_000  # multiplications and additions that end before a region would be entered, with vectors of 8
-POOL_START = 1e10  # multiplications and additions that a thread does in the 0.1 s that starting takes
+# Multiplications and additions that a thread does until others are ready: in the 5 ms in which a team starts, or the
+# 0.1 s and more in which Numba's pool starts, or the team's functions are compiled.
+TEAM_START, POOL_START = 5e8, 1e10
 # A packed vector where it is copied, where it is transposed, and more where it comes from beyond the second level
 # cache.
 COPY, TRANSPOSE, FAR = 3, 12, 15
@@ -56,9 +60,15 @@ def threads_for(operations: float) -> int:
         return 1
     if not threads.ready():
         _done_alone += operations
-        if _done_alone < POOL_START:
+        if _done_alone < min(TEAM_START, POOL_START) or (_done_alone < POOL_START and not _starts_soon()):
             return 1
     return threads.count()
+
+
+@functools.cache
+def _starts_soon() -> bool:
+    """Return whether several threads need nothing but a team, whose functions are compiled."""
+    return not threads.by_numba() and all(objects.origin(function) for function in functions.TEAM)
 
 
 @dataclass(eq=False, repr=False)

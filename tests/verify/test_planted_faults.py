@@ -75,8 +75,12 @@ FAULTS = {
         "kernels/packing.py", "advance(source, r * source_step + c), columns - c)",
         "advance(source, r * source_step + c), columns - c - 1)", "affine layers",
     ),
-    "an end that is worked on aside is stored one column short": fault(
-        "kernels/packing.py", "store(vector, to, columns - c)", "store(vector, to, columns - c - 1)", "affine layers"
+    "an end that is worked on aside is stored one column short": Fault(
+        (
+            ("kernels/packing.py", "range(whole, columns)", "range(whole, columns - 1)"),  # without masks, or with
+            ("kernels/packing.py", "advance(to, whole), columns - whole)", "advance(to, whole), columns - whole - 1)"),
+        ),
+        "affine layers",
     ),
     "an end that is worked on aside resumes no sums": fault(
         "kernels/microkernel.py", "if resume:\n        copy_rows(", "if resume and rows > 1:\n        copy_rows(",
