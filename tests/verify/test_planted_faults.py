@@ -62,8 +62,8 @@ FAULTS = {
         "kernels/microkernel.py", "if epilogue.code & op.RELU_MASK:", "if epilogue.code > 99:", "numeric gradients"
     ),
     "packing is off by one": fault(
-        "kernels/packing.py", "store_whole(load_whole(advance(at, c)), advance(to, c))",
-        "store_whole(load_whole(advance(at, c - 1 if c else 0)), advance(to, c))", "affine layers",
+        "kernels/packing.py", "(advance(at, c)), advance(to, c))\n            at,",
+        "(advance(at, c - 1 if c else 0)), advance(to, c))\n            at,", "affine layers",
     ),
     "a later stretch drops the partial sum": fault(
         "kernels/gemm.py", "depth - k0), resume != 0 or k0 > 0", "depth - k0), resume != 0", "affine layers"
