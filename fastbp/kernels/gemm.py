@@ -19,7 +19,6 @@ from .microkernel import Epilogue, Left, Matrix, Place, tile_of_panels
 from .packing import copy_strips, transpose
 from .shapes import HALF, HALF_ROWS, IN_PLACE, MAIN, MR, NARROW, SLACK
 from .simd import advance, lanes, least
-from .tile import rows_of
 
 
 @kernel
@@ -86,6 +85,7 @@ class Panels(NamedTuple):
     """Panels of A, all of one height: rows [i0, i1) of C; where the first would begin, if it is packed; how far apart
     they lie, and where those that are packed end."""
 
+    height: Any
     i0: Any
     i1: Any
     start: Any
@@ -115,7 +115,7 @@ def packed_panels(product, blocking, stretch, i0, i1, height, start):
     if first < i1:
         pack_panels(product, stretch, first, i1 - first, height, start, stride)
     end = advance(start, (i1 - first + height - 1) // height * stride)
-    return Panels(i0, i1, advance(start, -skipped * stride), stride, end)
+    return Panels(height, i0, i1, advance(start, -skipped * stride), stride, end)
 
 
 @kernel
@@ -145,9 +145,9 @@ def strips_of_b(product, blocking, stretch, j0, j1):
 
 
 @kernel
-def tiles_of_strip(shape, product, blocking, stretch, panels, right, j, columns, target, sums, epilogue):
-    """Compute a strip of columns of C for all panels."""
-    a, height = product.a, rows_of(shape)
+def tiles_of_strip(product, blocking, stretch, panels, right, j, columns, target, sums, epilogue):
+    """Compute a strip of columns of C for panels of one height."""
+    a, height = product.a, panels.height
     packed = panels.start
     for i in range(panels.i0, panels.i1, height):
         rows = least(height, panels.i1 - i)
@@ -163,7 +163,14 @@ def tiles_of_strip(shape, product, blocking, stretch, panels, right, j, columns,
             Matrix(advance(epilogue.y, at), target.ld),
             advance(epilogue.bias, j),
         )
-        tile_of_panels(shape, stretch.depth, left, right, stretch.resume, place, rows, columns, epilogue)
+        depth, resume = stretch.depth, stretch.resume
+        if height == HALF_ROWS:
+            # In a narrow strip, the tile's second vector is what lies behind: nothing of it is stored.
+            tile_of_panels(HALF, depth, left, right, resume, place, rows, columns, epilogue)
+        elif columns > lanes(product.c.start):
+            tile_of_panels(MAIN, depth, left, right, resume, place, rows, columns, epilogue)
+        else:
+            tile_of_panels(NARROW, depth, left, right, resume, place, rows, columns, epilogue)
         packed = advance(packed, panels.stride)
 
 
@@ -176,12 +183,9 @@ def sweep(product, blocking, stretch, main, half, strips, j0, j1, target, sums, 
         columns = least(2 * vl, j1 - j)
         if columns < 2 * vl:
             right = Matrix(strips.rest, vl if columns <= vl else 2 * vl)
-        if columns > vl:
-            tiles_of_strip(MAIN, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
-        else:
-            tiles_of_strip(NARROW, product, blocking, stretch, main, right, j, columns, target, sums, epilogue)
-        # In a narrow strip, the second vector of these tiles is what lies behind: nothing of it is stored.
-        tiles_of_strip(HALF, product, blocking, stretch, half, right, j, columns, target, sums, epilogue)
+        for low in range(2):
+            panels = half if low else main
+            tiles_of_strip(product, blocking, stretch, panels, right, j, columns, target, sums, epilogue)
         right = Matrix(advance(right.start, strips.stride), right.ld)
 
 
@@ -203,8 +207,10 @@ def block_of_panels(product, blocking, stretch, j0, j1, target, sums, epilogue):
             strips = strips_of_b(product, blocking, stretch, j, je)
             for first in range(i, middle if middle > i else i + 1, step):
                 packed = advance(main.start, (first - i) // MR * main.stride)
-                here = Panels(first, least(first + step, middle), packed, main.stride, main.end)
-                last = Panels(middle, end if first + step >= middle else middle, half.start, half.stride, half.end)
+                here = Panels(MR, first, least(first + step, middle), packed, main.stride, main.end)
+                last = Panels(
+                    HALF_ROWS, middle, end if first + step >= middle else middle, half.start, half.stride, half.end
+                )
                 sweep(product, blocking, stretch, here, last, strips, j, je, target, sums, epilogue)
 
 
