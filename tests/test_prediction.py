@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import os
 import pickle
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from fastbp.program.memory import workspace
 from fastbp.program.passes import forward
 from fastbp.program.run import Operands
 from fastbp.program.run import bound as bound_program
-from fastbp.program.tuning import Tuning, forced
+from fastbp.program.tuning import Tuning, forced, tuning
 from support.comparisons import assert_same_bits
 
 SIZES = (6, 9, 4)
@@ -210,6 +212,18 @@ def test_a_bound_program_shares_its_workspace_with_nobody() -> None:
         spaces.append(call.memory[1].memory)
     assert_same_bits(*answers)
     assert not any(np.shares_memory(one, other) for one, other in itertools.combinations(spaces, 2))
+
+
+def test_a_pass_keeps_its_program_when_others_have_taken_its_place() -> None:
+    X = rows()
+    net = bound(X)
+    expected = net.logits(X)
+    model = net.model
+    program = weakref.ref(forward(model.network, len(X), model.dtype, 1, False, tuning()))
+    forward.cache_clear()  # as after 256 programs of others: the pass must not read the table of one that is gone
+    gc.collect()
+    assert program() is not None
+    assert_same_bits(net.logits(X), expected)
 
 
 def test_a_pass_that_is_interrupted_is_dropped() -> None:
