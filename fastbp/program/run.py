@@ -94,7 +94,7 @@ def bound(program: Program, operands: Operands, prototype: Callable[..., Any] = 
     """
     space = new_workspace(operands.parameters.dtype, 1, program.workspace)
     words = np.frombuffer(_call_of_one_step(program, operands, space), np.int64)
-    return bound_call(prototype(None), int(_pass_address()[0]), (address(words), 0), (program, operands, space, words))
+    return bound_call(prototype(None), int(_pass_address()[0]), (address(words), 0), (operands, space, words, program))
 
 
 def bound_call(
