@@ -52,17 +52,15 @@ def step(options: argparse.Namespace) -> Records:
     return records
 
 
+def seconds_of_fit(side: str, problem: Problem, options: argparse.Namespace) -> float:
+    flops = step_flops(problem.sizes, problem.batch)
+    return duration.of_work(side, flops, options.dtype, options.threads, problem.steps)
+
+
 def seconds_of_step(options: argparse.Namespace) -> float:
-    whole = 0.0
-    for name, case in options.networks:
-        problem = problem_of(name, case, options)
-        flops = step_flops(problem.sizes, problem.batch)
-        calls = {
-            side: duration.of_work(side, flops, options.dtype, options.threads, problem.steps)
-            for side in present("step", options.peers)
-        }
-        whole += duration.of_duel({**calls, "limit": 0}, options.rounds)
-    return whole
+    problems, sides = [problem_of(*each, options) for each in options.networks], present("step", options.peers)
+    calls = ({side: seconds_of_fit(side, problem, options) for side in sides} for problem in problems)
+    return sum(duration.of_duel({**of_sides, "limit": 0}, options.rounds) for of_sides in calls)
 
 
 def products(options: argparse.Namespace) -> Records:
@@ -159,12 +157,8 @@ def bytes_of_step(options: argparse.Namespace) -> Records:
 
 
 def seconds_of_memory(options: argparse.Namespace) -> float:
-    whole = 0.0
-    for name, case in options.networks:
-        problem = problem_of(name, case, options)
-        flops = step_flops(problem.sizes, problem.batch)
-        whole += 1 + 5 * duration.of_work("fastbp", flops, options.dtype, options.threads, problem.steps)
-    return whole
+    problems = [problem_of(*each, options) for each in options.networks]
+    return sum(1 + 5 * seconds_of_fit("fastbp", problem, options) for problem in problems)
 
 
 def scale(options: argparse.Namespace) -> Records:

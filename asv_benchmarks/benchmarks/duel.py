@@ -121,6 +121,12 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
+    def of(self, name: str) -> float:
+        """Return the time of a side without which nothing can be compared."""
+        if name not in self.seconds:
+            raise Missing(f"{name}: {self.missing[name]}")
+        return self.seconds[name]
+
     def best(self, names: Sequence[str]) -> float:
         """Return the time of the fastest of these sides; NaN if all are missing."""
         return min((self.seconds[name] for name in names if name in self.seconds), default=float("nan"))

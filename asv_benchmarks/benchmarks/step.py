@@ -47,7 +47,8 @@ def step_duel(problem: Problem, peers: Sequence[str], rounds: int = ROUNDS) -> t
             problem.check_training(theirs, ours)
 
     outcome = duel(sides, rounds, check)
-    least = outcome.seconds.pop("limit") * step_flops(problem.sizes, problem.batch) / flops
+    least = outcome.of("limit") * step_flops(problem.sizes, problem.batch) / flops
+    del outcome.seconds["limit"]
     outcome.seconds = {name: seconds / problem.steps for name, seconds in outcome.seconds.items()}
     return outcome, least
 

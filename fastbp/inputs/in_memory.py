@@ -240,13 +240,13 @@ class Rows:
 
     @property
     def _gathered_as(self) -> np.dtype[Any]:
-        """The dtype to which NumPy converts rows of X before they are gathered."""
+        """Return the dtype to which NumPy converts rows of X before they are gathered."""
         native = self.source.dtype.newbyteorder("=")
         return native if native in GATHERED else self.dtype
 
     @property
     def copied_silently(self) -> bool:
-        """Whether NumPy copies rows to the dtype in which they are gathered without a warning, whatever they hold."""
+        """Return whether NumPy copies rows to the dtype in which they are gathered without a warning, whatever they hold."""
         dtype = self.source.dtype
         return dtype.kind != "f" or dtype.newbyteorder("=") in GATHERED
 

@@ -63,7 +63,7 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     depth : int, default 512
         Stretch of k for which operands are packed: a sum over more is resumed, with the same bits.
     columns : int, default 512
-        Rows of a product that are packed at a time.
+        Width of the workspace: as many rows of a product, in whole tiles, are packed at a time.
 
     Returns
     -------
@@ -74,14 +74,20 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     ------
     ValueError
         Another dtype, or a size below 1.
+    TypeError
+        A size that is no integer.
 
     Examples
     --------
     >>> workspace("float64", 64, 32).shape
     (80, 64)
     """
-    if np.dtype(dtype) not in (np.float32, np.float64):  # compiled code would take its bytes for others
-        raise ValueError(f"dtype: got {np.dtype(dtype)}, expected float32 or float64")
+    # Compiled code would take the bytes of another dtype for others.
+    if dtype is None or np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype: got {dtype and np.dtype(dtype)}, expected float32 or float64")
+    for name, size in (("depth", depth), ("columns", columns)):
+        if not isinstance(size, (int, np.integer)):
+            raise TypeError(f"{name}: got {size!r}, expected an integer")
     if min(depth, columns) < 1:
         raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
     columns = -(-columns // STRIP_COLUMNS) * STRIP_COLUMNS

@@ -60,15 +60,19 @@ def threads_for(operations: float) -> int:
         return 1
     if not threads.ready():
         _done_alone += operations
-        if _done_alone < min(TEAM_START, POOL_START) or (_done_alone < POOL_START and not _starts_soon()):
+        if _done_alone < min(TEAM_START, POOL_START) or (_done_alone < POOL_START and not _team_starts()):
             return 1
     return threads.count()
 
 
-@functools.cache
-def _starts_soon() -> bool:
+def _team_starts() -> bool:
     """Return whether several threads need nothing but a team, whose functions are compiled."""
-    return not threads.by_numba() and all(objects.origin(function) for function in functions.TEAM)
+    return not threads.by_numba() and _team_is_compiled()
+
+
+@functools.cache
+def _team_is_compiled() -> bool:
+    return all(objects.origin(function) is not None for function in functions.TEAM)
 
 
 @dataclass(eq=False, repr=False)
@@ -98,7 +102,7 @@ class CostModel:
 
     @property
     def phase(self) -> float:
-        """The time from one phase to the next, without that of cache lines that then change cores."""
+        """Return the time from one phase to the next, without that of cache lines that then change cores."""
         return SLOWEST + HAND_OVER * (self.threads + 2) if self.threads > 1 else 0.0
 
     def moved(self, elements: float) -> float:

@@ -228,3 +228,18 @@ def test_workspace_refuses_what_is_no_size() -> None:
 def test_workspace_that_kernels_could_not_use_is_refused(arguments: tuple) -> None:
     with pytest.raises(ValueError, match=r"dtype: got|depth, columns: got"):
         fastbp.kernels.workspace(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((None,), ValueError, "^dtype: got None, expected float32 or float64"),
+        (("float16",), ValueError, "^dtype: got float16"),
+        (("float32", 0), ValueError, "^depth, columns: got 0, 512"),
+        (("float32", 2.5), TypeError, "^depth: got 2.5, expected an integer"),
+        (("float32", 8, "x"), TypeError, "^columns: got 'x', expected an integer"),
+    ],
+)
+def test_a_workspace_is_refused_by_the_name_of_its_argument(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        kernels.workspace(*arguments)
