@@ -246,7 +246,7 @@ class Rows:
 
     @property
     def copied_silently(self) -> bool:
-        """Return whether NumPy copies rows to the dtype in which they are gathered without a warning, whatever they hold."""
+        """Return whether NumPy copies rows to the dtype that is gathered without a warning, whatever they hold."""
         dtype = self.source.dtype
         return dtype.kind != "f" or dtype.newbyteorder("=") in GATHERED
 
