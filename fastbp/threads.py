@@ -116,10 +116,21 @@ def count() -> int:
     wanted = _limit.get()
     if wanted == 1 or fork_hook.in_child():
         return 1
-    allowed = _set_in_numba()
-    if allowed == (_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity()):  # nobody has set another number
-        allowed = _default()
+    allowed = _allowed_without_numba() if _numbas("NUMBA_NUM_THREADS") is None else _allowed()
     return allowed if wanted is None else min(wanted, allowed)
+
+
+def _allowed() -> int:
+    """Return `count` where no limit is in force."""
+    allowed = _set_in_numba()
+    nobody_has_set_another = allowed == (_numbas("NUMBA_DEFAULT_NUM_THREADS") or hardware.affinity())
+    return _default() if nobody_has_set_another else allowed
+
+
+@functools.cache
+def _allowed_without_numba() -> int:
+    """Return the same where Numba is not imported; once per process, since it takes 9 us to ask the system."""
+    return _allowed()
 
 
 def several_allowed() -> bool:

@@ -417,7 +417,8 @@ def test_no_more_threads_than_processors(
     monkeypatch.setattr(fastbp.threads, "started", lambda: False)
     monkeypatch.setattr(fastbp.hardware, "affinity", lambda: affinity)
     monkeypatch.setattr(fastbp.hardware, "cpu_quota", lambda: quota)
-    for look in (fastbp.hardware.processors, fastbp.threads._default):  # once a process
+    once = fastbp.hardware.processors, fastbp.threads._default, fastbp.threads._allowed_without_numba  # a process
+    for look in once:
         monkeypatch.setattr(*owner(look), functools.cache(look.__wrapped__))  # type: ignore[attr-defined]
     assert fastbp.threads.count() == threads
     with fastbp.threads.limit(3):
