@@ -1,7 +1,8 @@
 """Predictions: from a user's X to the outputs of a network, which every method that predicts returns.
 
-A few rows are computed sooner than Python looks up what to compute, and where. So their pass is bound: it is kept with
-memory of its own, into which rows are copied, and a call names nothing that could have changed.
+A few rows are computed sooner than Python looks up what to compute, and where, and while it looks, all other threads
+wait. So their pass is bound: it is kept with memory of its own, and a call names nothing that could have changed but
+where X lies.
 """
 
 from __future__ import annotations
@@ -14,67 +15,71 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import hardware, validation
+from . import validation
 from .inputs.in_memory import Rows, rows_of
+from .kernels import operations as op
 from .model.model import Model
 from .program import passes
 from .program.cost_model import SHORT, threads_for
-from .program.memory import aligned, scratch
+from .program.memory import address, aligned, scratch
 from .program.run import Operands, bound, run
-from .program.table import Program
 from .program.tuning import tuning
 
 Array = NDArray[Any]
 BoundPass = Callable[[Array], Array | None]
+Kept = dict[Any, list[BoundPass]]
 
-BOUND_ROWS = 64  # at most; the time of more is the processor's
-BOUND_BYTES = 256 * 1024  # at most, of a pass
-BOUND_SHAPES = 16  # at most, of a network
+BOUND_BYTES = 2 * 1024**2  # at most, of X and of a pass; longer ones take a hundred times as long as Python
+BOUND_SHAPES = 8  # at most, of a network
+COPIED_BYTES = 16 * 1024  # up to here X is copied sooner than it is asked where it lies, and how
 
 
 def outputs_of(model: Model, X: ArrayLike, answered: bool) -> Array:
     """Return what `MLP.outputs` returns, (n, outputs), if `answered`; else the logits."""
     if type(X) is not np.ndarray:
         if not isinstance(X, list):
-            return in_blocks(model, rows_of(model, "X", X), answered)
+            rows = rows_of(model, "X", X)
+            work = model.operations_per_input * rows.count * model.sizes[0]
+            return in_blocks(model, rows, answered, threads_for(work))
         X = validation.real_array("X", X)  # as `rows_of` does
-    kept, like = model.bound_passes, (X.shape, X.dtype, answered, tuning())
+    forced, work = tuning(), model.operations_per_input * X.size
+    threads = 1 if work < SHORT and forced.parallel is None else threads_for(work)
+    kept, like = model.bound_passes, (X.shape, X.dtype, answered, threads, forced)
     try:
         free = kept[like]
         bound_pass: BoundPass | None = free.pop()  # from here on no other thread has it
     except LookupError:
         bound_pass = None
     if bound_pass is None:  # not within `except`: errors would come with a KeyError in their traceback
-        return _unbound(model, X, answered, kept, like)
+        return _unbound(model, X, answered, threads, kept, like)
     found = bound_pass(X)
     free.append(bound_pass)
-    return in_blocks(model, rows_of(model, "X", X), answered) if found is None else found
+    return in_blocks(model, rows_of(model, "X", X), answered, threads) if found is None else found
 
 
-def _unbound(model: Model, X: Array, answered: bool, kept: dict[Any, list[BoundPass]], like: Any) -> Array:
-    """Return `outputs_of` an array; when few rows of one shape and dtype come for the second time, bind their pass."""
+def _unbound(model: Model, X: Array, answered: bool, threads: int, kept: Kept, like: Any) -> Array:
+    """Return `outputs_of` an array; when one of the same shape and dtype comes for the second time, bind its pass."""
     rows = rows_of(model, "X", X)
-    out = in_blocks(model, rows, answered)
-    if rows.count <= BOUND_ROWS:
+    out = in_blocks(model, rows, answered, threads)
+    if X.nbytes <= BOUND_BYTES:
         if like not in kept:
             if len(kept) >= BOUND_SHAPES:
                 kept.clear()
             kept[like] = []
-        elif (bound_pass := _bound_pass(model, rows, answered)) is not None:
+        elif (bound_pass := _bound_pass(model, rows, answered, threads)) is not None:
             kept.setdefault(like, []).append(bound_pass)
     return out
 
 
-def in_blocks(model: Model, rows: Rows, answered: bool) -> Array:
-    """Return the outputs of any rows, some at a time, so that activations stay small."""
+def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
+    """Return the outputs of any rows, some at a time, so that activations stay small, by up to `threads` threads."""
     count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
     parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
     coefficients = model.coefficients
     flat = out.reshape(-1)
-    number = threads_for(_work(model, rows))
     for begin in range(0, count, most):
         end = min(count, begin + most)
-        program = passes.forward(model.network, end - begin, dtype, number, answered, forced)
+        program = passes.forward(model.network, end - begin, dtype, threads, answered, forced)
         activations = scratch(program.activations, dtype)
         part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
         run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
@@ -83,26 +88,40 @@ def in_blocks(model: Model, rows: Rows, answered: bool) -> Array:
     return out
 
 
-def _bound_pass(model: Model, rows: Rows, answered: bool) -> BoundPass | None:
+def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> BoundPass | None:
     """Return a function of an array of the same shape and dtype as `rows`, which returns its outputs, or None where X
     must be looked at: it holds NaN or infinity, or numbers whose squares overflow.
 
-    Return None where a pass takes several threads or much memory, or NumPy might warn of the conversion.
+    Return None where a pass takes much memory, or NumPy might warn of the conversion.
     """
-    program, shape = _serial_program(model, rows, answered), (rows.count, model.sizes[0])
-    if program is None or not rows.copied_silently:
+    if not rows.copied_silently:
         return None
-    size = math.prod(shape) + program.activations + program.workspace + rows.count * model.sizes[-1]
-    if size * model.dtype.itemsize > BOUND_BYTES:
+    program = passes.forward(model.network, rows.count, model.dtype, threads, answered, tuning())
+    shape, dtype = (rows.count, model.sizes[0]), model.dtype
+    read_in_place = rows.in_place and math.prod(shape) * dtype.itemsize > COPIED_BYTES
+    copied, answers = 0 if read_in_place else math.prod(shape), rows.count * model.sizes[-1]
+    size = copied + program.activations + program.threads * program.workspace + answers
+    if size * dtype.itemsize > BOUND_BYTES:
         return None
-    inputs, activations = aligned(math.prod(shape), model.dtype), aligned(program.activations, model.dtype)
-    answer = aligned(rows.count * model.sizes[-1], model.dtype)
+    inputs, activations, answer = (aligned(elements, dtype) for elements in (copied, program.activations, answers))
     operands = Operands(inputs, model.parameters, activations, answer, coefficients=model.coefficients)
     # Short work keeps the GIL: beside a thread that runs Python, to get it back takes up to 5 ms.
-    compute = bound(program, operands, ctypes.PYFUNCTYPE if _work(model, rows) < SHORT else ctypes.CFUNCTYPE)
-    source, gather = rows.bound_gather(inputs.reshape(shape))
+    short = model.operations_per_input * math.prod(shape) < SHORT and program.threads == 1
+    prototype = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
+    compute, words = bound(program, operands, prototype)
     probes: Any = activations[program.probes]
     probes, result = memoryview(probes), answer.reshape(rows.count, -1)  # whose numbers are read soonest
+
+    def outputs_in_place(X: Array) -> Array | None:
+        if not X.flags.c_contiguous or not X.flags.aligned:
+            X = X.copy("C")
+        words[op.OPERANDS + op.INPUTS] = address(X)
+        compute()
+        return result.copy() if math.isfinite(sum(probes)) else None
+
+    if read_in_place:
+        return outputs_in_place
+    source, gather = rows.bound_gather(inputs.reshape(shape))
 
     def outputs_of_copied(X: Array) -> Array | None:
         source[...] = X
@@ -120,17 +139,3 @@ def _bound_pass(model: Model, rows: Rows, answered: bool) -> BoundPass | None:
         return result.copy()
 
     return outputs_of_gathered
-
-
-def _serial_program(model: Model, rows: Rows, answered: bool) -> Program | None:
-    """Return the program of so few rows if it is serial however many threads there are."""
-    forced = tuning()
-    short = _work(model, rows) < SHORT and forced.parallel is None
-    most = 1 if short else hardware.processors()
-    program = passes.forward(model.network, rows.count, model.dtype, most, answered, forced)
-    return program if program.threads == 1 else None
-
-
-def _work(model: Model, rows: Rows) -> float:
-    """Return the multiplications and additions of a forward pass."""
-    return 2.0 * rows.count * model.parameters.size

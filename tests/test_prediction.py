@@ -1,4 +1,4 @@
-"""Passes of few rows that are kept: the same bits and errors as those of any X, whatever happens between two calls."""
+"""Passes that are kept: the same bits and errors as those of any X, whatever happens between two calls."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from fastbp.program.tuning import Tuning, forced, tuning
 from support.comparisons import assert_same_bits
 
 SIZES = (6, 9, 4)
+MANY = prediction.COPIED_BYTES // (SIZES[0] * 4) + 1  # rows that are read where they lie
 SCALINGS: list[dict[str, Any]] = [
     {},
     {"input_scale": 0.1},
@@ -46,7 +47,7 @@ def rows(n: int = 3, features: int = SIZES[0], dtype: Any = np.float32, seed: in
 
 def unbound(net: MLP, X: Any, answered: bool = False) -> Any:
     """What a network returns where nothing is kept."""
-    return prediction.in_blocks(net.model, rows_of(net.model, "X", X), answered)
+    return prediction.in_blocks(net.model, rows_of(net.model, "X", X), answered, 1)
 
 
 def passes(net: MLP) -> list[Any]:
@@ -76,7 +77,7 @@ def changed(X: Any, value: float) -> Any:
 def test_the_bits_of_all_dtypes_and_layouts(dtype: str, scaling: dict[str, float]) -> None:
     for kind in ("f4", "f8", ">f4", ">f8", "f2", "u1", "i1", "i8", "u8", "?", "g"):
         net = MLP(SIZES, seed=0, dtype=dtype, **scaling)
-        for n in (1, 3, 64):
+        for n in (1, 3, MANY):
             for layout in LAYOUTS.values():
                 X = layout(rows(n, dtype="i8" if kind == "?" else "f8").astype(kind))
                 for _ in range(3):
@@ -112,11 +113,14 @@ def test_lists_are_read_as_arrays_are() -> None:
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-def test_nan_and_infinity_are_refused_by_row_and_without_a_warning(kind: str, scaling: dict[str, float]) -> None:
-    X = rows(dtype=kind)
+@pytest.mark.parametrize("count", [3, MANY])
+def test_nan_and_infinity_are_refused_by_row_and_without_a_warning(
+    count: int, kind: str, scaling: dict[str, float]
+) -> None:
+    X = rows(count, dtype=kind)
     net = bound(X, **scaling)
     for value in (np.nan, np.inf, -np.inf, *([1e300] if kind == "float64" else [])):
-        with pytest.raises(ValueError, match=r"^X: got NaN or infinity in row 2, expected"):
+        with pytest.raises(ValueError, match=rf"^X: got NaN or infinity in row {count - 1}, expected"):
             net.logits(changed(X, value))
     large = changed(X, 1e30)  # its square is infinite in float32
     assert_same_bits(net.logits(large), unbound(net, large))
@@ -207,7 +211,7 @@ def test_a_bound_program_shares_its_workspace_with_nobody() -> None:
     spaces = [workspace(model.dtype, 1, program.workspace).memory]
     for answer in answers:
         activations = np.empty(program.activations, np.float32)
-        call: Any = bound_program(program, Operands(X.reshape(-1), model.parameters, activations, answer))
+        call: Any = bound_program(program, Operands(X.reshape(-1), model.parameters, activations, answer)).carry_out
         call()
         spaces.append(call.memory[1].memory)
     assert_same_bits(*answers)
@@ -300,10 +304,47 @@ def test_forced_choices_and_limits_of_threads() -> None:
                 with fastbp.threads.limit(number):
                     for _ in range(3):
                         assert_same_bits(net.logits(X), expected)
-    kept = {like[-1] for like, free in net.model.bound_passes.items() if free}
-    assert {*choices[:2]} <= kept, "a choice has a pass of its own"
-    if fastbp.hardware.processors() > 1:
-        assert not kept.intersection(choices[2:]), "which, with several threads, is not kept"
+    kept = {like[-2:] for like, free in net.model.bound_passes.items() if free}
+    assert {(1, choice) for choice in choices} <= kept, "a choice has a pass of its own"
+    if fastbp.threads.count() > 1:
+        assert {(2, choice) for choice in choices[2:]} <= kept, "and a number of threads"
+
+
+def test_passes_of_a_team() -> None:
+    """With X where it lies or copied, by several threads of the caller's, of which one at a time has the team."""
+    several = fastbp.threads.count()
+    X = [rows(count, seed=count) for count in (8, MANY, 2 * MANY)]
+    net = MLP(SIZES, seed=0)
+    expected = [unbound(net, each, answered=True) for each in X]
+    wrong: list[int] = []
+
+    def predict(number: int) -> None:
+        with forced(Tuning(parallel=True, row_parts=2)):
+            for _ in range(200):
+                if not np.array_equal(net.predict_proba(X[number]), expected[number]):
+                    wrong.append(number)
+
+    predict(1)
+    [(_, _, _, threads, _)] = net.model.bound_passes
+    assert threads == several
+    callers = [threading.Thread(target=predict, args=(number % len(X),)) for number in range(6)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+    assert {like[0][0] for like in net.model.bound_passes} == {len(each) for each in X}
+
+
+def test_a_pass_keeps_no_rows() -> None:
+    X = rows(MANY)
+    net = bound(X)
+    gone = weakref.ref(X)
+    net.logits(X)
+    del X
+    gc.collect()
+    assert gone() is None
+    assert passes(net)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -346,22 +387,15 @@ def test_copies_and_pickles_carry_no_pass_along() -> None:
 # ---- how much is kept ----
 
 
-def test_few_passes_are_kept_and_none_of_many_rows_or_much_memory() -> None:
+def test_few_passes_are_kept_and_none_of_much_memory() -> None:
     net = MLP(SIZES, seed=0)
     for n in range(1, 200):
         for _ in range(3):
             net.logits(rows(n))
         assert len(net.model.bound_passes) <= prediction.BOUND_SHAPES
         assert len(passes(net)) <= prediction.BOUND_SHAPES
-    assert all(like[0][0] <= prediction.BOUND_ROWS for like in net.model.bound_passes)
-    wide = MLP((700, 600, 5), seed=0)
-    for _ in range(3):
-        wide.logits(rows(60, 700))
-    assert not passes(wide)
-
-
-def test_a_shape_that_comes_once_is_not_kept() -> None:
-    net = MLP(SIZES, seed=0)
-    for n in range(1, 10):
-        net.logits(rows(n))
-    assert not passes(net)
+    for features, count in ((700, 800), (700, 500), (6, 80_000)):  # X, activations, both
+        large = MLP((features, 600, 5), seed=0)
+        for _ in range(3):
+            large.logits(rows(count, features))
+        assert not passes(large)

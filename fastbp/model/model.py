@@ -51,8 +51,10 @@ class Model:
         The seed of the generator, by which runs are told apart; None if it was not an int.
     lock : FitLock
         Held while the network is trained.
+    operations_per_input : float
+        Multiplications and additions of a forward pass, for each number of X.
     bound_passes : dict
-        The forward passes of a few rows that `fastbp.prediction` keeps, by what they are for. They know where in memory
+        The forward passes that `fastbp.prediction` keeps, by what they are for. They know where in memory
         parameters and coefficients lie, so that the assignment of any attribute leaves an empty dict.
     """
 
@@ -81,6 +83,7 @@ class Model:
         self.coefficients = co.row(self.dtype, **self.fixed_coefficients)
         self.rows_at_once = passes.rows_at_once(self.network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self.parameters: Array = aligned(self.network.layout.total, self.dtype)
+        self.operations_per_input = 2.0 * self.parameters.size / self.sizes[0]
         self.rng = np.random.default_rng(0)
         self.seed: int | None = None
         self.lock = FitLock()

@@ -48,8 +48,8 @@ class Team:
         self._most, self._busy = most, threading.Lock()
         self._wakes: list[queue.SimpleQueue[None]] = []
 
-    def run(self, call: bytes, team: int) -> bool:
-        """Carry out a call by a team of at most so many; return False if the members are at another call."""
+    def run(self, call: int, team: int) -> bool:
+        """Carry out the call at an address by a team of at most so many; return False if the members are at another."""
         if not self._busy.acquire(blocking=False):
             return False
         asleep = -1  # not known, if a signal's handler raises on the way back from compiled code

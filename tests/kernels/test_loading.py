@@ -43,7 +43,7 @@ print(outcome(lambda: net.logits(X.astype(np.uint8)), "link", "orcjit.py"))  # w
 print(outcome(lambda: fastbp.relu_forward(np.ones(3)), "join", "threading.py"))  # float64: LLVM works in a thread
 fastbp.threads.layer()  # starts the pool: without one, work as short as this stays on one thread
 if fastbp.threads.count() > 1:
-    print(outcome(lambda: large.logits(rows), "_run_in_a_team", "run.py"))
+    print(outcome(lambda: large.logits(rows), "run", "team.py"))
 else:
     print("interrupted")
 
