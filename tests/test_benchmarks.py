@@ -145,8 +145,15 @@ def test_a_missing_peer_is_noted_and_a_broken_one_is_an_error() -> None:
     )
     assert list(outcome.seconds) == ["here"]
     assert outcome.missing == {"not here": "No module named 'no_such_peer'"}
+    broken, crashed = Side("1 / 0", "pass", threads=1), Side("import os; os.abort()", "pass", threads=1)
+    for side in (broken, crashed):
+        with pytest.raises(RuntimeError, match="ended before|signal 6 ended"):
+            duel({"first": side})
     with pytest.raises(RuntimeError, match="ended before"):
-        duel({"broken": Side("1 / 0", "pass", threads=1)})
+        duel({"here": Side("pass", "pass", threads=1), "broken": broken})
+    outcome = duel({"here": Side("pass", "pass", threads=1), "crashed": crashed})
+    assert list(outcome.seconds) == ["here"]
+    assert outcome.missing == {"crashed": "signal 6 ended its process"}
 
 
 @pytest.mark.parametrize("named", [None, "no-such-interpreter", sys.executable])

@@ -52,6 +52,10 @@ class Missing(RuntimeError):
     """A side is not installed, or cannot do what it is asked for."""
 
 
+class Crashed(Missing):
+    """A side's process was ended by a signal, as JAX 0.6.2 does on 2048-4096-4096-1000."""
+
+
 class Process:
     """The process of one side, ready to time it on demand; see `worker`."""
 
@@ -90,6 +94,9 @@ class Process:
         while line := self._process.stdout.readline():
             if line.startswith("side: "):  # libraries write to the same stream
                 return line.removeprefix("side: ").rstrip()
+        status = self._process.wait()
+        if status < 0:
+            raise Crashed(f"signal {-status} ended its process")
         raise RuntimeError("the timed process ended before it answered")
 
     def seconds(self) -> float:
@@ -141,6 +148,8 @@ def duel(sides: Mapping[str, Side], rounds: int = ROUNDS, check: Callable[[Any, 
             try:
                 processes[name] = stack.enter_context(Process(side))
             except Missing as reason:
+                if isinstance(reason, Crashed) and not processes:  # the side that the others are compared with
+                    raise
                 outcome.missing[name] = str(reason)
                 continue
             if check is not None:
