@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .inputs.in_memory import Rows, rows_of
-from .kernels import operations as op
 from .model.model import Model
 from .program import passes
 from .program.cost_model import SHORT, threads_for
@@ -29,8 +28,8 @@ Array = NDArray[Any]
 BoundPass = Callable[[Array], Array | None]
 Kept = dict[Any, list[BoundPass]]
 
-BOUND_BYTES = 2 * 1024**2  # at most, of X and of a pass; longer ones take a hundred times as long as Python
-BOUND_SHAPES = 8  # at most, of a network
+BOUND_BYTES = 2 * 1024**2  # at most, of X and of a pass: those of more take some ten times as long as Python
+BOUND_SHAPES = 16  # at most, of a network
 COPIED_BYTES = 16 * 1024  # up to here X is copied sooner than it is asked where it lies, and how
 
 
@@ -98,7 +97,7 @@ def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> Bound
         return None
     program = passes.forward(model.network, rows.count, model.dtype, threads, answered, tuning())
     shape, dtype = (rows.count, model.sizes[0]), model.dtype
-    read_in_place = rows.in_place and math.prod(shape) * dtype.itemsize > COPIED_BYTES
+    read_in_place = rows.readable_in_place and math.prod(shape) * dtype.itemsize > COPIED_BYTES
     copied, answers = 0 if read_in_place else math.prod(shape), rows.count * model.sizes[-1]
     size = copied + program.activations + program.threads * program.workspace + answers
     if size * dtype.itemsize > BOUND_BYTES:
@@ -108,14 +107,15 @@ def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> Bound
     # Short work keeps the GIL: beside a thread that runs Python, to get it back takes up to 5 ms.
     short = model.operations_per_input * math.prod(shape) < SHORT and program.threads == 1
     prototype = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
-    compute, words = bound(program, operands, prototype)
+    the_pass = bound(program, operands, prototype)
+    compute = the_pass.carry_out
     probes: Any = activations[program.probes]
     probes, result = memoryview(probes), answer.reshape(rows.count, -1)  # whose numbers are read soonest
 
     def outputs_in_place(X: Array) -> Array | None:
         if not X.flags.c_contiguous or not X.flags.aligned:
             X = X.copy("C")
-        words[op.OPERANDS + op.INPUTS] = address(X)
+        the_pass.read_inputs_at(address(X))
         compute()
         return result.copy() if math.isfinite(sum(probes)) else None
 

@@ -394,8 +394,15 @@ def test_few_passes_are_kept_and_none_of_much_memory() -> None:
             net.logits(rows(n))
         assert len(net.model.bound_passes) <= prediction.BOUND_SHAPES
         assert len(passes(net)) <= prediction.BOUND_SHAPES
-    for features, count in ((700, 800), (700, 500), (6, 80_000)):  # X, activations, both
+    for features, count in ((700, 800), (700, 500), (6, 80_000)):  # much X, and twice many activations
         large = MLP((features, 600, 5), seed=0)
         for _ in range(3):
             large.logits(rows(count, features))
         assert not passes(large)
+
+
+def test_a_shape_that_comes_once_is_not_kept() -> None:
+    net = MLP(SIZES, seed=0)
+    for n in range(1, 10):
+        net.logits(rows(n))
+    assert not passes(net)

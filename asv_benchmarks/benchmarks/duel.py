@@ -52,7 +52,7 @@ class Missing(RuntimeError):
     """A side is not installed, or cannot do what it is asked for."""
 
 
-class Crashed(Missing):
+class Crashed(RuntimeError):
     """A side's process was ended by a signal, as JAX 0.6.2 does on 2048-4096-4096-1000."""
 
 
@@ -147,7 +147,7 @@ def duel(sides: Mapping[str, Side], rounds: int = ROUNDS, check: Callable[[Any, 
         for name, side in sides.items():
             try:
                 processes[name] = stack.enter_context(Process(side))
-            except Missing as reason:
+            except (Missing, Crashed) as reason:
                 if isinstance(reason, Crashed) and not processes:  # the side that the others are compared with
                     raise
                 outcome.missing[name] = str(reason)

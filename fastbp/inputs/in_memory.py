@@ -124,7 +124,7 @@ class Rows:
         dense = isinstance(source, np.ndarray)
         unscaled = shift is None and scale is None
         self.readable_in_place: bool = dense and unscaled and source.dtype == dtype and source.flags.carray
-        self.in_place = self.readable_in_place and index is None
+        self._in_place = self.readable_in_place and index is None
         self._sliced = not dense and index is None and not hasattr(source, "tocsr")
         self._given = shift, scale
 
@@ -183,7 +183,7 @@ class Rows:
     def between(self, begin: int, end: int, checked: bool = True) -> Array:
         """Return rows [begin, end) as a flat vector: X's own memory where it is readable in place, and then `checked`
         for NaN and infinity or not."""
-        if self.in_place:
+        if self._in_place:
             flat = (self.source if end - begin == self.count else self.source[begin:end]).reshape(-1)
             if checked and not all_finite(flat):
                 self._refuse(begin + int(np.argmin(np.isfinite(flat))) // self.features)

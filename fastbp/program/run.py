@@ -17,7 +17,7 @@ from ..kernels import functions, objects
 from ..kernels import operations as op
 from ..kernels.functions import Function
 from .interrupts import interrupt_held
-from .memory import Workspace, address, addresses, new_workspace, workspace
+from .memory import address, addresses, new_workspace, workspace
 from .table import NO_PROGRAM, Program
 from .team import team as process_team
 
@@ -72,7 +72,9 @@ def run(program: Program, operands: Operands, course: Course | None = None) -> N
     """Carry a program out, once or for all steps of a course."""
     dtype = operands.parameters.dtype
     if course is None and program.threads == 1:  # the rest of this function takes 10 us
-        compiled_pass()(_call_of_one_step(program, operands, workspace(dtype, 1, program.workspace)), 0)
+        space = workspace(dtype, 1, program.workspace)
+        call = _OPERANDS.pack(space.address, space.stride, *_places(operands))
+        compiled_pass()(call + _one_step(program, dtype), 0)
         return
     course = course or ONE_STEP
     tail = course.tail or NO_PROGRAM
@@ -89,10 +91,14 @@ def run(program: Program, operands: Operands, course: Course | None = None) -> N
 
 class Bound(NamedTuple):
     """A function that carries a program out once, on the same operands and workspace at each call, and the words of its
-    call, in which the address of an operand may be replaced."""
+    call."""
 
     carry_out: Callable[[], None]
     words: Words
+
+    def read_inputs_at(self, address: int) -> None:
+        """Have the next calls read the inputs there."""
+        self.words[op.OPERANDS + op.INPUTS] = address
 
 
 def bound(program: Program, operands: Operands, prototype: Callable[..., Any] = ctypes.CFUNCTYPE) -> Bound:
@@ -103,22 +109,19 @@ def bound(program: Program, operands: Operands, prototype: Callable[..., Any] = 
     """
     dtype, team = operands.parameters.dtype, program.threads
     space = new_workspace(dtype, team, program.workspace)
-    if team == 1:
-        words = _words(_call_of_one_step(program, operands, space))
-        where, arguments = int(_pass_address()[0]), (address(words), 0)
-        return Bound(bound_call(prototype(None), where, arguments, (operands, space, words, program)), words)
     counters = program.counters()
-    words = _words(
-        _OPERANDS.pack(space.address, space.stride, *_places(operands))
-        + _course(program, NO_PROGRAM, ONE_STEP, team, dtype, address(counters))
-    )
+    call = _OPERANDS.pack(space.address, space.stride, *_places(operands))
+    words = _words(call + _course(program, NO_PROGRAM, ONE_STEP, team, dtype, address(counters)))
+    memory = operands, space, words, program
+    if team > 1:
+        return Bound(functools.partial(_run_again, words, team, counters, memory), words)
+    return Bound(bound_call(prototype(None), int(_pass_address()[0]), (address(words), 0), memory), words)
 
-    def carry_out() -> None:
-        counters.fill(0)
-        _run_in_a_team(words, team)
 
-    carry_out.__dict__["memory"] = operands, space, words, program
-    return Bound(carry_out, words)
+def _run_again(words: Words, team: int, counters: NDArray[np.int64], memory: object) -> None:
+    """Carry out a call once more; `memory` is what its addresses name."""
+    counters.fill(0)
+    _run_in_a_team(words, team)
 
 
 def bound_call(
@@ -131,12 +134,6 @@ def bound_call(
     call = functools.partial(prototype(where), *map(ctypes.c_int64.from_param, arguments))
     call.__dict__["memory"] = memory
     return call
-
-
-def _call_of_one_step(program: Program, operands: Operands, space: Workspace) -> bytes:
-    """Return the words of a call that carries a serial program out once."""
-    places = _OPERANDS.pack(space.address, space.stride, *_places(operands))
-    return places + _one_step(program, operands.parameters.dtype)
 
 
 def _places(operands: Operands) -> list[int]:
