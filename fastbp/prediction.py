@@ -30,7 +30,7 @@ Kept = dict[Any, list[BoundPass]]
 
 BOUND_BYTES = 2 * 1024**2  # at most, of X and of a pass: those of more take some ten times as long as Python
 BOUND_SHAPES = 16  # at most, of a network
-COPIED_BYTES = 16 * 1024  # up to here X is copied sooner than it is asked where it lies, and how
+COPIED_BYTES = 16 * 1024  # of X, copied in 0.9 us: to ask where it lies, and how, takes 0.7 to 1.5
 
 
 def outputs_of(model: Model, X: ArrayLike, answered: bool) -> Array:
