@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..validation import float_dtype, whole_number
 from .target import LONGEST_VECTOR, TARGET
 
 
@@ -76,14 +75,21 @@ def workspace(dtype: DTypeLike = "float32", depth: int = 512, columns: int = 512
     ValueError
         Another dtype, or a size below 1.
     TypeError
-        No dtype, or a size that is no integer.
+        A size that is no integer.
 
     Examples
     --------
     >>> workspace("float64", 64, 32).shape
     (80, 64)
     """
-    dtype = float_dtype(dtype)  # compiled code would take the bytes of another one for others
-    depth, columns = whole_number("depth", depth), whole_number("columns", columns)
+    # Compiled code would take the bytes of another dtype for others. `validation` is not imported: kernels are all that
+    # the digest of compiled code covers.
+    if dtype is None or np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"dtype: got {dtype and np.dtype(dtype)}, expected float32 or float64")
+    for name, size in (("depth", depth), ("columns", columns)):
+        if not isinstance(size, (int, np.integer)):
+            raise TypeError(f"{name}: got {size!r}, expected an integer")
+    if min(depth, columns) < 1:
+        raise ValueError(f"depth, columns: got {depth}, {columns}, expected at least 1")
     columns = -(-columns // STRIP_COLUMNS) * STRIP_COLUMNS
-    return np.empty((depth + SLACK, columns + STRIP_COLUMNS), dtype)
+    return np.empty((depth + SLACK, columns + STRIP_COLUMNS), np.dtype(dtype))
