@@ -47,7 +47,7 @@ def compiled(functions: Iterable[Function]) -> Iterator[tuple[Function, bytes]]:
         except RuntimeError:  # the system's limit, or the interpreter ends
             wait = emit
         try:
-            for function in sorted(functions, key=lambda function: function.operation != LONGEST):
+            for function in sorted(functions, key=lambda function: getattr(function, "operation", "") != LONGEST):
                 texts.put((function, list(texts_of(function))))
         finally:
             texts.put(None)

@@ -29,6 +29,8 @@ from .gather import fetch_rows, gather_rows
 from .gemm import Blocking, Product, block
 from .jit import Kernel, kernel
 from .microkernel import Epilogue, Matrix
+from .narrow import NarrowStep
+from .narrow_step import narrow_step
 from .reductions import column_sums, factor_of, sum_of, sum_of_squares
 from .simd import advance, doubles, integers, keys, number
 from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
@@ -176,7 +178,8 @@ def softmax(row, operands, workspace):
 
 
 def dropout(row, operands, workspace):
-    drop(row[op.ROW_BEGIN], rows_in(row), row[op.LDA], row[op.LAYER], row[op.THRESHOLD], keys(operands)[op.KEY],
+    columns, key = row[op.LDA], keys(operands)[op.KEY]
+    drop(row[op.ROW_BEGIN], rows_in(row), columns, columns, 1, row[op.LAYER], row[op.THRESHOLD], key,
          a_rows(row, operands), c_rows(row, operands))  # fmt: skip
 
 
@@ -278,8 +281,11 @@ WHOLE: dict[str, tuple[Kernel, tuple[types.Type, ...]]] = {
 }
 
 
-def entry(function: Function) -> tuple[Kernel, tuple[types.Type, ...]]:
+def entry(function: Function | NarrowStep) -> tuple[Kernel, tuple[types.Type, ...]]:
     """Return the kernel of a C function, and the types of its arguments."""
+    if isinstance(function, NarrowStep):
+        dtype = types.CPointer(getattr(types, function.dtype))
+        return narrow_step(function), (NUMBERS, types.CPointer(dtype), dtype)
     if function.operation in WHOLE:
         return WHOLE[function.operation]
     dtype = types.CPointer(getattr(types, function.dtype))

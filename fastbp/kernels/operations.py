@@ -27,7 +27,8 @@ from __future__ import annotations
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
-) = range(17)
+    STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
+) = range(18)
 NAMES = (
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",

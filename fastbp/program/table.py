@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels import operations as op
 from ..kernels.functions import Function, of_operation
+from ..kernels.narrow import NarrowStep
 from ..kernels.objects import addresses, lock
 from ..kernels.operations import COMMON_COUNTERS, LINE
 from .interrupts import interrupt_held
@@ -46,8 +47,12 @@ class Program:
     one_step: dict[np.dtype[Any], bytes] = field(default_factory=dict)  # what calls of a single step have in common
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
 
-    def functions(self, dtype: np.dtype[Any]) -> list[Function]:
+    compiled: NarrowStep | None = None  # the function of its only row, where that is compiled for one network
+
+    def functions(self, dtype: np.dtype[Any]) -> Sequence[Function | NarrowStep]:
         """Return the compiled function of each row."""
+        if self.compiled is not None:
+            return [self.compiled]
         return [of_operation(code, kind, dtype.name) for code, kind in self.table[:, (op.CODE, op.KIND)].tolist()]
 
     def is_linked(self, dtype: np.dtype[Any]) -> bool:
