@@ -18,6 +18,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS, Activation
 from .target import LONGEST_VECTOR, TARGET
+from .updates import UPDATES
 
 BLOCK_VECTORS = 4  # of rows in a block: 32 of float32 by AVX2, whose numbers fill half of the first cache for 50 units
 SUM_LATENCY = 8  # multiply-adds that a processor begins, two a cycle, before the first of them is done
@@ -102,8 +103,7 @@ class NarrowStep(NamedTuple):
         "labels" or "targets" of softmax with cross-entropy, or the formula of an elementwise loss.
     update : str
         The form of the update.
-    weighted, penalised, dropout, clipped, fetched : bool
-        As in `fastbp.program.network.StepForm`.
+    dropout : bool
     tile_vectors : int
         The vectors of rows in a register tile.
     dtype : str
@@ -113,29 +113,24 @@ class NarrowStep(NamedTuple):
     activations: tuple[str, ...]
     loss: str
     update: str
-    weighted: bool
-    penalised: bool
     dropout: bool
-    clipped: bool
-    fetched: bool
     tile_vectors: int
     dtype: str
 
     @property
     def symbol(self) -> str:
-        flags = (name for name in ("weighted", "penalised", "dropout", "clipped", "fetched") if getattr(self, name))
-        sizes = "x".join(map(str, self.sizes))
-        parts = ("fastbp_step", sizes, *self.activations, self.loss, self.update, *flags, self.tile_vectors, self.dtype)
-        return "_".join(map(str, parts))
+        sizes, dropout = "x".join(map(str, self.sizes)), ["dropout"] * self.dropout
+        parts = ("fastbp_step", sizes, *self.activations, self.loss, self.update, *dropout, self.tile_vectors)
+        return "_".join(map(str, (*parts, self.dtype)))
 
     @property
     def lanes(self) -> int:
         return TARGET.lanes(np.dtype(self.dtype))
 
     @property
-    def fused(self) -> bool:
-        """True if the gradient is nowhere but in the workspace."""
-        return self.update == "sgd" and not self.clipped
+    def stateless(self) -> bool:
+        """True if the update keeps no state: the gradient is then in the workspace, else before the state."""
+        return UPDATES[self.update].states == 0
 
     @property
     def parameters(self) -> int:
@@ -174,5 +169,5 @@ def _workspace(step: NarrowStep) -> Workspace:
         inputs, weights = after, weights + (fan_in + 1) * fan_out
     targets, losses = place(-(-step.sizes[-1] // lanes) * lanes * ld), place(ld)
     partial = place(max(lanes * lanes, 2 * len(layers)))
-    gradient = place(step.parameters + lanes if step.fused else 0)
+    gradient = place(step.parameters + lanes if step.stateless else 0)
     return Workspace(ld, tuple(layers), targets, partial, losses, gradient, at)

@@ -13,7 +13,7 @@ from . import coefficients as co
 from . import losses
 from . import operations as op
 from .applied import applied, updated_by
-from .elementwise import add_l2_gradient, drop, sgd_update, update_block
+from .elementwise import add_l2_gradient, drop, update_block
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract, where_equal
 from .jit import Kernel, kernel
 from .microkernel import Left, Matrix
@@ -107,16 +107,18 @@ def product(rows: int, cut: Tiles, finish: Kernel = as_they_are) -> Kernel:
 def fetching(step: NarrowStep, at: Workspace) -> Kernel:
     """Return what brings the block's rows of X, in their order where there is one, and sets the units that are 1."""
     features, ld, inputs = step.sizes[0], at.ld, at.layers[0].inputs
-    bring = transpose_chosen if step.fetched else transpose_in_order
     units = in_turn([unit_of_ones(layer.inputs + layer.fan_in * ld) for layer in at.layers])
 
     def fetch(block):
-        size, x = lanes(block.space), block.operands[op.INPUTS]
-        first, order = block.first, integers(block.operands[op.ORDER])
+        size, x, order = lanes(block.space), block.operands[op.INPUTS], integers(block.operands[op.ORDER])
+        first, end = block.first, block.first + block.rows
         for r in range(0, block.width, size):
             for c in range(0, features, size):
-                to = advance(block.space, inputs + c * ld + r)
-                bring(to, ld, advance(x, c), features, order, first + r, first + block.rows, features - c)
+                to, here, left = advance(block.space, inputs + c * ld + r), advance(x, c), features - c
+                if block.row[op.FETCHED]:
+                    transpose_chosen(to, ld, here, features, order, first + r, end, left)
+                else:
+                    transpose_in_order(to, ld, here, features, order, first + r, end, left)
         units(block)
 
     return kernel(fetch)
@@ -260,10 +262,7 @@ def softmax_of_labels(step: NarrowStep, at: Workspace) -> Kernel:
     logits, gradient, partial, row_losses = layer.outputs, layer.gradient, at.partial, at.losses
 
     def loss(block):
-        space, scale = block.space, block.operands[op.COEFFICIENTS][co.SCALE]
-        labels, wanted = advance(integers(block.operands[op.LABELS]), block.first), advance(space, numbers)
-        for r in range(block.rows):
-            wanted[r] = number(space, labels[r])
+        space, scale, wanted = block.space, block.operands[op.COEFFICIENTS][co.SCALE], advance(block.space, numbers)
         nought, one = filled(space, number(space, 0.0)), filled(space, number(space, 1.0))
         for r in range(0, block.width, lanes(space)):
             z, terms = advance(space, logits + r), advance(space, gradient + r)
@@ -284,10 +283,8 @@ def softmax_of_probabilities(step: NarrowStep, at: Workspace) -> Kernel:
     """Return the loss and its gradient for rows of probabilities."""
     classes, ld, layer, wanted = step.sizes[-1], at.ld, at.layers[-1], at.targets
     logits, gradient, partial, row_losses = layer.outputs, layer.gradient, at.partial, at.losses
-    targets_by_outputs = targets_of(step, at)
 
     def loss(block):
-        targets_by_outputs(block)
         space, scale = block.space, block.operands[op.COEFFICIENTS][co.SCALE]
         one = filled(space, number(space, 1.0))
         for r in range(0, block.width, lanes(space)):
@@ -301,6 +298,18 @@ def softmax_of_probabilities(step: NarrowStep, at: Workspace) -> Kernel:
             store_whole(subtract(log(total), agreement), advance(space, row_losses + r))
 
     return kernel(loss)
+
+
+def labels_of(step: NarrowStep, at: Workspace) -> Kernel:
+    """Return what brings the block's labels, as numbers that vectors compare with."""
+    wanted = at.targets
+
+    def bring(block):
+        labels, to = advance(integers(block.operands[op.LABELS]), block.first), advance(block.space, wanted)
+        for r in range(block.rows):
+            to[r] = number(to, labels[r])
+
+    return kernel(bring)
 
 
 def targets_of(step: NarrowStep, at: Workspace) -> Kernel:
@@ -324,10 +333,8 @@ def elementwise(step: NarrowStep, at: Workspace) -> Kernel:
     value, slope = (applied(formula, table.constants, True) for formula in (table.value, table.gradient))
     outputs, ld, layer, wanted = step.sizes[-1], at.ld, at.layers[-1], at.targets
     logits, gradient, row_losses = layer.outputs, layer.gradient, at.losses
-    targets_by_outputs = targets_of(step, at)
 
     def loss(block):
-        targets_by_outputs(block)
         space, coefficients = block.space, block.operands[op.COEFFICIENTS]
         share = coefficients[co.SHARE]
         factor = share * coefficients[co.SCALE]
@@ -348,12 +355,12 @@ def elementwise(step: NarrowStep, at: Workspace) -> Kernel:
 
 
 def weighing(step: NarrowStep, at: Workspace) -> Kernel:
-    """Return what multiplies the gradient of the logits, and losses, by the rows' weights."""
+    """Return what multiplies the gradient of the logits, and losses, by the rows' weights, where these have any."""
     outputs, ld, gradient, row_losses = step.sizes[-1], at.ld, at.layers[-1].gradient, at.losses
 
     def weigh(block):
         space, weights = block.space, advance(block.operands[op.WEIGHTS], block.first)
-        for r in range(0, block.width, lanes(space)):
+        for r in range(0, block.width if block.row[op.WEIGHTED] else 0, lanes(space)):
             weight = load(advance(weights, r), block.rows - r, number(space, 0.0))
             for j in range(outputs):
                 here = advance(space, gradient + j * ld + r)
@@ -367,7 +374,7 @@ def weighing(step: NarrowStep, at: Workspace) -> Kernel:
 def loss_of(step: NarrowStep, at: Workspace) -> Kernel:
     """Return what computes row losses and the gradient of the logits."""
     loss = {"labels": softmax_of_labels, "targets": softmax_of_probabilities}.get(step.loss, elementwise)(step, at)
-    return in_turn([loss, weighing(step, at)] if step.weighted else [loss])
+    return in_turn([loss, weighing(step, at)])
 
 
 # ---- backward ----
@@ -462,37 +469,23 @@ class Update(NamedTuple):
 
 def updating(step: NarrowStep, at: Workspace) -> Kernel:
     """Return the update of all parameters."""
-    if step.fused and not step.penalised:
-        return sgd_of(0, step.parameters, False)
     parts = []
     for layer in at.layers:
         weights = layer.fan_in * layer.fan_out
-        for start, count, penalised in ((layer.weights, weights, True), (layer.weights + weights, layer.fan_out, False)):
-            parts.append(
-                sgd_of(start, count, penalised) if step.fused else update_of(step, start, count, penalised)
-            )
+        parts += [update_of(step, layer.weights, weights, True), update_of(step, layer.weights + weights, layer.fan_out, False)]
     return in_turn(parts)
 
 
-def sgd_of(start: int, count: int, penalised: bool) -> Kernel:
-    def compute(update):
-        coefficients, w = update.operands[op.COEFFICIENTS], advance(update.operands[op.PARAMETERS], start)
-        l2 = coefficients[co.L2] if penalised else number(w, 0.0)
-        sgd_update(count, w, advance(update.gradient, start), coefficients[co.LEARNING_RATE], l2)
-
-    return kernel(compute)
-
-
 def update_of(step: NarrowStep, start: int, count: int, weights: bool) -> Kernel:
-    """Return the update of some parameters by the gradient buffer, behind whose gradient the state lies."""
+    """Return the update of a layer's weights or biases; the state lies behind the gradient buffer's gradient."""
     form = updated_by(UPDATES[step.update])
-    parts = (op.DECAY | (op.PENALTY if step.penalised and not step.clipped else 0)) if weights else 0
+    mask = op.DECAY | op.PENALTY if weights else 0
 
     def compute(update):
         stride, w = update.row[op.LDB], advance(update.operands[op.PARAMETERS], start)
-        dw = advance(update.gradient, start)
-        update_block(form, 1, count, count, w, dw, advance(dw, stride), stride, update.factor, parts,
-                     update.operands[op.COEFFICIENTS])  # fmt: skip
+        state = advance(update.operands[op.GRADIENT], stride + start)
+        update_block(form, 1, count, count, w, advance(update.gradient, start), state, stride, update.factor,
+                     update.row[op.TAKES_PART] & mask, update.operands[op.COEFFICIENTS])  # fmt: skip
 
     return kernel(compute)
 
@@ -516,13 +509,12 @@ def squares_to(place: int, start: int, count: int, operand: int) -> Kernel:
     return kernel(compute)
 
 
-def clipping(step: NarrowStep, at: Workspace) -> Kernel:
+def clipping(at: Workspace) -> Kernel:
     """Return what adds the penalty's part to the gradient and sums up its squares, as the general step cuts them."""
     parts = []
     for number, layer in enumerate(at.layers):
         weights, place = layer.fan_in * layer.fan_out, at.partial + 2 * number
-        if step.penalised:
-            parts.append(penalty_of(layer.weights, weights))
+        parts.append(penalty_of(layer.weights, weights))
         parts.append(squares_to(place, layer.weights, weights, op.GRADIENT))
         parts.append(squares_to(place + 1, layer.weights + weights, layer.fan_out, op.GRADIENT))
     return in_turn(parts)
@@ -530,28 +522,27 @@ def clipping(step: NarrowStep, at: Workspace) -> Kernel:
 
 def penalty_of(start: int, count: int) -> Kernel:
     def compute(update):
-        operands = update.operands
-        w = advance(operands[op.PARAMETERS], start)
-        add_l2_gradient(count, advance(update.gradient, start), w, operands[op.COEFFICIENTS][co.L2])
+        if update.row[op.PENALISED]:
+            operands = update.operands
+            w = advance(operands[op.PARAMETERS], start)
+            add_l2_gradient(count, advance(update.gradient, start), w, operands[op.COEFFICIENTS][co.L2])
 
     return kernel(compute)
 
 
 def ending(step: NarrowStep, at: Workspace) -> Kernel:
     """Return what takes a step from the sums of its blocks to new parameters; it gives the squares of the weights."""
-    in_place, update, squared = gradient_in_place(at), updating(step, at), squares_of_weights(at)
-    fused, penalised, clipped, own, partial = step.fused, step.penalised, step.clipped, at.gradient, at.partial
-    layers, clip = len(at.layers), clipping(step, at)
+    in_place, update, squared, clip = gradient_in_place(at), updating(step, at), squares_of_weights(at), clipping(at)
+    stateless, own, partial, layers = step.stateless, at.gradient, at.partial, len(at.layers)
 
     def end(row, operands, space):
-        gradient = advance(space, own) if fused else operands[op.GRADIENT]
-        state = Update(gradient, number(space, 1.0), row, operands, space)
-        squares = 0.0
-        if penalised:
+        gradient = advance(space, own) if stateless else operands[op.GRADIENT]
+        state, squares = Update(gradient, number(space, 1.0), row, operands, space), 0.0
+        if row[op.PENALISED]:
             squared(state)
             squares = sum_of(layers, advance(space, partial))
         in_place(state)
-        if clipped:
+        if row[op.CLIPPED]:
             clip(state)
             factor = factor_of(2 * layers, advance(space, partial), operands[op.COEFFICIENTS][co.MAX_NORM])
             state = Update(gradient, factor, row, operands, space)
@@ -565,8 +556,9 @@ def narrow_step(step: NarrowStep) -> Kernel:
     """Return the operation of a whole step: rows ``[0, row_end)`` of the table's row."""
     at = step.workspace()
     ld, tile, row_losses = at.ld, step.tile_vectors * step.lanes, at.losses
+    targets = (labels_of if step.loss == "labels" else targets_of)(step, at)  # early: they are read as whole vectors
     of_block = in_turn([
-        fetching(step, at), forward(step, at), loss_of(step, at), backward(step, at), parameter_gradients(at)
+        targets, fetching(step, at), forward(step, at), loss_of(step, at), backward(step, at), parameter_gradients(at)
     ])  # fmt: skip
     end = ending(step, at)
 

@@ -40,13 +40,15 @@ FIELDS = (
     "function", "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
-    "mc", "kc", "nc", "packed_columns", "strips", "partial", "layer", "threshold", "clipped", "takes_part",
+    "mc", "kc", "nc", "packed_columns", "strips", "partial", "layer", "threshold", "clipped", "takes_part", "fetched",
+    "weighted", "penalised",
 )  # fmt: skip
 (
     FUNCTION, CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
-    MC, KC, NC, PACKED_COLUMNS, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART,
+    MC, KC, NC, PACKED_COLUMNS, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART, FETCHED,
+    WEIGHTED, PENALISED,
 ) = range(len(FIELDS))  # fmt: skip
 
 # What operations work on, as an array of pointers; operands of the table lie in the first five. With each row and each

@@ -26,11 +26,7 @@ def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -
         activations=tuple(activation.name for activation in network.activations),
         loss=form.targets if network.loss.value is None else network.loss.value.__name__,
         update=form.update,
-        weighted=form.weighted,
-        penalised=form.penalised,
         dropout=form.threshold > 0,
-        clipped=form.clipped,
-        fetched=form.fetched,
         tile_vectors=2,
         dtype=dtype.name,
     )
@@ -40,8 +36,12 @@ def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -
 @functools.lru_cache(maxsize=256)
 def training_step(network: Network, rows: int, form: StepForm, step: NarrowStep) -> Program:
     """Return the program of a step that is compiled for this network."""
-    total = round_up(network.layout.total, np.dtype(step.dtype))
-    row = operation(op.STEP, row_end=rows, threshold=form.threshold, ldb=total)
+    parts = op.DECAY | (op.PENALTY if form.penalised and not form.clipped else 0)
+    row = operation(
+        op.STEP, row_end=rows, threshold=form.threshold, fetched=form.fetched, weighted=form.weighted,
+        penalised=form.penalised, clipped=form.clipped, takes_part=parts,
+        ldb=round_up(network.layout.total, np.dtype(step.dtype)),
+    )  # fmt: skip
     program = Program.of([[[row]]], step.workspace().total, 1)
     program.compiled = step
     return program
