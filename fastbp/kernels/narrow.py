@@ -1,9 +1,9 @@
-"""The training step that is compiled for one narrow network: all that its code follows from, and its workspace.
+"""What is compiled for one narrow network, its training step and its predictions: all that their code follows from.
 
-A narrow network's general step is mostly decoding, masks and packing, and tiles that are mostly edge. Where all sizes
-are constants of the code, that is gone. No compiler is imported here: `narrow_step` has the kernels.
+A narrow network's general pass is mostly decoding, masks and packing, and tiles that are mostly edge. Where all sizes
+are constants of the code, that is gone. No compiler is imported here: `narrow_kernels` has the kernels.
 
-The step works on blocks of rows that stay in the first cache. In a block all is stored by units, ``h[j, r]`` for unit j
+Both work on blocks of rows that stay in the first cache. In a block all is stored by units, ``h[j, r]`` for unit j
 of row r: lanes run along the rows, weights are read where they lie, and few outputs fill whole vectors. Every layer's
 input has one more unit, which is 1: its weights are the biases, which lie behind the others in the parameters.
 """
@@ -21,6 +21,7 @@ from .target import LONGEST_VECTOR, TARGET
 from .updates import UPDATES
 
 BLOCK_VECTORS = 4  # of rows in a block: 32 of float32 by AVX2, whose numbers fill half of the first cache for 50 units
+TILE_VECTORS = 2  # of rows in a register tile, where there are so many rows
 SUM_LATENCY = 8  # multiply-adds that a processor begins, two a cycle, before the first of them is done
 
 
@@ -139,12 +140,45 @@ class NarrowStep(NamedTuple):
 
     def workspace(self) -> Workspace:
         """Return where everything lies."""
-        return _workspace(self)
+        own_gradient = self.parameters + self.lanes if self.stateless else 0
+        return _workspace(self.sizes, self.activations, self.lanes, self.dropout, own_gradient)
+
+
+class NarrowForward(NamedTuple):
+    """Predictions of one network; their function is an operation of the compiled pass.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+    activations : tuple of str
+        Those of the hidden layers.
+    output : str
+        "softmax", the name of the function that makes outputs of logits, or "logits".
+    dtype : str
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    output: str
+    dtype: str
+
+    @property
+    def symbol(self) -> str:
+        return "_".join(("fastbp_forward", "x".join(map(str, self.sizes)), *self.activations, self.output, self.dtype))
+
+    @property
+    def lanes(self) -> int:
+        return TARGET.lanes(np.dtype(self.dtype))
+
+    def workspace(self) -> Workspace:
+        """Return where everything lies; there is room for a gradient, which none of it needs."""
+        return _workspace(self.sizes, self.activations, self.lanes, False, 0)
 
 
 @functools.lru_cache(maxsize=64)
-def _workspace(step: NarrowStep) -> Workspace:
-    ld, lanes, at = BLOCK_VECTORS * step.lanes, step.lanes, 0
+def _workspace(sizes: tuple[int, ...], activations: tuple[str, ...], lanes: int, dropout: bool,
+               own_gradient: int) -> Workspace:  # fmt: skip
+    ld, at = BLOCK_VECTORS * lanes, 0
 
     def place(elements: int) -> int:
         nonlocal at
@@ -152,12 +186,12 @@ def _workspace(step: NarrowStep) -> Workspace:
         return begin
 
     # X is transposed in squares of vectors, whose surplus rows come before the unit that is 1 is written.
-    layers, inputs, weights = [], place(max(step.sizes[0] + 1, -(-step.sizes[0] // lanes) * lanes) * ld), 0
-    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(step.sizes)):
-        hidden = number < len(step.activations)
-        activation = ACTIVATIONS[step.activations[number]] if hidden else None
+    layers, inputs, weights = [], place(max(sizes[0] + 1, -(-sizes[0] // lanes) * lanes) * ld), 0
+    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        hidden = number < len(activations)
+        activation = ACTIVATIONS[activations[number]] if hidden else None
         after = place((fan_out + 1) * ld)  # the next layer's inputs
-        outputs = place(fan_out * ld) if hidden and step.dropout else after
+        outputs = place(fan_out * ld) if hidden and dropout else after
         kept = activation is not None and activation.keeps_input
         cut = tiles(fan_in + 1, -(-fan_out // lanes))
         rows_ld = -(-fan_out // (cut.vectors * lanes)) * cut.vectors * lanes
@@ -167,7 +201,6 @@ def _workspace(step: NarrowStep) -> Workspace:
             cut,
         ))  # fmt: skip
         inputs, weights = after, weights + (fan_in + 1) * fan_out
-    targets, losses = place(-(-step.sizes[-1] // lanes) * lanes * ld), place(ld)
+    targets, losses = place(-(-sizes[-1] // lanes) * lanes * ld), place(ld)
     partial = place(max(lanes * lanes, 2 * len(layers)))
-    gradient = place(step.parameters + lanes if step.stateless else 0)
-    return Workspace(ld, tuple(layers), targets, partial, losses, gradient, at)
+    return Workspace(ld, tuple(layers), targets, partial, losses, place(own_gradient), at)

@@ -28,7 +28,8 @@ from __future__ import annotations
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
     STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
-) = range(18)
+    FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
+) = range(19)
 NAMES = (
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",

@@ -1,7 +1,7 @@
-"""A whole training step of one narrow network as one function: what `narrow` describes, with all sizes constants.
+"""A whole training step of one narrow network as one function, and its predictions: what `narrow` describes.
 
-Kernels are written once, for any sizes: a step passes them its own, LLVM sees constants, and no loop has an edge or a
-mask left. Every sum runs over k, or over rows, in ascending order by fma, as in the general pass, so the bits are its.
+Kernels are written once, for any sizes: a function passes them its own, LLVM sees constants, and no loop has an edge or
+a mask left. Every sum runs over k, or over rows, in ascending order by fma, as in the general pass, so the bits are its.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from typing import Any, NamedTuple
 from . import coefficients as co
 from . import losses
 from . import operations as op
+from .activations import FUNCTIONS
 from .applied import applied, updated_by
 from .elementwise import add_l2_gradient, drop, update_block
 from .formulas import add, cross_term, divide, exp, larger, log, multiply, subtract, where_equal
 from .jit import Kernel, kernel
 from .microkernel import Left, Matrix
-from .narrow import Layer, NarrowStep, Tiles, Workspace, tiles
+from .narrow import TILE_VECTORS, Layer, NarrowForward, NarrowStep, Tiles, Workspace, tiles
 from .packing import transpose_chosen, transpose_in_order, transpose_units
 from .reductions import factor_of, sum_of, sum_of_squares
 from .shapes import Shape
-from .simd import advance, doubles, filled, integers, keys, lanes, least, load, load_whole, number, store_whole
+from .simd import advance, doubles, filled, integers, keys, lanes, least, load, load_whole, number, store, store_whole
 from .tile import rank1, rows_of, tile_load, tile_relu, tile_relu_mask, tile_store, tile_zero, width_of
 from .updates import UPDATES
+
+
+OUTPUTS = {row.name: row for row in FUNCTIONS.values()}
 
 
 class Block(NamedTuple):
@@ -104,9 +108,9 @@ def product(rows: int, cut: Tiles, finish: Kernel = as_they_are) -> Kernel:
 # ---- forward ----
 
 
-def fetching(step: NarrowStep, at: Workspace) -> Kernel:
+def fetching(at: Workspace) -> Kernel:
     """Return what brings the block's rows of X, in their order where there is one, and sets the units that are 1."""
-    features, ld, inputs = step.sizes[0], at.ld, at.layers[0].inputs
+    features, ld, inputs = at.layers[0].fan_in, at.ld, at.layers[0].inputs
     units = in_turn([unit_of_ones(layer.inputs + layer.fan_in * ld) for layer in at.layers])
 
     def fetch(block):
@@ -176,17 +180,17 @@ def dropping(number: int, layer: Layer, ld: int, source: int, target: int) -> Ke
     return kernel(apply)
 
 
-def forward(step: NarrowStep, at: Workspace) -> Kernel:
-    """Return the whole way from inputs to logits."""
+def forward(at: Workspace, vectors: int) -> Kernel:
+    """Return the whole way from inputs to logits, by tiles of so many vectors of rows."""
     parts, ld = [], at.ld
     for number, layer in enumerate(at.layers):
         hidden = layer.activation is not None
         fused = hidden and any(layer.activation.epilogues)
-        parts.append(affine(layer, ld, step.tile_vectors, with_relu if fused else as_they_are))
+        parts.append(affine(layer, ld, vectors, with_relu if fused else as_they_are))
         if hidden and layer.activation.in_loop:
             parts.append(activation_of(layer, ld))
-        if hidden and step.dropout:
-            parts.append(dropping(number, layer, ld, layer.outputs, at.layers[number + 1].inputs))
+        if hidden and (after := at.layers[number + 1].inputs) != layer.outputs:
+            parts.append(dropping(number, layer, ld, layer.outputs, after))
     return in_turn(parts)
 
 
@@ -380,14 +384,14 @@ def loss_of(step: NarrowStep, at: Workspace) -> Kernel:
 # ---- backward ----
 
 
-def backward(step: NarrowStep, at: Workspace) -> Kernel:
+def backward(at: Workspace, vectors: int) -> Kernel:
     """Return the way back from the gradient of the logits to that of the first layer's outputs."""
     parts: list[Kernel] = [nothing]
     for number in range(len(at.layers) - 1, 0, -1):
         before = at.layers[number - 1]
         fused = any(before.activation.epilogues)
-        parts.append(input_gradient(at.layers[number], before, at.ld, step.tile_vectors, fused))
-        if step.dropout:
+        parts.append(input_gradient(at.layers[number], before, at.ld, vectors, fused))
+        if before.outputs != at.layers[number].inputs:
             parts.append(dropping(number - 1, before, at.ld, before.gradient, before.gradient))
         if before.activation.in_loop:
             parts.append(derivative_of(before, at.ld))
@@ -558,7 +562,8 @@ def narrow_step(step: NarrowStep) -> Kernel:
     ld, tile, row_losses = at.ld, step.tile_vectors * step.lanes, at.losses
     targets = (labels_of if step.loss == "labels" else targets_of)(step, at)  # early: they are read as whole vectors
     of_block = in_turn([
-        targets, fetching(step, at), forward(step, at), loss_of(step, at), backward(step, at), parameter_gradients(at)
+        targets, fetching(at), forward(at, step.tile_vectors), loss_of(step, at), backward(at, step.tile_vectors),
+        parameter_gradients(at),
     ])  # fmt: skip
     end = ending(step, at)
 
@@ -571,5 +576,70 @@ def narrow_step(step: NarrowStep) -> Kernel:
                 total += workspace[row_losses + r]
         sums = doubles(operands[op.SUMS])
         sums[0], sums[1] = total, end(row, operands, workspace)
+
+    return kernel(operation)
+
+
+# ---- predictions ----
+
+
+def softmax_of(at: Workspace) -> Kernel:
+    """Return what makes probabilities of logits, in place, as `kernels.softmax.softmax_rows`."""
+    classes, ld, layer, partial = at.layers[-1].fan_out, at.ld, at.layers[-1], at.partial
+    logits, shares = layer.outputs, layer.gradient
+
+    def softmax(block):
+        space = block.space
+        one = filled(space, number(space, 1.0))
+        for r in range(0, block.width, lanes(space)):
+            z, terms = advance(space, logits + r), advance(space, shares + r)
+            factor = divide(one, shifted_exponentials(classes, ld, z, terms, advance(space, partial)))
+            for c in range(classes):
+                store_whole(multiply(load_whole(advance(terms, c * ld)), factor), advance(z, c * ld))
+
+    return kernel(softmax)
+
+
+def answering(at: Workspace) -> Kernel:
+    """Return what writes the block's outputs by rows to the gradient buffer, and nothing behind the operation's last."""
+    layer, ld = at.layers[-1], at.ld
+    outputs, by_units, by_rows, rows_ld = layer.fan_out, layer.outputs, layer.gradient_rows, layer.rows_ld
+
+    def answer(block):
+        space, size = block.space, lanes(block.space)
+        for j in range(0, outputs, size):
+            for r in range(0, block.width, size):
+                here, to = advance(space, by_units + j * ld + r), advance(space, by_rows + r * rows_ld + j)
+                transpose_units(to, rows_ld, here, ld, outputs - j)
+        to = advance(block.operands[op.GRADIENT], block.first * outputs)
+        left = (block.row[op.ROW_END] - block.first) * outputs
+        for r in range(block.rows):
+            for j in range(0, outputs, size):
+                here, at_most = load_whole(advance(space, by_rows + r * rows_ld + j)), left - r * outputs - j
+                if at_most >= size:  # surplus lanes fall on the next row, whose turn is later
+                    store_whole(here, advance(to, r * outputs + j))
+                else:
+                    store(here, advance(to, r * outputs + j), at_most)
+
+    return kernel(answer)
+
+
+def narrow_forward(forward_pass: NarrowForward) -> Kernel:
+    """Return the operation of predictions: for the rows of the table's row, with the sum of their inputs' squares to Y."""
+    at, tile = forward_pass.workspace(), TILE_VECTORS * forward_pass.lanes
+    parts, layer, ld, features = [fetching(at), forward(at, TILE_VECTORS)], at.layers[-1], at.ld, forward_pass.sizes[0]
+    if forward_pass.output == "softmax":
+        parts.append(softmax_of(at))
+    elif forward_pass.output != "logits":
+        parts.append(activation_of(layer._replace(activation=OUTPUTS[forward_pass.output]), ld))
+    of_block = in_turn([*parts, answering(at)])
+
+    def operation(row, operands, workspace):
+        begin, end = row[op.ROW_BEGIN], row[op.ROW_END]
+        for first in range(begin, end, ld):
+            here = least(ld, end - first)
+            of_block(Block(first, here, (here + tile - 1) // tile * tile, row, operands, workspace))
+        x = advance(operands[op.INPUTS], begin * features)
+        operands[op.ACTIVATIONS][row[op.Y]] = sum_of_squares((end - begin) * features, x)
 
     return kernel(operation)
