@@ -24,13 +24,13 @@ from .elementwise import (
     update_block,
     weigh_rows,
 )
-from .functions import KINDS, Function
+from .functions import KINDS, Compiled, Function
 from .gather import fetch_rows, gather_rows
 from .gemm import Blocking, Product, block
 from .jit import Kernel, kernel
 from .microkernel import Epilogue, Matrix
-from .narrow import NarrowForward, NarrowStep
-from .narrow_kernels import narrow_forward, narrow_step
+from .narrow.forms import NarrowForward, NarrowStep
+from .narrow.functions import narrow_forward, narrow_step
 from .reductions import column_sums, factor_of, sum_of, sum_of_squares
 from .simd import advance, doubles, integers, keys, number
 from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
@@ -281,7 +281,7 @@ WHOLE: dict[str, tuple[Kernel, tuple[types.Type, ...]]] = {
 }
 
 
-def entry(function: Function | NarrowStep | NarrowForward) -> tuple[Kernel, tuple[types.Type, ...]]:
+def entry(function: Compiled) -> tuple[Kernel, tuple[types.Type, ...]]:
     """Return the kernel of a C function, and the types of its arguments."""
     if isinstance(function, Function) and function.operation in WHOLE:
         return WHOLE[function.operation]

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..kernels import background, objects
 from ..kernels import operations as op
-from ..kernels.narrow import NarrowForward, NarrowStep
+from ..kernels.narrow.forms import NarrowForward, NarrowStep
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm

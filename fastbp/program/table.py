@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import operations as op
-from ..kernels.functions import Function, of_operation
-from ..kernels.narrow import NarrowForward, NarrowStep
+from ..kernels.functions import Compiled, of_operation
 from ..kernels.objects import addresses, lock
 from ..kernels.operations import COMMON_COUNTERS, LINE
 from .interrupts import interrupt_held
@@ -46,9 +45,9 @@ class Program:
     _linked: dict[np.dtype[Any], tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
     one_step: dict[np.dtype[Any], bytes] = field(default_factory=dict)  # what calls of a single step have in common
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
-    compiled: NarrowStep | NarrowForward | None = None  # the function of its rows, where that is compiled for one network
+    compiled: Compiled | None = None  # the function of its rows, where that is compiled for one network
 
-    def functions(self, dtype: np.dtype[Any]) -> Sequence[Function | NarrowStep | NarrowForward]:
+    def functions(self, dtype: np.dtype[Any]) -> Sequence[Compiled]:
         """Return the compiled function of each row."""
         if self.compiled is not None:
             return [self.compiled] * len(self.table)
@@ -85,7 +84,7 @@ class Program:
 
     @classmethod
     def of(
-        cls, phases: Iterable[list[Strand]], workspace: int, threads: int, compiled: NarrowStep | NarrowForward | None = None
+        cls, phases: Iterable[list[Strand]], workspace: int, threads: int, compiled: Compiled | None = None
     ) -> Program:
         rows: list[list[int]] = []
         strand_ends, phase_ends = [0], [0]

@@ -1,7 +1,7 @@
 """What is compiled for one narrow network, its training step and its predictions: all that their code follows from.
 
 A narrow network's general pass is mostly decoding, masks and packing, and tiles that are mostly edge. Where all sizes
-are constants of the code, that is gone. No compiler is imported here: `narrow_kernels` has the kernels.
+are constants of the code, that is gone. No compiler is imported here: the modules beside this one have the kernels.
 
 Both work on blocks of rows that stay in the first cache. In a block all is stored by units, ``h[j, r]`` for unit j
 of row r: lanes run along the rows, weights are read where they lie, and few outputs fill whole vectors. Every layer's
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .activations import ACTIVATIONS, Activation
-from .target import LONGEST_VECTOR, TARGET
-from .updates import UPDATES
+from ..activations import ACTIVATIONS, IDENTITY, Activation
+from ..target import LONGEST_VECTOR, TARGET
+from ..updates import UPDATES
 
 BLOCK_VECTORS = 4  # of rows in a block: 32 of float32 by AVX2, whose numbers fill half of the first cache for 50 units
 TILE_VECTORS = 2  # of rows in a register tile, where there are so many rows
@@ -55,7 +55,8 @@ class Layer(NamedTuple):
     ----------
     fan_in, fan_out, weights : int
         Its sizes, and where its weights begin in the parameters.
-    activation : Activation or None
+    activation : Activation
+        That of the outputs is the identity.
     inputs, pre_activation, outputs, gradient : int
         Where these begin in the workspace, by units; `gradient` is that of the pre-activation.
     gradient_rows, rows_ld : int
@@ -69,7 +70,7 @@ class Layer(NamedTuple):
     fan_in: int
     fan_out: int
     weights: int
-    activation: Activation | None
+    activation: Activation
     inputs: int
     pre_activation: int
     outputs: int
@@ -189,10 +190,10 @@ def _workspace(sizes: tuple[int, ...], activations: tuple[str, ...], lanes: int,
     layers, inputs, weights = [], place(max(sizes[0] + 1, -(-sizes[0] // lanes) * lanes) * ld), 0
     for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         hidden = number < len(activations)
-        activation = ACTIVATIONS[activations[number]] if hidden else None
+        activation = ACTIVATIONS[activations[number] if hidden else IDENTITY.name]
         after = place((fan_out + 1) * ld)  # the next layer's inputs
         outputs = place(fan_out * ld) if hidden and dropout else after
-        kept = activation is not None and activation.keeps_input
+        kept = activation.keeps_input
         cut = tiles(fan_in + 1, -(-fan_out // lanes))
         rows_ld = -(-fan_out // (cut.vectors * lanes)) * cut.vectors * lanes
         layers.append(Layer(
