@@ -22,7 +22,7 @@ class Tuning:
     column_parts: int | None = None
     slabs: bool | None = None
     parallel: bool | None = None
-    specialised: bool = False  # before the first step
+    specialised: bool | None = None  # from the first step on
 
     @property
     def nothing(self) -> bool:

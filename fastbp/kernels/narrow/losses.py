@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 from .. import coefficients as co
-from .. import losses
 from .. import operations as op
 from ..applied import applied
 from ..formulas import add, cross_term, divide, exp, larger, log, multiply, subtract, where_equal
 from ..jit import kernel
+from ..losses import ELEMENTWISE
 from ..packing import transpose_in_order
 from ..simd import advance, filled, integers, lanes, load, load_whole, number, store_whole
-from .blocks import in_turn
+from .blocks import Call
 from .forms import NarrowStep, Workspace
 
 
@@ -64,122 +64,117 @@ def shifted_exponentials(classes, ld, z, terms, partial):
     return classes_summed(classes, ld, with_term, terms, terms, partial)
 
 
-def softmax_of_labels(step: NarrowStep, at: Workspace) -> Any:
-    """Return the loss and its gradient for class indices, as `kernels.softmax.cross_entropy_of_labels`."""
-    classes, ld, layer, numbers = step.sizes[-1], at.ld, at.layers[-1], at.targets
-    logits, gradient, partial, row_losses = layer.outputs, layer.gradient, at.partial, at.losses
+@kernel
+def softmax_of_labels(block, classes, ld, logits, gradient, wanted, partial, losses):
+    """Compute row losses and their gradient for class indices, as `kernels.softmax.cross_entropy_of_labels` does."""
+    space, scale = block.space, block.operands[op.COEFFICIENTS][co.SCALE]
+    nought, one = filled(space, number(space, 0.0)), filled(space, number(space, 1.0))
+    for r in range(0, block.width, lanes(space)):
+        z, terms = advance(space, logits + r), advance(space, gradient + r)
+        total = shifted_exponentials(classes, ld, z, terms, advance(space, partial))
+        factor, label, own = divide(one, total), load_whole(advance(space, wanted + r)), nought
+        for c in range(classes):
+            here, this = advance(terms, c * ld), number(space, c)
+            share = multiply(load_whole(here), factor)
+            own = where_equal(label, this, load_whole(advance(z, c * ld)), own)
+            store_whole(multiply(where_equal(label, this, subtract(share, one), share), scale), here)
+        store_whole(subtract(log(total), own), advance(space, losses + r))
 
-    def loss(block):
-        space, scale, wanted = block.space, block.operands[op.COEFFICIENTS][co.SCALE], advance(block.space, numbers)
-        nought, one = filled(space, number(space, 0.0)), filled(space, number(space, 1.0))
+
+@kernel
+def softmax_of_probabilities(block, classes, ld, logits, gradient, wanted, partial, losses):
+    """Do the same for rows of probabilities."""
+    space, scale = block.space, block.operands[op.COEFFICIENTS][co.SCALE]
+    one = filled(space, number(space, 1.0))
+    for r in range(0, block.width, lanes(space)):
+        z, terms, t = advance(space, logits + r), advance(space, gradient + r), advance(space, wanted + r)
+        total = shifted_exponentials(classes, ld, z, terms, advance(space, partial))
+        factor = divide(one, total)
+        for c in range(classes):
+            here, target = advance(terms, c * ld), load_whole(advance(t, c * ld))
+            store_whole(multiply(subtract(multiply(load_whole(here), factor), target), scale), here)
+        agreement = classes_summed(classes, ld, with_cross_term, z, t, advance(space, partial))
+        store_whole(subtract(log(total), agreement), advance(space, losses + r))
+
+
+@kernel
+def elementwise_loss(block, outputs, ld, logits, gradient, wanted, losses, value, slope):
+    """Compute a loss of one logit and one target at a time, as `kernels.elementwise.elementwise_loss` does."""
+    space, coefficients = block.space, block.operands[op.COEFFICIENTS]
+    share = coefficients[co.SHARE]
+    factor = share * coefficients[co.SCALE]
+    for j in range(outputs):
         for r in range(0, block.width, lanes(space)):
-            z, terms = advance(space, logits + r), advance(space, gradient + r)
-            total = shifted_exponentials(classes, ld, z, terms, advance(space, partial))
-            factor, label, own = divide(one, total), load_whole(advance(wanted, r)), nought
-            for c in range(classes):
-                here = advance(terms, c * ld)
-                share = multiply(load_whole(here), factor)
-                this = number(space, c)
-                own = where_equal(label, this, load_whole(advance(z, c * ld)), own)
-                store_whole(multiply(where_equal(label, this, subtract(share, one), share), scale), here)
-            store_whole(subtract(log(total), own), advance(space, row_losses + r))
-
-    return kernel(loss)
-
-
-def softmax_of_probabilities(step: NarrowStep, at: Workspace) -> Any:
-    """Return the loss and its gradient for rows of probabilities."""
-    classes, ld, layer, wanted = step.sizes[-1], at.ld, at.layers[-1], at.targets
-    logits, gradient, partial, row_losses = layer.outputs, layer.gradient, at.partial, at.losses
-
-    def loss(block):
-        space, scale = block.space, block.operands[op.COEFFICIENTS][co.SCALE]
-        one = filled(space, number(space, 1.0))
-        for r in range(0, block.width, lanes(space)):
-            z, terms, t = advance(space, logits + r), advance(space, gradient + r), advance(space, wanted + r)
-            total = shifted_exponentials(classes, ld, z, terms, advance(space, partial))
-            factor = divide(one, total)
-            for c in range(classes):
-                here, target = advance(terms, c * ld), load_whole(advance(t, c * ld))
-                store_whole(multiply(subtract(multiply(load_whole(here), factor), target), scale), here)
-            agreement = classes_summed(classes, ld, with_cross_term, z, t, advance(space, partial))
-            store_whole(subtract(log(total), agreement), advance(space, row_losses + r))
-
-    return kernel(loss)
-
-
-def labels_of(step: NarrowStep, at: Workspace) -> Any:
-    """Return what brings the block's labels, as numbers that vectors compare with."""
-    wanted = at.targets
-
-    def bring(block):
-        labels, to = advance(integers(block.operands[op.LABELS]), block.first), advance(block.space, wanted)
-        for r in range(block.rows):
-            to[r] = number(to, labels[r])
-
-    return kernel(bring)
-
-
-def targets_of(step: NarrowStep, at: Workspace) -> Any:
-    """Return what brings the block's rows of targets, by outputs."""
-    outputs, ld, wanted = step.sizes[-1], at.ld, at.targets
-
-    def bring(block):
-        size, t = lanes(block.space), block.operands[op.TARGETS]
-        first, order = block.first, integers(t)  # which names no rows here
-        for r in range(0, block.width, size):
-            for c in range(0, outputs, size):
-                to, last = advance(block.space, wanted + c * ld + r), first + block.rows
-                transpose_in_order(to, ld, advance(t, c), outputs, order, first + r, last, outputs - c)
-
-    return kernel(bring)
-
-
-def elementwise(step: NarrowStep, at: Workspace) -> Any:
-    """Return a loss of one logit and one target at a time, as `kernels.elementwise.elementwise_loss`."""
-    table = next(row for formula, row in losses.ELEMENTWISE.items() if formula.__name__ == step.loss)
-    value, slope = (applied(formula, table.constants, True) for formula in (table.value, table.gradient))
-    outputs, ld, layer, wanted = step.sizes[-1], at.ld, at.layers[-1], at.targets
-    logits, gradient, row_losses = layer.outputs, layer.gradient, at.losses
-
-    def loss(block):
-        space, coefficients = block.space, block.operands[op.COEFFICIENTS]
-        share = coefficients[co.SHARE]
-        factor = share * coefficients[co.SCALE]
+            here = advance(space, j * ld + r)
+            z, t = load_whole(advance(here, logits)), load_whole(advance(here, wanted))
+            store_whole(value(coefficients, j, z, t), advance(here, logits))
+            store_whole(multiply(slope(coefficients, j, z, t), factor), advance(here, gradient))
+    values = advance(space, logits)
+    for r in range(block.rows):
+        total = 0.0
         for j in range(outputs):
-            for r in range(0, block.width, lanes(space)):
-                here = advance(space, j * ld + r)
-                z, t = load_whole(advance(here, logits)), load_whole(advance(here, wanted))
-                store_whole(value(coefficients, j, z, t), advance(here, logits))
-                store_whole(multiply(slope(coefficients, j, z, t), factor), advance(here, gradient))
-        values = advance(space, logits)
-        for r in range(block.rows):
-            total = 0.0
-            for j in range(outputs):
-                total += values[j * ld + r]
-            space[row_losses + r] = share * number(space, total)
-
-    return kernel(loss)
+            total += values[j * ld + r]
+        space[losses + r] = share * number(space, total)
 
 
-def weighing(step: NarrowStep, at: Workspace) -> Any:
-    """Return what multiplies the gradient of the logits, and losses, by the rows' weights, where these have any."""
-    outputs, ld, gradient, row_losses = step.sizes[-1], at.ld, at.layers[-1].gradient, at.losses
-
-    def weigh(block):
-        space, weights = block.space, advance(block.operands[op.WEIGHTS], block.first)
-        for r in range(0, block.width if block.row[op.WEIGHTED] else 0, lanes(space)):
-            weight = load(advance(weights, r), block.rows - r, number(space, 0.0))
-            for j in range(outputs):
-                here = advance(space, gradient + j * ld + r)
-                store_whole(multiply(load_whole(here), weight), here)
-            here = advance(space, row_losses + r)
+@kernel
+def weigh(block, outputs, ld, gradient, losses):
+    """Multiply the gradient of the logits, and losses, by the rows' weights, where these have any."""
+    space, weights = block.space, advance(block.operands[op.WEIGHTS], block.first)
+    for r in range(0, block.width if block.row[op.WEIGHTED] else 0, lanes(space)):
+        weight = load(advance(weights, r), block.rows - r, number(space, 0.0))
+        for j in range(outputs):
+            here = advance(space, gradient + j * ld + r)
             store_whole(multiply(load_whole(here), weight), here)
+        here = advance(space, losses + r)
+        store_whole(multiply(load_whole(here), weight), here)
 
-    return kernel(weigh)
+
+# ---- targets ----
 
 
-def loss_of(step: NarrowStep, at: Workspace) -> Any:
-    """Return what computes row losses and the gradient of the logits."""
-    loss = {"labels": softmax_of_labels, "targets": softmax_of_probabilities}.get(step.loss, elementwise)(step, at)
-    return in_turn([loss, weighing(step, at)])
+@kernel
+def bring_labels(block, wanted):
+    """Bring the block's labels, as numbers that vectors compare with."""
+    labels, to = advance(integers(block.operands[op.LABELS]), block.first), advance(block.space, wanted)
+    for r in range(block.rows):
+        to[r] = number(to, labels[r])
+
+
+@kernel
+def bring_targets(block, outputs, ld, wanted):
+    """Bring the block's rows of targets, by outputs."""
+    size, t, first = lanes(block.space), block.operands[op.TARGETS], block.first
+    for r in range(0, block.width, size):
+        for c in range(0, outputs, size):
+            to = advance(block.space, wanted + c * ld + r)
+            order = integers(t)  # which names no rows here
+            transpose_in_order(to, ld, advance(t, c), outputs, order, first + r, first + block.rows, outputs - c)
+
+
+# ---- a step's calls ----
+
+
+def targets(step: NarrowStep, at: Workspace) -> Iterator[Call]:
+    """Give what brings targets; early, for they are read as whole vectors, which waits for single numbers."""
+    if step.loss == LABELS:
+        yield bring_labels, at.targets
+    else:
+        yield bring_targets, step.sizes[-1], at.ld, at.targets
+
+
+def loss(step: NarrowStep, at: Workspace) -> Iterator[Call]:
+    """Give what computes row losses and the gradient of the logits."""
+    outputs, layer = step.sizes[-1], at.layers[-1]
+    places = outputs, at.ld, layer.outputs, layer.gradient, at.targets
+    if step.loss in SOFTMAX:
+        yield SOFTMAX[step.loss], *places, at.partial, at.losses
+    else:
+        table = next(row for formula, row in ELEMENTWISE.items() if formula.__name__ == step.loss)
+        value, slope = (applied(formula, table.constants, True) for formula in (table.value, table.gradient))
+        yield elementwise_loss, *places, at.losses, value, slope
+    yield weigh, outputs, at.ld, layer.gradient, at.losses
+
+
+LABELS = "labels"
+SOFTMAX = {LABELS: softmax_of_labels, "targets": softmax_of_probabilities}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .. import coefficients as co
@@ -12,29 +13,8 @@ from ..jit import kernel
 from ..reductions import factor_of, sum_of, sum_of_squares
 from ..simd import advance, lanes, load_whole, number, store_whole
 from ..updates import UPDATES
-from .blocks import in_turn
-from .forms import Layer, NarrowStep, Workspace
-
-
-def gradient_in_place(at: Workspace) -> Any:
-    """Return what copies the sums to the gradient of all parameters, as these lie."""
-    return in_turn(layer_in_place(layer) for layer in at.layers)
-
-
-def layer_in_place(layer: Layer) -> Any:
-    fan_in, fan_out, weights, ld, sums = (
-        layer.fan_in, layer.fan_out, layer.weights, layer.rows_ld, layer.parameter_gradient,
-    )  # fmt: skip
-
-    def copy(update):
-        to, source = advance(update.gradient, weights), advance(update.space, sums)
-        for i in range(fan_in):  # surplus lanes fall on what is written next
-            for j in range(0, fan_out, lanes(to)):
-                store_whole(load_whole(advance(source, i * ld + j)), advance(to, i * fan_out + j))
-        for j in range(fan_out):  # and behind the last layer's biases on the optimizer's state
-            to[fan_in * fan_out + j] = source[fan_in * ld + j]
-
-    return kernel(copy)
+from .blocks import Call, in_turn
+from .forms import NarrowStep, Workspace
 
 
 class Update(NamedTuple):
@@ -47,75 +27,72 @@ class Update(NamedTuple):
     space: Any
 
 
-def updating(step: NarrowStep, at: Workspace) -> Any:
-    """Return the update of all parameters."""
-    parts = []
+@kernel
+def put_in_place(update, fan_in, fan_out, weights, ld, sums):
+    """Copy a layer's sums to the gradient of all parameters, as these lie."""
+    to, source = advance(update.gradient, weights), advance(update.space, sums)
+    for i in range(fan_in):  # surplus lanes fall on what is written next
+        for j in range(0, fan_out, lanes(to)):
+            store_whole(load_whole(advance(source, i * ld + j)), advance(to, i * fan_out + j))
+    for j in range(fan_out):  # and behind the last layer's biases on the optimizer's state
+        to[fan_in * fan_out + j] = source[fan_in * ld + j]
+
+
+@kernel
+def update_part(update, form, start, count, mask):
+    """Update a layer's weights or biases; the state lies behind the gradient buffer's gradient."""
+    stride, w, dw = update.row[op.LDB], advance(update.operands[op.PARAMETERS], start), advance(update.gradient, start)
+    state, parts = advance(update.operands[op.GRADIENT], stride + start), update.row[op.TAKES_PART] & mask
+    coefficients = update.operands[op.COEFFICIENTS]
+    update_block(form, 1, count, count, w, dw, state, stride, update.factor, parts, coefficients)
+
+
+@kernel
+def squares_of_weights(update, place, start, count):
+    update.space[place] = sum_of_squares(count, advance(update.operands[op.PARAMETERS], start))
+
+
+@kernel
+def squares_of_gradient(update, place, start, count):
+    update.space[place] = sum_of_squares(count, advance(update.gradient, start))
+
+
+@kernel
+def add_penalty(update, start, count):
+    if update.row[op.PENALISED]:
+        w, l2 = advance(update.operands[op.PARAMETERS], start), update.operands[op.COEFFICIENTS][co.L2]
+        add_l2_gradient(count, advance(update.gradient, start), w, l2)
+
+
+def clipping(at: Workspace) -> Iterator[Call]:
+    """Give the penalty's part of the gradient and the sums of its squares, cut as the general step cuts them."""
+    for index, layer in enumerate(at.layers):
+        weights, biases, place = layer.fan_in * layer.fan_out, layer.fan_out, at.partial + 2 * index
+        yield add_penalty, layer.weights, weights
+        yield squares_of_gradient, place, layer.weights, weights
+        yield squares_of_gradient, place + 1, layer.weights + weights, biases
+
+
+def updates(step: NarrowStep, at: Workspace) -> Iterator[Call]:
+    """Give the updates of all parameters."""
+    form = updated_by(UPDATES[step.update])
     for layer in at.layers:
         weights = layer.fan_in * layer.fan_out
-        parts += [
-            update_of(step, layer.weights, weights, True),
-            update_of(step, layer.weights + weights, layer.fan_out, False),
-        ]
-    return in_turn(parts)
-
-
-def update_of(step: NarrowStep, start: int, count: int, weights: bool) -> Any:
-    """Return the update of a layer's weights or biases; the state lies behind the gradient buffer's gradient."""
-    form = updated_by(UPDATES[step.update])
-    mask = op.DECAY | op.PENALTY if weights else 0
-
-    def compute(update):
-        stride, w = update.row[op.LDB], advance(update.operands[op.PARAMETERS], start)
-        state = advance(update.operands[op.GRADIENT], stride + start)
-        update_block(form, 1, count, count, w, advance(update.gradient, start), state, stride, update.factor,
-                     update.row[op.TAKES_PART] & mask, update.operands[op.COEFFICIENTS])  # fmt: skip
-
-    return kernel(compute)
-
-
-def squares_of_weights(at: Workspace) -> Any:
-    """Return what sums up the squares of each layer's weights."""
-    return in_turn(
-        squares_to(at.partial + index, layer.weights, layer.fan_in * layer.fan_out, op.PARAMETERS)
-        for index, layer in enumerate(at.layers)
-    )
-
-
-def squares_to(place: int, start: int, count: int, operand: int) -> Any:
-    """Return what sums up the squares of some parameters, or of as many entries of the gradient."""
-    of_parameters = operand == op.PARAMETERS
-
-    def compute(update):
-        values = update.operands[op.PARAMETERS] if of_parameters else update.gradient
-        update.space[place] = sum_of_squares(count, advance(values, start))
-
-    return kernel(compute)
-
-
-def clipping(at: Workspace) -> Any:
-    """Return what adds the penalty's part to the gradient and sums up its squares, as the general step cuts them."""
-    parts = []
-    for index, layer in enumerate(at.layers):
-        weights, place = layer.fan_in * layer.fan_out, at.partial + 2 * index
-        parts.append(penalty_of(layer.weights, weights))
-        parts.append(squares_to(place, layer.weights, weights, op.GRADIENT))
-        parts.append(squares_to(place + 1, layer.weights + weights, layer.fan_out, op.GRADIENT))
-    return in_turn(parts)
-
-
-def penalty_of(start: int, count: int) -> Any:
-    def compute(update):
-        if update.row[op.PENALISED]:
-            operands = update.operands
-            w = advance(operands[op.PARAMETERS], start)
-            add_l2_gradient(count, advance(update.gradient, start), w, operands[op.COEFFICIENTS][co.L2])
-
-    return kernel(compute)
+        yield update_part, form, layer.weights, weights, op.DECAY | op.PENALTY
+        yield update_part, form, layer.weights + weights, layer.fan_out, 0
 
 
 def ending(step: NarrowStep, at: Workspace) -> Any:
     """Return what takes a step from the sums of its blocks to new parameters; it gives the squares of the weights."""
-    in_place, update, squared, clip = gradient_in_place(at), updating(step, at), squares_of_weights(at), clipping(at)
+    in_place = in_turn(
+        (put_in_place, layer.fan_in, layer.fan_out, layer.weights, layer.rows_ld, layer.parameter_gradient)
+        for layer in at.layers
+    )
+    squared = in_turn(
+        (squares_of_weights, at.partial + index, layer.weights, layer.fan_in * layer.fan_out)
+        for index, layer in enumerate(at.layers)
+    )
+    clip, update = in_turn(clipping(at)), in_turn(updates(step, at))
     stateless, own, partial, layers = step.stateless, at.gradient, at.partial, len(at.layers)
 
     def end(row, operands, space):
