@@ -254,19 +254,29 @@ def test_ctrl_c_is_the_parents_alone(tmp_path: Path) -> None:
 def test_a_child_that_is_killed(tmp_path: Path) -> None:
     """The function that it worked on has failed, the next has a new child; SIGPIPE does not end the program."""
     code = """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    background.ask(GEMM)
-    first = child()
-    time.sleep(0.5)
-    os.kill(first, signal.SIGKILL)
-    assert not background.wait(GEMM, SECONDS)
-    background.ask(GATHER)
-    assert background.wait(GATHER, SECONDS) == (not background._state.hopeless)
-    if not background._state.hopeless:  # as it is if the child was killed before it said hello
+    def kill():
         os.kill(child(), signal.SIGKILL)
-        other = functions.gathering("float32", "float32")
-        background.ask(other)
-        assert background.wait(other, SECONDS)
+        while background._state.child is not None and background._state.child.alive():
+            time.sleep(0.01)
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    first, second, third, fourth = [functions.gathering(*kinds) for kinds in (
+        ("uint8", "float32"), ("uint8", "float64"), ("float32", "float32"), ("float32", "float64"))]
+    background.ask(first)
+    assert background.wait(first, SECONDS)
+    background.ask(GEMM)
+    time.sleep(0.3)
+    kill()
+    assert not background.wait(GEMM, SECONDS)
+    background.ask(second)
+    assert background.wait(second, SECONDS)
+    kill()
+    background.ask(third)
+    assert background.wait(third, SECONDS)
+    kill()
+    background._Child.alive = lambda child: True  # it dies between this look and the request
+    background.ask(fourth)
+    assert not background.wait(fourth, SECONDS)
     print(background.address(GEMM))
     """
     assert ran(code, tmp_path) == "None\n"
