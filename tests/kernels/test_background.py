@@ -149,7 +149,10 @@ ENDS = {
     "ends at once": ("os._exit(4)", 4),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", -9),
     "becomes another": ("os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5),
-    "leaves a forked child": ("if os.fork() == 0:\n    os.close(1)\n    os.close(2)\n    time.sleep(3)", 0),
+    "leaves a forked child": (
+        "pid = os.fork()\nif pid == 0:\n    os.close(1)\n    os.close(2)\n    time.sleep(60)\nprint(pid)",
+        0,
+    ),
 }
 
 
@@ -161,10 +164,15 @@ def test_the_child_ends_with_its_parent(end: str, delay: float, tmp_path: Path) 
     script = f"{READY}\nbackground.ask(GEMM)\nprint(child(), flush=True)\ntime.sleep({delay})\n{code}"
     done = python(script, env={"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONDEVMODE": "1"})
     assert (done.returncode, done.stderr) == (status, "")
-    pid, until = int(done.stdout), time.monotonic() + 20
-    while runs(pid):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    pid, *forked = map(int, done.stdout.split())
+    until = time.monotonic() + 20
+    try:
+        while runs(pid):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    finally:
+        for other in forked:
+            os.kill(other, signal.SIGKILL)
     assert not [path for path in tmp_path.rglob("*") if ".tmp." in path.name]
 
 
