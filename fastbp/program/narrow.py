@@ -81,6 +81,8 @@ def ready(step: NarrowStep | NarrowForward, seconds: float = 0.0) -> bool:
         with interrupt_held():
             objects.addresses([step])
         return True
+    if objects.in_memory(step) is not None:
+        return True
     seconds += _spent.get(step, 0.0)
     if seconds < LOADING_SECONDS:
         return False
