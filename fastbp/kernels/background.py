@@ -1,8 +1,8 @@
 """Compile C functions in a child process while this one goes on, and have them in memory when they are ready.
 
-A thread would want the GIL (while one compiled products, a fit of 2-50-4 stood still for 0.9 to 2.7 s; beside a child, for
-0.03), and a fork would wait for it. Whatever goes wrong (no child can be started, it is killed, its answer is damaged)
-leaves a function not ready, and does nothing else.
+A thread would want the GIL (a fit of 2-50-4 stood still for 0.9 to 2.7 s while one compiled products, and for 0.03 s
+beside a child), and a fork would wait for it. Whatever goes wrong (no child can be started, it is killed, its answer is
+damaged) leaves a function not ready, and does nothing else.
 """
 
 from __future__ import annotations
