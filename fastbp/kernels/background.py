@@ -1,7 +1,8 @@
 """Compile C functions in a child process while this one goes on, and have them in memory when they are ready.
 
-A thread would hold the GIL for most of that time, and a fork or an exit would have to wait for it. Whatever goes wrong
-(no child can be started, it is killed, its answer is damaged) leaves a function not ready, and does nothing else.
+A thread would want the GIL (a fit of 2-50-4 stood still for 0.9 to 2.7 s while one compiled products, and for 0.03 s
+beside a child), and a fork would wait for it. Whatever goes wrong (no child can be started, it is killed, its answer is
+damaged) leaves a function not ready, and does nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .compile_server import Identity, identity, read_answer
 from .functions import Compiled
 
 IDLE = 10.0  # seconds without a request after which the child is ended: it takes 140 to 160 MB
-NICE = 5  # the child's lower priority; at 10, on two busy processors, products were not ready after 15 s of a fit
+NICE = 5  # the lower priority of the child; at 10 it got a twentieth of two processors that others kept busy
 # What the child runs; whatever it does it never gets to the prompt that PYTHONINSPECT asks for.
 START = f"""
 import marshal, os, sys
