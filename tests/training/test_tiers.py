@@ -11,7 +11,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP
-from fastbp.kernels import background
+from fastbp.kernels import background, objects
 from fastbp.kernels.losses import LOSSES
 from fastbp.learning_rates import Cosine
 from fastbp.program import narrow
@@ -148,6 +148,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     monkeypatch.setattr(background, "ask", found.append)
     monkeypatch.setattr(background, "address", lambda function: None)
+    monkeypatch.setattr(objects, "in_memory", lambda function: None)
     monkeypatch.setattr(narrow, "_spent", {})
     return found
 
