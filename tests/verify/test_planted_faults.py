@@ -63,7 +63,7 @@ FAULTS = {
         "kernels/narrow/backward.py", "block.first, as_they_are", "0, as_they_are", NARROW
     ),
     "a compiled step leaves the biases out": fault(
-        "kernels/narrow/forward.py", "layer.fan_in + 1,\n", "layer.fan_in,\n", NARROW
+        "kernels/narrow/forward.py", "layer.fan_in + 1, layer.fan_out", "layer.fan_in, layer.fan_out", NARROW
     ),
     "a compiled step's biases do not move": fault(
         "kernels/narrow/updates.py", "] = source[fan_in * ld + j]", "] *= 0", NARROW
@@ -81,7 +81,7 @@ FAULTS = {
         "kernels/narrow/backward.py", "yield drop_units, index - 1,", "yield drop_units, index,", NARROW
     ),
     "compiled predictions write a row too few": fault(
-        "kernels/narrow/functions.py", "range(block.rows):\n        for j", "range(block.rows - 1):\n        for j", NARROW
+        "kernels/narrow/functions.py", "for r in range(block.rows):", "for r in range(1, block.rows):", NARROW
     ),
     "the SGD formula has the wrong sign": fault(
         "kernels/updates.py", "fma(-learning_rate, fma", "fma(learning_rate, fma", "ReLU and SGD update"
