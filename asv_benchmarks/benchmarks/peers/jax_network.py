@@ -41,9 +41,7 @@ def adam(state: State, gradient: Parameters, problem: Problem) -> State:
     first = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, first, gradient)
     second = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, second, gradient)
     rate, scale = problem.learning_rate / (1 - BETA_1**t), 1 / jnp.sqrt(1 - BETA_2**t)
-    parameters = jax.tree.map(
-        lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPSILON), parameters, first, second
-    )
+    parameters = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPSILON), parameters, first, second)
     return parameters, first, second, t
 
 

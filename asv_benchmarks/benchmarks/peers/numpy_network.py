@@ -49,6 +49,7 @@ class Training(Inference):
         self.mask = [np.empty(H.shape, bool) for H in self.H]
         self.rows = np.arange(problem.batch)
         self.loss = self.cross_entropy if problem.classifies else self.squared_error
+        self.rate, self.l2 = problem.learning_rate, problem.l2
         self.update = self.sgd if problem.optimizer == "sgd" else self.adam
         self.first, self.second, self.work = (np.zeros_like(self.parameters) for _ in range(3))
         self.t = 0
@@ -81,8 +82,8 @@ class Training(Inference):
             dH *= H
 
     def sgd(self) -> None:
-        self.weights *= 1 - self.problem.learning_rate * self.problem.l2
-        self.gradient *= self.problem.learning_rate
+        self.weights *= 1 - self.rate * self.l2
+        self.gradient *= self.rate
         self.parameters -= self.gradient
 
     def adam(self) -> None:
@@ -98,7 +99,7 @@ class Training(Inference):
         self.work *= (1 - BETA_2**self.t) ** -0.5
         self.work += EPSILON
         np.divide(self.first, self.work, out=self.work)
-        self.work *= self.problem.learning_rate / (1 - BETA_1**self.t)
+        self.work *= self.rate / (1 - BETA_1**self.t)
         self.parameters -= self.work
 
     def step(self, X: Array, y: Array) -> float:
@@ -123,4 +124,5 @@ def side_by_side(arrays: Sequence[Array]) -> tuple[Array, list[Array]]:
     """Return copies of the arrays in one vector, and views of them in it."""
     vector = np.concatenate([array.ravel() for array in arrays])
     ends = itertools.accumulate(array.size for array in arrays)
-    return vector, [vector[end - array.size : end].reshape(array.shape) for end, array in zip(ends, arrays, strict=True)]
+    parts = (vector[end - array.size : end] for end, array in zip(ends, arrays, strict=True))
+    return vector, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
