@@ -16,7 +16,8 @@ import numpy as np
 
 from ..kernels import background, objects
 from ..kernels import operations as op
-from ..kernels.narrow.forms import NarrowForward, NarrowStep
+from ..kernels.narrow.forms import TILE_VECTORS, NarrowForward, NarrowStep
+from ..kernels.target import TARGET
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
@@ -43,16 +44,15 @@ def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -
     """Return the step that can be compiled for minibatches of so many rows, or None where there is none."""
     if not _is_narrow(network):
         return None
-    step = NarrowStep(
-        sizes=network.sizes,
-        activations=tuple(activation.name for activation in network.activations),
-        loss=form.targets if network.loss.value is None else network.loss.value.__name__,
-        update=form.update,
-        dropout=form.threshold > 0,
-        tile_vectors=2,
-        dtype=dtype.name,
-    )
-    return step._replace(tile_vectors=1) if rows <= step.lanes else step
+    return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
+
+
+@functools.lru_cache(maxsize=256)
+def _step_of(network: Network, tile_vectors: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep:
+    loss, activations = network.loss, tuple(activation.name for activation in network.activations)
+    targets = form.targets if loss.value is None else loss.value.__name__
+    dropout = form.threshold > 0
+    return NarrowStep(network.sizes, activations, targets, form.update, dropout, tile_vectors, dtype.name)
 
 
 def forward_of(network: Network, dtype: np.dtype[Any], outputs: bool) -> NarrowForward | None:
