@@ -15,7 +15,7 @@ from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_f
 from ..inputs.options import UNKNOWN
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
-from ..learning_rates import Constant, Cosine, InverseScaling
+from ..learning_rates import LearningRate
 from ..model.model import Model
 from ..model.row_weights import balanced
 from ..program import passes
@@ -27,8 +27,10 @@ from ..program.run import Course, Operands, prepare, run
 from ..program.table import Program
 from ..program.tuning import tuning
 from .history import History
+from .kept_state import KeptState
 from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
+from .orders import Orders
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
-BY_STEPS = (Constant, InverseScaling, Cosine)  # rates that nothing between two epochs can change
+SAVED_SECONDS = 1e-4  # of Python's time, for an epoch that is not a call of its own
 AHEAD = 1024  # steps whose coefficients are computed at a time
 FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
@@ -93,7 +95,9 @@ class Training:
         self.position = FitPosition()
         self.before = np.empty_like(self.parameters)
         self._began = 0.0  # when the running epoch began
-        self._one_by_one = False
+        self._steps_of_epoch = -(-self.data.count // self.batch)
+        self._orders = self._orders_ahead()
+        self._since_taken_back = 0  # epochs
         self._deadline = math.inf
         self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
         self._ahead, self._ahead_from = np.empty((0, 0), dtype), 0  # coefficients of steps, and the first one's number
@@ -101,6 +105,8 @@ class Training:
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
         """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
         history, plan, count = self.history, self.plan, self.data.count
+        self._after_epoch = after_epoch
+        self._asked = after_epoch is not None or type(plan.learning_rate).epoch_ended is not LearningRate.epoch_ended
         with interrupt_held():
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
@@ -108,7 +114,7 @@ class Training:
         total = plan.epochs * count if count < UNKNOWN else None
         with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
-                epochs = 1 if after_epoch is not None else self._epochs_at_once()
+                epochs = self._epochs_at_once()
                 if epochs > 1 and self._train_epochs(epochs, bar):
                     continue
                 epoch = self.position.epoch
@@ -116,10 +122,9 @@ class Training:
                 position = self.position
                 history.seconds.append(time.perf_counter() - self._began)
                 history.samples_per_second.append(position.rows / history.seconds[-1])
-                history.loss.append(position.total / position.rows)
+                ends = self._epoch_ended(position.total / position.rows)
+                self._since_taken_back += 1
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
-                ends = plan.learning_rate.epoch_ended(history.loss[-1])
-                ends = (after_epoch is not None and after_epoch(history)) or ends
                 if position.rows < self.data.count:  # the time is over: the checkpoint is of a step within the epoch
                     break
                 self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
@@ -141,57 +146,88 @@ class Training:
             self.data.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
-    def _epochs_at_once(self) -> int:
-        """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them if nothing is due between them.
+    def _epoch_ended(self, loss: float) -> bool:
+        """Record the loss of an epoch; return whether that was the last one."""
+        self.history.loss.append(loss)
+        ends = self.plan.learning_rate.epoch_ended(loss)
+        return (self._after_epoch is not None and self._after_epoch(self.history)) or ends
 
-        One by one, an epoch of 64-32-10 on the digits takes 455 us, 150 of them Python's; in such a call 300.
-        """
+    def _orders_ahead(self) -> Orders | None:
+        """Return what draws the orders of several epochs ahead; None where each epoch must be a call of its own."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
-        due = due or type(plan.learning_rate) not in BY_STEPS
-        drawn = plan.generator is not None and plan.order == plan.generator.permutation
-        if due or self._one_by_one or not (drawn and self._fetches and isinstance(data, InMemory)):
+        if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
+            return None
+        return plan.order if isinstance(plan.order, Orders) else None
+
+    def _epochs_at_once(self) -> int:
+        """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them where nothing is asked between.
+
+        Otherwise as many as have passed since epochs were taken back, and no longer ones than these have saved: an
+        epoch that is a call of its own takes some 100 us of Python's time.
+        """
+        if self._orders is None:
             return 1
-        epochs = int(CONTROL_SECONDS / (self._seconds_a_row * data.count))
-        return max(1, min(epochs, plan.epochs - self.position.epoch, FETCHED_ROWS // data.count))
+        plan, count = self.plan, self.data.count
+        seconds = self._seconds_a_row * count
+        epochs = CONTROL_SECONDS / seconds
+        if self._asked:
+            epochs = min(epochs, self._since_taken_back * min(1.0, SAVED_SECONDS / seconds))
+        return max(1, min(int(epochs), plan.epochs - self.position.epoch, FETCHED_ROWS // count))
 
     def _train_epochs(self, epochs: int, bar: Any) -> bool:
-        """Train for some epochs in one call.
+        """Train for some epochs in one call, ahead of what is asked after each of them.
 
-        Where training diverges, or X holds NaN, everything is put back and False returned: epochs one by one then show
-        in which of them that happens, and keep the parameters from before it.
+        Where training ends with one before the last, or the learning rate changes, everything is put back, and the
+        epochs up to that one are trained again. Where training diverges, or X holds NaN, everything is put back and
+        False returned: epochs one by one then show in which of them that happens, and keep the parameters from before
+        it. Ctrl-C is held back, so that parameters and records are those after the same epoch.
         """
-        data, count, generator = self.data, self.data.count, self.plan.generator
-        assert isinstance(data, InMemory) and generator is not None
-        self._ahead = self._ahead[:0]
-        self.before[...] = self.parameters
-        state_before = self._gradient.copy() if self.optimizer_state.filled else None
-        steps_before = self.position.steps, self.optimizer_state.steps
-        generator_before = generator.bit_generator.state
+        count, orders = self.data.count, self._orders
+        assert orders is not None
+        kept = KeptState(self.parameters, self.optimizer_state, self.position, orders)
         start = time.perf_counter()
-        orders = np.tile(np.arange(count), (epochs, 1))
-        generator.permuted(orders, axis=1, out=orders)  # the draws of `permutation`, while other threads may run
-        losses = np.array(self._call(data.whole_epochs(orders), 0, count, bar)).reshape(epochs, -1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            totals = np.add.accumulate(losses, axis=1)[:, -1]  # one at a time, as those of a single epoch are added
-        if not (np.isfinite(totals).all() and all_finite(self.parameters)):
-            self.parameters[...] = self.before
-            if state_before is not None:
-                self._gradient[...] = state_before
-            self.position.steps, self.optimizer_state.steps = steps_before
-            generator.bit_generator.state = generator_before
-            self._one_by_one = True
-            return False
+        with interrupt_held():
+            steps = self.position.steps + self._steps_of_epoch * np.arange(epochs)
+            rates = self._rates(steps)
+            totals = self._totals(orders, epochs, bar)
+            if not (np.isfinite(totals).all() and all_finite(self.parameters)):
+                kept.put_back()
+                bar.update(-epochs * count)
+                self._orders = None
+                return False
+            ends = False
+            for done, loss in enumerate((totals / count).tolist(), 1):
+                ends = self._epoch_ended(loss)
+                if ends or done == epochs or (self._asked and self._rates(steps[done : done + 1]) != rates[done]):
+                    break
+            self._since_taken_back += done
+            if done < epochs:
+                kept.put_back()
+                bar.update(-epochs * count)
+                self._totals(orders, done, bar)
+                self._since_taken_back = 0
+            seconds = (time.perf_counter() - start) / done
+            self.history.seconds += [seconds] * done
+            self.history.samples_per_second += [count / seconds] * done
+            bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
+            epoch = self.position.epoch + done
+            self.position = FitPosition(epoch, steps=self.position.steps, finished=ends or epoch == self.plan.epochs)
         if stop_asked():
             raise KeyboardInterrupt
-        seconds = (time.perf_counter() - start) / epochs
-        self.history.loss += (totals / count).tolist()
-        self.history.seconds += [seconds] * epochs
-        self.history.samples_per_second += [count / seconds] * epochs
-        bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
-        epoch = self.position.epoch + epochs
-        self.position = FitPosition(epoch, steps=self.position.steps, finished=epoch == self.plan.epochs)
         return True
+
+    def _totals(self, orders: Orders, epochs: int, bar: Any) -> Array:
+        """Train for some epochs in one call; return the total loss of each."""
+        data, count = self.data, self.data.count
+        assert isinstance(data, InMemory)
+        self._ahead = self._ahead[:0]
+        losses = self._call(data.whole_epochs(orders.several(count, epochs)), 0, count, bar)
+        with np.errstate(over="ignore", invalid="ignore"):  # one at a time, as those of a single epoch are added
+            return np.add.accumulate(losses.reshape(epochs, -1), axis=1)[:, -1]
+
+    def _rates(self, steps: NDArray[np.int64]) -> Array:
+        return self.plan.learning_rate.at(steps, self.plan.epochs * self._steps_of_epoch)
 
     def _train_epoch(self, bar: Any) -> None:
         """Train for an epoch, or the rest of one; where it fails, restore the parameters from before it."""
@@ -227,7 +263,7 @@ class Training:
         for stage in self.data.stages(order, self.batch, position.rows):
             for first, last in self._calls(max(0, position.rows - stage.begin), stage.end - stage.begin):
                 # Add one at a time: how a stage is split into calls depends on timing, and the total must not.
-                for loss in self._call(stage, first, last, bar):
+                for loss in self._call(stage, first, last, bar).tolist():
                     position.total += loss
                 position.rows = stage.begin + last
                 if stop_asked():
@@ -270,7 +306,7 @@ class Training:
             yield first, last
             first = last
 
-    def _call(self, stage: Stage, first: int, last: int, bar: Any) -> list[float]:
+    def _call(self, stage: Stage, first: int, last: int, bar: Any) -> NDArray[np.float64]:
         """Train on rows [first, last) of each of a stage's rounds, in one compiled call.
 
         Returns the loss of each step times its rows.
@@ -324,7 +360,7 @@ class Training:
         run(self._step(batch, fetched), operands, course)
         self._seconds_a_row = (time.perf_counter() - start) / ((last - first) * stage.rounds)
         bar.update((last - first) * stage.rounds)
-        losses: list[float] = (sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
+        losses: NDArray[np.float64] = sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])
         return losses
 
     @staticmethod
@@ -343,7 +379,7 @@ class Training:
         More steps of the epoch than these are computed for the next call: few take Python as long as many, 14 us, and
         an epoch of small data is two calls.
         """
-        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.data.count // self.batch)
+        begin, in_epoch = self.position.steps - self._ahead_from, self._steps_of_epoch
         more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
         if self._steady:
             begin, steps, more = 0, 1, 1
@@ -353,7 +389,7 @@ class Training:
 
     def _numbers(self, count: int) -> Array:
         """Return the coefficients of `count` steps, from the next one on."""
-        here, total = np.arange(count), self.plan.epochs * -(-self.data.count // self.batch)
+        here, total = np.arange(count), self.plan.epochs * self._steps_of_epoch
         steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
         return self.plan.coefficients(self.model.fixed_coefficients, steps, updates, total, self.parameters.dtype)
 
