@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import pickle
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, ClassVar
@@ -32,11 +33,12 @@ from ..names import repeated
 from ..network import MLP
 from ..optimizers import SGD, Coefficients, Optimizer
 from ..training.optimizer_state import OptimizerState
-from ..training.orders import Orders
+from ..training.orders import Order, Orders
 
 Array = NDArray[Any]
 DTYPES = (np.float64, np.float32)  # scikit-learn's order: other dtypes become float64
 LEAST_EPSILON = 1e-30  # one that is 0 in float32 would give 0 / 0 where a gradient is always 0
+DRAWN_AGAIN = 64  # orders of rows, before the generator's state, which takes 80 us, is kept again
 OPTIMIZER = ("_optimizer", "_optimizer_state")  # of scikit-learn, and of the kernels
 
 
@@ -149,22 +151,40 @@ class ShuffledOrders(Orders):
 
     def __init__(self, generator: np.random.RandomState):
         self.generator = generator
-        self._last: NDArray[np.int64] | None = None
+        self._last: Order | None = None
+        self._kept: tuple[Any, Order | None] | None = None  # the generator's state, and the order before the next
+        self._since_kept = 0  # orders drawn
 
-    @property
-    def state(self) -> Any:
-        return self.generator.get_state(legacy=False), self._last
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        draws, self._last = state
-        self.generator.set_state(draws)
-
-    def __call__(self, rows: int) -> NDArray[np.int64]:
+    def __call__(self, rows: int) -> Order:
+        """Return the order of the next epoch."""
         drawn = np.arange(rows)
         self.generator.shuffle(drawn)
         self._last = drawn if self._last is None else self._last[drawn]
+        self._since_kept += 1
         return self._last
+
+    def several(self, rows: int, epochs: int) -> Order:
+        if self._kept is None or self._since_kept > DRAWN_AGAIN:
+            self._kept, self._since_kept = (self.generator.get_state(legacy=False), self._last), 0
+        return np.array([self(rows) for _ in range(epochs)])
+
+    def put_back(self, epochs: int) -> None:
+        """Draw the others again, unless another thread has drawn meanwhile: NumPy's global generator is for all."""
+        assert self._kept is not None and self._last is not None
+        again = ShuffledOrders(copy.deepcopy(self.generator))
+        again.generator.set_state(self._kept[0])
+        again._last, rows = self._kept[1], len(self._last)
+        for _ in range(self._since_kept - epochs):
+            again(rows)
+        wanted, self._last = again.generator.get_state(legacy=False), again._last
+        self._since_kept -= epochs
+        again.several(rows, epochs)
+        if _same_state(again.generator, self.generator):
+            self.generator.set_state(wanted)
+
+
+def _same_state(one: np.random.RandomState, other: np.random.RandomState) -> bool:
+    return pickle.dumps(one.get_state(legacy=False)) == pickle.dumps(other.get_state(legacy=False))
 
 
 class NetworkEstimator(BaseEstimator):

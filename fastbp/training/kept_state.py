@@ -7,21 +7,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .optimizer_state import OptimizerState
-from .orders import Orders
 from .position import FitPosition
 
 
 class KeptState:
-    """Copies of all that epochs change: parameters, optimizer state, the number of steps, the generator."""
+    """Copies of what steps change: parameters, optimizer state, and how many steps there were."""
 
-    def __init__(self, parameters: NDArray[Any], memory: OptimizerState, position: FitPosition, orders: Orders):
-        self._parameters, self._memory, self._position, self._orders = parameters, memory, position, orders
+    def __init__(self, parameters: NDArray[Any], memory: OptimizerState, position: FitPosition):
+        self._parameters, self._memory, self._position = parameters, memory, position
         self._copies = parameters.copy(), memory.values.copy()
-        self._counts = position.steps, memory.steps
-        self._draws = orders.state
+        self._steps = position.steps, memory.steps
 
     def put_back(self) -> None:
         """Write the copies back, in place."""
         self._parameters[...], self._memory.values[...] = self._copies
-        self._position.steps, self._memory.steps = self._counts
-        self._orders.state = self._draws
+        self._position.steps, self._memory.steps = self._steps

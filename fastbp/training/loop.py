@@ -30,7 +30,7 @@ from .history import History
 from .kept_state import KeptState
 from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
-from .orders import Orders
+from .orders import Order, Orders
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
-SAVED_SECONDS = 1e-4  # of Python's time, for an epoch that is not a call of its own
+CALL_SECONDS = 1e-4  # of Python's time, that a call takes beside the compiled code
 AHEAD = 1024  # steps whose coefficients are computed at a time
 FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
@@ -115,7 +115,7 @@ class Training:
         with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
                 epochs = self._epochs_at_once()
-                if epochs > 1 and self._train_epochs(epochs, bar):
+                if self._orders is not None and epochs > 1 and self._train_epochs(self._orders, epochs, bar):
                     continue
                 epoch = self.position.epoch
                 self._train_epoch(bar)
@@ -163,8 +163,8 @@ class Training:
     def _epochs_at_once(self) -> int:
         """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them where nothing is asked between.
 
-        Otherwise as many as have passed since epochs were taken back, and no longer ones than these have saved: an
-        epoch that is a call of its own takes some 100 us of Python's time.
+        Otherwise, after n epochs of c seconds since some were taken back, sqrt(n `CALL_SECONDS` / c). Calls of k epochs
+        cost n / k `CALL_SECONDS`, and to take one back costs k c; this k makes the sum of the two smallest.
         """
         if self._orders is None:
             return 1
@@ -172,10 +172,10 @@ class Training:
         seconds = self._seconds_a_row * count
         epochs = CONTROL_SECONDS / seconds
         if self._asked:
-            epochs = min(epochs, self._since_taken_back * min(1.0, SAVED_SECONDS / seconds))
+            epochs = min(epochs, math.sqrt(self._since_taken_back * CALL_SECONDS / seconds))
         return max(1, min(int(epochs), plan.epochs - self.position.epoch, FETCHED_ROWS // count))
 
-    def _train_epochs(self, epochs: int, bar: Any) -> bool:
+    def _train_epochs(self, orders: Orders, epochs: int, bar: Any) -> bool:
         """Train for some epochs in one call, ahead of what is asked after each of them.
 
         Where training ends with one before the last, or the learning rate changes, everything is put back, and the
@@ -183,30 +183,32 @@ class Training:
         False returned: epochs one by one then show in which of them that happens, and keep the parameters from before
         it. Ctrl-C is held back, so that parameters and records are those after the same epoch.
         """
-        count, orders = self.data.count, self._orders
-        assert orders is not None
-        kept = KeptState(self.parameters, self.optimizer_state, self.position, orders)
+        count = self.data.count
         start = time.perf_counter()
         with interrupt_held():
+            kept = KeptState(self.parameters, self.optimizer_state, self.position)
             steps = self.position.steps + self._steps_of_epoch * np.arange(epochs)
-            rates = self._rates(steps)
-            totals = self._totals(orders, epochs, bar)
-            if not (np.isfinite(totals).all() and all_finite(self.parameters)):
-                kept.put_back()
-                bar.update(-epochs * count)
+            rates, drawn = self._rates(steps), orders.several(count, epochs)
+            self._ahead = self._ahead[:0]  # not before they are trained again, for the rate may be another then
+            totals = self._totals(drawn, bar)
+            ends, done = False, 0
+            if np.isfinite(totals).all() and all_finite(self.parameters):
+                for loss in (totals / count).tolist():
+                    ends, done = self._epoch_ended(loss), done + 1
+                    if ends or done == epochs or (self._asked and self._rates(steps[done : done + 1]) != rates[done]):
+                        break
+            else:
                 self._orders = None
-                return False
-            ends = False
-            for done, loss in enumerate((totals / count).tolist(), 1):
-                ends = self._epoch_ended(loss)
-                if ends or done == epochs or (self._asked and self._rates(steps[done : done + 1]) != rates[done]):
-                    break
             self._since_taken_back += done
             if done < epochs:
                 kept.put_back()
+                orders.put_back(epochs - done)
                 bar.update(-epochs * count)
-                self._totals(orders, done, bar)
                 self._since_taken_back = 0
+            if done == 0:
+                return False
+            if done < epochs:
+                self._totals(drawn[:done], bar)
             seconds = (time.perf_counter() - start) / done
             self.history.seconds += [seconds] * done
             self.history.samples_per_second += [count / seconds] * done
@@ -217,14 +219,13 @@ class Training:
             raise KeyboardInterrupt
         return True
 
-    def _totals(self, orders: Orders, epochs: int, bar: Any) -> Array:
-        """Train for some epochs in one call; return the total loss of each."""
-        data, count = self.data, self.data.count
+    def _totals(self, orders: Order, bar: Any) -> Array:
+        """Train for an epoch in each of some orders, in one call; return the total loss of each."""
+        data = self.data
         assert isinstance(data, InMemory)
-        self._ahead = self._ahead[:0]
-        losses = self._call(data.whole_epochs(orders.several(count, epochs)), 0, count, bar)
+        losses = self._call(data.whole_epochs(orders), 0, data.count, bar)
         with np.errstate(over="ignore", invalid="ignore"):  # one at a time, as those of a single epoch are added
-            return np.add.accumulate(losses.reshape(epochs, -1), axis=1)[:, -1]
+            return np.add.accumulate(losses.reshape(len(orders), -1), axis=1)[:, -1]
 
     def _rates(self, steps: NDArray[np.int64]) -> Array:
         return self.plan.learning_rate.at(steps, self.plan.epochs * self._steps_of_epoch)

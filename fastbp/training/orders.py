@@ -1,9 +1,8 @@
-"""The order of the rows in each epoch, drawn from a generator that can be put back."""
+"""The order of the rows in each epoch, drawn ahead of the training where that is wanted."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,29 +11,19 @@ Order = NDArray[np.int64]
 
 
 class Orders(ABC):
-    """Draws a permutation of the rows for each epoch.
-
-    Attributes
-    ----------
-    state : object
-        All on which the next orders depend. Where it is put back, the same ones are drawn again.
-    """
-
-    @property
-    @abstractmethod
-    def state(self) -> Any: ...
-
-    @state.setter
-    @abstractmethod
-    def state(self, state: Any) -> None: ...
+    """Draws a permutation of the rows for each epoch."""
 
     @abstractmethod
     def __call__(self, rows: int) -> Order:
         """Return the order of the next epoch."""
 
+    @abstractmethod
     def several(self, rows: int, epochs: int) -> Order:
         """Return the orders of the next epochs, (epochs, rows)."""
-        return np.array([self(rows) for _ in range(epochs)])
+
+    @abstractmethod
+    def put_back(self, epochs: int) -> None:
+        """Leave all as if the last `epochs` of the last call of `several` had not been drawn."""
 
 
 class Permutations(Orders):
@@ -43,18 +32,15 @@ class Permutations(Orders):
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
-    @property
-    def state(self) -> Any:
-        return self.generator.bit_generator.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        self.generator.bit_generator.state = state
-
     def __call__(self, rows: int) -> Order:
         return self.generator.permutation(rows)
 
     def several(self, rows: int, epochs: int) -> Order:
-        """Return the orders of the next epochs: the draws of `permutation`, while other threads may run."""
+        self._before = self.generator.bit_generator.state, rows, epochs
         orders = np.tile(np.arange(rows), (epochs, 1))
+        # The draws of `permutation`, while other threads may run.
         return self.generator.permuted(orders, axis=1, out=orders)
+
+    def put_back(self, epochs: int) -> None:
+        self.generator.bit_generator.state, rows, drawn = self._before
+        self.several(rows, drawn - epochs)
