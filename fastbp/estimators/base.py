@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import validate_data
 
 from .. import threads
@@ -95,52 +95,48 @@ UPDATES: dict[str, type[Optimizer]] = {"sgd": SGD, "velocity": Velocity, "adam":
 UPDATE_NAMES = {update: name for name, update in UPDATES.items()}
 
 
-@dataclass
-class SetRate(LearningRate):
-    """A rate that is set from outside between epochs."""
-
-    learning_rate: float
-
-    def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-        return np.full(len(steps), self.learning_rate)
-
-
-@dataclass
-class InverseScaling(SetRate):
-    """scikit-learn's "invscaling", a rate that falls after each epoch: its optimizer computes those of epochs to come.
+class OptimizerRate(LearningRate):
+    """The rate of scikit-learn's optimizer, which changes between epochs, and is known ahead unless losses decide.
 
     Parameters
     ----------
-    optimizer : SGDOptimizer
+    optimizer : SGDOptimizer or AdamOptimizer
     trained : int
         Rows that were trained on before the fit, `t_`.
     rows, steps : int
         Those of an epoch.
     """
 
-    optimizer: SGDOptimizer
-    trained: int
-    rows: int
-    steps: int
+    def __init__(self, optimizer: SGDOptimizer | AdamOptimizer, trained: int, rows: int, steps: int):
+        self.optimizer, self.trained, self.rows, self.steps = optimizer, trained, rows, steps
+        self._at_first = copy.copy(optimizer)
+        self._schedule: str = getattr(optimizer, "lr_schedule", "constant")
 
-    def __post_init__(self) -> None:
-        self.optimizer = copy.copy(self.optimizer)
-        self._first = self.learning_rate
+    @property
+    def learning_rate(self) -> float:  # type: ignore[override]  # it is read only
+        """The rate of the next step."""
+        return float(self.optimizer.learning_rate)
 
     @property
     def steady(self) -> bool:
-        return False
+        return self._schedule != "invscaling"
+
+    @property
+    def by_steps(self) -> bool:
+        return self._schedule != "adaptive"
 
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
+        if self.steady:
+            return np.full(len(steps), self.learning_rate)
         epochs = steps // self.steps
         first, last = int(epochs[0]), int(epochs[-1])
         return np.array([self._in_epoch(epoch) for epoch in range(first, last + 1)])[epochs - first]
 
     def _in_epoch(self, epoch: int) -> float:
-        if epoch == 0:
-            return self._first
-        self.optimizer.iteration_ends(self.trained + epoch * self.rows)
-        return float(self.optimizer.learning_rate)
+        optimizer = copy.copy(self._at_first)
+        if epoch:
+            optimizer.iteration_ends(self.trained + epoch * self.rows)
+        return float(optimizer.learning_rate)
 
 
 class ShuffledOrders(Orders):
@@ -157,16 +153,23 @@ class ShuffledOrders(Orders):
 
     def __call__(self, rows: int) -> Order:
         """Return the order of the next epoch."""
-        drawn = np.arange(rows)
-        self.generator.shuffle(drawn)
-        self._last = drawn if self._last is None else self._last[drawn]
-        self._since_kept += 1
-        return self._last
+        order: Order = self._drawn(rows, 1)[0]
+        return order
 
     def several(self, rows: int, epochs: int) -> Order:
         if self._kept is None or self._since_kept > DRAWN_AGAIN:
             self._kept, self._since_kept = (self.generator.get_state(legacy=False), self._last), 0
-        return np.array([self(rows) for _ in range(epochs)])
+        return self._drawn(rows, epochs)
+
+    def _drawn(self, rows: int, epochs: int) -> Order:
+        orders, last = np.empty((epochs, rows), np.int64), np.arange(rows) if self._last is None else self._last
+        for order in orders:
+            order[:] = last
+            self.generator.shuffle(order)
+            last = order
+        self._last = last
+        self._since_kept += epochs
+        return orders
 
     def put_back(self, epochs: int) -> None:
         """Draw the others again, unless another thread has drawn meanwhile: NumPy's global generator is for all."""
@@ -174,11 +177,10 @@ class ShuffledOrders(Orders):
         again = ShuffledOrders(copy.deepcopy(self.generator))
         again.generator.set_state(self._kept[0])
         again._last, rows = self._kept[1], len(self._last)
-        for _ in range(self._since_kept - epochs):
-            again(rows)
-        wanted, self._last = again.generator.get_state(legacy=False), again._last
         self._since_kept -= epochs
-        again.several(rows, epochs)
+        again._drawn(rows, self._since_kept)
+        wanted, self._last = again.generator.get_state(legacy=False), again._last
+        again._drawn(rows, epochs)
         if _same_state(again.generator, self.generator):
             self.generator.set_state(wanted)
 

@@ -19,7 +19,7 @@ from ..optimizers import SGD
 from ..training.history import History
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import DivergenceError, Plan
-from .base import DTYPES, Adam, Array, InverseScaling, NetworkEstimator, SetRate, ShuffledOrders, Snapshot, Velocity
+from .base import DTYPES, Adam, Array, NetworkEstimator, OptimizerRate, ShuffledOrders, Snapshot, Velocity
 
 LOSSES = {  # by the output activation of a classifier, or the `loss` of a regressor
     "softmax": "softmax_cross_entropy",
@@ -106,12 +106,12 @@ class Fitting(NetworkEstimator):
         X, y, sample_weight, held_out = self._split(X, y, sample_weight)
         n_samples = X.shape[0]
         batch_size = self._rows_of_a_batch(n_samples)
-        rate, stopped = self._rate(n_samples, batch_size), False
+        rate = OptimizerRate(self._optimizer, self.t_, n_samples, -(-n_samples // batch_size))
+        stopped = False
 
         def after_epoch(history: History) -> bool:
             nonlocal stopped
             stopped = self._end_epoch(history, n_samples, held_out)
-            rate.learning_rate = self._optimizer.learning_rate
             ended = [callback(self, history) is True for callback in self.callbacks or ()]  # all are called
             stopped = stopped or any(ended)
             return stopped
@@ -219,13 +219,6 @@ class Fitting(NetworkEstimator):
             message = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             warnings.warn(message, stacklevel=2)
         return min(int(self.batch_size), n_samples)
-
-    def _rate(self, n_samples: int, batch_size: int) -> SetRate:
-        """Return the rate of scikit-learn's optimizer as training takes it."""
-        now = self._optimizer.learning_rate
-        if self.solver == "sgd" and self._optimizer.lr_schedule == "invscaling":
-            return InverseScaling(now, self._optimizer, self.t_, n_samples, -(-n_samples // batch_size))
-        return SetRate(now)
 
     def _end_epoch(self, history: History, n_samples: int, held_out: tuple[Any, Any, Any]) -> bool:
         """Record an epoch as scikit-learn does; return whether to stop."""

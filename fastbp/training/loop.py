@@ -15,7 +15,6 @@ from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_f
 from ..inputs.options import UNKNOWN
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
-from ..learning_rates import LearningRate
 from ..model.model import Model
 from ..model.row_weights import balanced
 from ..program import passes
@@ -106,7 +105,7 @@ class Training:
         """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
         history, plan, count = self.history, self.plan, self.data.count
         self._after_epoch = after_epoch
-        self._asked = after_epoch is not None or type(plan.learning_rate).epoch_ended is not LearningRate.epoch_ended
+        self._asked = after_epoch is not None or not plan.learning_rate.by_steps
         with interrupt_held():
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
@@ -195,7 +194,7 @@ class Training:
             if np.isfinite(totals).all() and all_finite(self.parameters):
                 for loss in (totals / count).tolist():
                     ends, done = self._epoch_ended(loss), done + 1
-                    if ends or done == epochs or (self._asked and self._rates(steps[done : done + 1]) != rates[done]):
+                    if ends or done == epochs or self._rate_changed(steps[done : done + 1], rates[done]):
                         break
             else:
                 self._orders = None
@@ -229,6 +228,9 @@ class Training:
 
     def _rates(self, steps: NDArray[np.int64]) -> Array:
         return self.plan.learning_rate.at(steps, self.plan.epochs * self._steps_of_epoch)
+
+    def _rate_changed(self, step: NDArray[np.int64], expected: float) -> bool:
+        return not self.plan.learning_rate.by_steps and bool(self._rates(step)[0] != expected)
 
     def _train_epoch(self, bar: Any) -> None:
         """Train for an epoch, or the rest of one; where it fails, restore the parameters from before it."""
