@@ -109,7 +109,7 @@ class OptimizerRate(LearningRate):
 
     def __init__(self, optimizer: SGDOptimizer | AdamOptimizer, trained: int, rows: int, steps: int):
         self.optimizer, self.trained, self.rows, self.steps = optimizer, trained, rows, steps
-        self._at_first = copy.copy(optimizer)
+        self._first, self._ahead = self.learning_rate, copy.copy(optimizer)
         self._schedule: str = getattr(optimizer, "lr_schedule", "constant")
 
     @property
@@ -133,10 +133,10 @@ class OptimizerRate(LearningRate):
         return np.array([self._in_epoch(epoch) for epoch in range(first, last + 1)])[epochs - first]
 
     def _in_epoch(self, epoch: int) -> float:
-        optimizer = copy.copy(self._at_first)
-        if epoch:
-            optimizer.iteration_ends(self.trained + epoch * self.rows)
-        return float(optimizer.learning_rate)
+        if epoch == 0:
+            return self._first
+        self._ahead.iteration_ends(self.trained + epoch * self.rows)
+        return float(self._ahead.learning_rate)
 
 
 class ShuffledOrders(Orders):

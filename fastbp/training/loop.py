@@ -33,6 +33,7 @@ from .orders import Order, Orders
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
+from .step_coefficients import StepCoefficients
 
 if TYPE_CHECKING:
     from ..inputs.blocks import Stream
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
 CALL_SECONDS = 1e-4  # of Python's time, that a call takes beside the compiled code
-AHEAD = 1024  # steps whose coefficients are computed at a time
 FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
 
@@ -98,8 +98,8 @@ class Training:
         self._orders = self._orders_ahead()
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
-        self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
-        self._ahead, self._ahead_from = np.empty((0, 0), dtype), 0  # coefficients of steps, and the first one's number
+        fixed = self.model.fixed_coefficients
+        self._coefficients = StepCoefficients(plan, fixed, self._steps_of_epoch, dtype, weighted)
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
         """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
@@ -182,31 +182,24 @@ class Training:
         False returned: epochs one by one then show in which of them that happens, and keep the parameters from before
         it. Ctrl-C is held back, so that parameters and records are those after the same epoch.
         """
-        count = self.data.count
-        start = time.perf_counter()
+        count, first, start = self.data.count, self.position.steps, time.perf_counter()
         with interrupt_held():
             kept = KeptState(self.parameters, self.optimizer_state, self.position)
-            steps = self.position.steps + self._steps_of_epoch * np.arange(epochs)
-            rates, drawn = self._rates(steps), orders.several(count, epochs)
-            self._ahead = self._ahead[:0]  # not before they are trained again, for the rate may be another then
+            drawn = orders.several(count, epochs)
+            self._coefficients.rate_may_change()  # not where epochs are trained again: it may be another then
             totals = self._totals(drawn, bar)
-            ends, done = False, 0
             if np.isfinite(totals).all() and all_finite(self.parameters):
-                for loss in (totals / count).tolist():
-                    ends, done = self._epoch_ended(loss), done + 1
-                    if ends or done == epochs or self._rate_changed(steps[done : done + 1], rates[done]):
-                        break
+                done, ends = self._answer((totals / count).tolist(), first)
+                self._since_taken_back += done
             else:
-                self._orders = None
-            self._since_taken_back += done
+                done, self._orders = 0, None
             if done < epochs:
                 kept.put_back()
                 orders.put_back(epochs - done)
                 bar.update(-epochs * count)
                 self._since_taken_back = 0
-            if done == 0:
-                return False
-            if done < epochs:
+                if done == 0:
+                    return False
                 self._totals(drawn[:done], bar)
             seconds = (time.perf_counter() - start) / done
             self.history.seconds += [seconds] * done
@@ -218,6 +211,23 @@ class Training:
             raise KeyboardInterrupt
         return True
 
+    def _answer(self, losses: list[float], first: int) -> tuple[int, bool]:
+        """Ask what is asked after each of some epochs, from step `first` on.
+
+        Returns after how many training ends, or has another learning rate than they were trained with, and whether it
+        ends.
+        """
+        coefficients, epochs = self._coefficients, len(losses)
+        rates = coefficients.rates(first, epochs)
+        for done, loss in enumerate(losses, 1):
+            if self._epoch_ended(loss):
+                return done, True
+            if done < epochs and not coefficients.known:
+                first += self._steps_of_epoch
+                if coefficients.rates(first, 1)[0] != rates[done]:
+                    return done, False
+        return epochs, False
+
     def _totals(self, orders: Order, bar: Any) -> Array:
         """Train for an epoch in each of some orders, in one call; return the total loss of each."""
         data = self.data
@@ -226,15 +236,9 @@ class Training:
         with np.errstate(over="ignore", invalid="ignore"):  # one at a time, as those of a single epoch are added
             return np.add.accumulate(losses.reshape(len(orders), -1), axis=1)[:, -1]
 
-    def _rates(self, steps: NDArray[np.int64]) -> Array:
-        return self.plan.learning_rate.at(steps, self.plan.epochs * self._steps_of_epoch)
-
-    def _rate_changed(self, step: NDArray[np.int64], expected: float) -> bool:
-        return not self.plan.learning_rate.by_steps and bool(self._rates(step)[0] != expected)
-
     def _train_epoch(self, bar: Any) -> None:
         """Train for an epoch, or the rest of one; where it fails, restore the parameters from before it."""
-        self._ahead = self._ahead[:0]  # the learning rate may have changed
+        self._coefficients.rate_may_change()
         if self.position.rows == 0:
             self.before[...] = self.parameters
         self._began = time.perf_counter() - self.position.seconds
@@ -329,7 +333,7 @@ class Training:
             weights, norms, totals = self._weighed(stage.weights[first:last], batch)
         start = time.perf_counter()
         l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
-        coefficients = self._coefficients(steps)
+        coefficients = self._coefficients.rows(self.position.steps, steps, self.optimizer_state.steps + 1)
         if len(coefficients) < steps and np.ndim(norms):
             coefficients = np.repeat(coefficients, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
@@ -375,26 +379,6 @@ class Training:
             parts.append(balanced(weights[whole:].reshape(1, -1)))
         flat, norms, totals = zip(*parts, strict=True)
         return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
-
-    def _coefficients(self, steps: int) -> Array:
-        """The coefficients of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
-
-        More steps of the epoch than these are computed for the next call: few take Python as long as many, 14 us, and
-        an epoch of small data is two calls.
-        """
-        begin, in_epoch = self.position.steps - self._ahead_from, self._steps_of_epoch
-        more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
-        if self._steady:
-            begin, steps, more = 0, 1, 1
-        if begin + steps > len(self._ahead):
-            self._ahead, self._ahead_from, begin = self._numbers(more), self.position.steps, 0
-        return self._ahead[begin : begin + steps]
-
-    def _numbers(self, count: int) -> Array:
-        """Return the coefficients of `count` steps, from the next one on."""
-        here, total = np.arange(count), self.plan.epochs * self._steps_of_epoch
-        steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
-        return self.plan.coefficients(self.model.fixed_coefficients, steps, updates, total, self.parameters.dtype)
 
     def _step(self, rows: int, fetched: bool) -> Program:
         form = self._fetched_form if fetched else self._form
