@@ -3,7 +3,7 @@
 The estimators are subclasses of scikit-learn's: parameters and their checks, input validation, labels, methods, tags
 and messages are scikit-learn's own. Of its private parts, this module and `fitting`
 
-- extend `_fit`, `_validate_input`, `_initialize` and `_fit_lbfgs`;
+- extend `_fit`, `_validate_input`, `_initialize` and `_fit_lbfgs`, and in `mlp` give `_label_binarizer` what it finds;
 - replace `_fit_stochastic`, `_backprop` and `_forward_pass_fast`;
 - use `_random_state`, `_label_binarizer`, `_score`, `_optimizer` (whose classes know the learning rate and when to
   stop) and `_update_no_improvement_count`, with `_no_improvement_count`, `_best_coefs` and `_best_intercepts`.
