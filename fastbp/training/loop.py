@@ -95,7 +95,7 @@ class Training:
         self.before = np.empty_like(self.parameters)
         self._began = 0.0  # when the running epoch began
         self._steps_of_epoch = -(-self.data.count // self.batch)
-        self._orders = self._orders_ahead()
+        self._orders = self._orders_ahead()  # None where each epoch is a call of its own
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
         fixed = self.model.fixed_coefficients
@@ -152,7 +152,7 @@ class Training:
         return (self._after_epoch is not None and self._after_epoch(self.history)) or ends
 
     def _orders_ahead(self) -> Orders | None:
-        """Return what draws the orders of several epochs ahead; None where each epoch must be a call of its own."""
+        """Return what draws the orders of epochs that run ahead; None where none may."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
         if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
