@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike
@@ -12,11 +12,14 @@ from numpy.typing import DTypeLike
 from . import threads, validation
 from .kernels import operations as op
 from .kernels.activations import ACTIVATIONS, EXP
-from .kernels.functions import DTYPES, Function, every
+from .kernels.functions import DTYPES, Compiled, Function, every
 from .kernels.losses import LOSSES
 from .kernels.objects import addresses
+from .network import MLP
 from .optimizers import OPTIMIZERS
+from .program import narrow
 from .program.interrupts import interrupt_held
+from .program.network import StepForm
 from .program.run import run_by_numbas_threads
 from .training.progress import progress_bar
 
@@ -35,41 +38,49 @@ Names = str | Sequence[str] | None
 
 
 def warmup(
-    dtype: DTypeLike | None = None,
+    network: MLP | DTypeLike | None = None,
     progress: bool | None = None,
     *,
     activations: Names = None,
     losses: Names = None,
     optimizers: Names = None,
+    batch_size: int = 128,
 ) -> dict[str, float]:
     """Compile, or load from a wheel or the cache on disk, all that `MLP.fit` and `MLP.predict` run on.
 
     Afterwards no network of this process waits for the compiler, or none with these activations, losses and optimizers.
+    With a network, what it needs is compiled, and with it, if the network is narrow, the training steps and predictions
+    that are specialised on its shape, which otherwise take over within the first fits that are long enough.
     Nor does one of a later process, if the cache folder is writable now and readable then (see `fastbp info`), and
     processor, versions and settings are the same. Use it for container images, whose disk may be read-only when they
     run, for services that must answer their first request at once, and before measurements.
 
     Parameters
     ----------
-    dtype : {"float32", "float64"}, optional
-        Type in which networks compute; both by default.
+    network : MLP, or {"float32", "float64"}, optional
+        A network, or the type in which networks compute; both types by default.
     progress : bool or None
         Show a progress bar; None shows it on a terminal only.
     activations, losses, optimizers : str or sequence of str, optional
-        Names that `MLP` and `MLP.fit` take; all by default. The output function of a loss comes with it.
+        Names that `MLP` and `MLP.fit` take; all by default, or those of the network. The output function of a loss
+        comes with it.
+    batch_size : int, default 128
+        The rows of a minibatch, for steps that are specialised: those for no more than a vector of rows differ.
 
     Returns
     -------
     dict of str to float
         Seconds per part: "pass", then "products", "activation", "loss", "optimizer" and "gathering" of each dtype, such
-        as "float32 products". Dropout belongs to "activation", clipping and the L2 penalty belong to "optimizer". Last
-        "Numba's threads", the way in which they enter the pass, where this process has imported Numba and may use
-        several threads, even if a quota leaves one processor now.
+        as "float32 products". Dropout belongs to "activation", clipping and the L2 penalty belong to "optimizer". Then
+        "step", with the form of its update, and "predictions" of a narrow network. Last "Numba's threads", the way in
+        which they enter the pass, where this process has imported Numba and may use several threads, even if a quota
+        leaves one processor now.
 
     Raises
     ------
     TypeError, ValueError
-        `dtype` is neither "float32" nor "float64", or a name is unknown.
+        `network` is neither a network nor "float32" nor "float64", a name is unknown, activations or losses are given
+        beside a network, or `batch_size` is no whole number above 0.
     KeyboardInterrupt
         Ctrl-C, after the part that is being compiled.
 
@@ -79,15 +90,22 @@ def warmup(
     >>> seconds = fastbp.warmup("float32", activations="relu", losses="huber", optimizers=("sgd", "adam"))
     >>> list(seconds)[:2], min(seconds.values()) >= 0
     (['pass', 'float32 products'], True)
+    >>> list(fastbp.warmup(fastbp.MLP((2, 50, 4)), optimizers="sgd"))[-2:]
+    ['step sgd', 'predictions']
     """
-    chosen = DTYPES if dtype is None else (validation.float_dtype(dtype).name,)
-    functions = needed(
-        chosen,
-        _chosen("activations", activations, ACTIVATIONS),
-        _chosen("losses", losses, LOSSES),
-        _chosen("optimizers", optimizers, OPTIMIZERS),
-    )
-    parts = _parts(functions)
+    optimizers = _chosen("optimizers", optimizers, OPTIMIZERS)
+    batch_size = validation.whole_number("batch_size", batch_size)
+    if isinstance(network, MLP):
+        for name, value in (("activations", activations), ("losses", losses)):
+            if value is not None:
+                raise TypeError(f"{name}: got {value!r} beside a network, whose own are compiled; leave it out")
+        hidden = [activation.name for activation in network.model.network.activations]
+        functions = needed((network.dtype.name,), hidden, (network.loss_name,), optimizers)
+        parts = _parts(functions, _of_shape(network, optimizers or tuple(OPTIMIZERS), batch_size))
+    else:
+        chosen = DTYPES if network is None else (validation.float_dtype(network).name,)
+        kinds = _chosen("activations", activations, ACTIVATIONS), _chosen("losses", losses, LOSSES)
+        parts = _parts(needed(chosen, *kinds, optimizers))
     seconds: dict[str, float] = {}
     with progress_bar(progress, len(parts), "part") as bar:
         for name, prepare in parts.items():
@@ -141,14 +159,32 @@ def needed(
     return list(filter(wanted, every(dtypes)))
 
 
-def _parts(functions: Sequence[Function]) -> dict[str, Callable[[], Any]]:
+def _of_shape(network: MLP, optimizers: Iterable[str], batch_size: int) -> dict[str, list[Compiled]]:
+    """Return what is specialised on a network's shape, by its part."""
+    model = network.model
+    targets = "labels" if model.loss.value is None else "targets"
+    forms = dict.fromkeys(OPTIMIZERS[name].form for name in optimizers)
+    parts: dict[str, list[Compiled]] = {}
+    for form in forms:
+        if (step := narrow.step_of(model.network, batch_size, model.dtype, StepForm(targets, update=form))) is not None:
+            parts[f"step {form}"] = [step]
+    found = [narrow.forward_of(model.network, model.dtype, outputs) for outputs in (True, False)]
+    if predictions := list(filter(None, found)):
+        parts["predictions"] = list(dict.fromkeys(predictions))
+    model.bound_passes.clear()  # they hold what was there when they were bound
+    return parts
+
+
+def _parts(
+    functions: Sequence[Function], more: Mapping[str, list[Compiled]] | None = None
+) -> dict[str, Callable[[], Any]]:
     """Return what makes each part; None comes of a part that turns out not to be needed."""
-    parts: dict[str, list[Function]] = {"pass": []}
+    parts: dict[str, list[Compiled]] = {"pass": []}
     parts |= {f"{dtype} {part}": [] for dtype in DTYPES for part in PARTS}
     for function in functions:
         parts[f"{function.dtype} {_PART_OF[function.operation]}" if function.dtype else "pass"].append(function)
     made: dict[str, Callable[[], Any]] = {
-        name: functools.partial(addresses, members) for name, members in parts.items() if members
+        name: functools.partial(addresses, members) for name, members in {**parts, **(more or {})}.items() if members
     }
     return made | {"Numba's threads": _numbas_threads}
 

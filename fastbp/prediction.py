@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from . import validation
 from .inputs.in_memory import Rows, rows_of
 from .model.model import Model
-from .program import passes
+from .program import narrow, passes
 from .program.cost_model import SHORT, threads_for
 from .program.memory import address, aligned, scratch
 from .program.run import Operands, bound, run
+from .program.table import Program
 from .program.tuning import tuning
 
 Array = NDArray[Any]
@@ -73,18 +75,29 @@ def _unbound(model: Model, X: Array, answered: bool, threads: int, kept: Kept, l
 def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
     """Return the outputs of any rows, some at a time, so that activations stay small, by up to `threads` threads."""
     count, classes, dtype, most = rows.count, model.sizes[-1], model.dtype, model.rows_at_once
-    parameters, out, forced = model.parameters, np.empty((count, classes), dtype), tuning()
+    parameters, out, start = model.parameters, np.empty((count, classes), dtype), time.perf_counter()
     coefficients = model.coefficients
     flat = out.reshape(-1)
     for begin in range(0, count, most):
         end = min(count, begin + most)
-        program = passes.forward(model.network, end - begin, dtype, threads, answered, forced)
+        program = _program(model, end - begin, answered, threads)
         activations = scratch(program.activations, dtype)
         part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
         run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
         if not math.isfinite(sum(activations[program.probes].tolist())):
             rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
+    if not program.compiled and (compiled := narrow.forward_of(model.network, dtype, answered)) is not None:
+        narrow.spend(compiled, time.perf_counter() - start)
     return out
+
+
+def _program(model: Model, rows: int, answered: bool, threads: int) -> Program:
+    """Return the program of so many rows: compiled for the network where that is there, and they fill a vector."""
+    compiled = narrow.forward_of(model.network, model.dtype, answered)
+    if compiled is None or rows < compiled.lanes or not narrow.ready(compiled):
+        return passes.forward(model.network, rows, model.dtype, threads, answered, tuning())
+    work = model.operations_per_input * rows * model.sizes[0]
+    return narrow.forward(rows, compiled, threads if work > SHORT else 1)
 
 
 def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> BoundPass | None:
@@ -95,7 +108,7 @@ def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> Bound
     """
     if not rows.copied_silently:
         return None
-    program = passes.forward(model.network, rows.count, model.dtype, threads, answered, tuning())
+    program = _program(model, rows.count, answered, threads)
     shape, dtype = (rows.count, model.sizes[0]), model.dtype
     read_in_place = rows.readable_in_place and math.prod(shape) * dtype.itemsize > COPIED_BYTES
     copied, answers = 0 if read_in_place else math.prod(shape), rows.count * model.sizes[-1]

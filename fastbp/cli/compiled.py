@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..kernels.functions import DTYPES, RUN, Function, every, gathering
+from ..kernels.functions import DTYPES, RUN, Compiled, every, gathering
 from ..kernels.objects import SHIPPED, origin
 from ..network import MLP
 from ..program import passes
@@ -44,7 +44,7 @@ def first_fits() -> list[str]:
     return found
 
 
-def of_a_first_fit(dtype: str) -> list[Function]:
+def of_a_first_fit(dtype: str) -> list[Compiled]:
     """Return the functions of `MLP.fit` of a classifier by SGD, on rows of this dtype, and of `MLP.predict`."""
     network, kind = MLP((64, 100, 10)).model.network, np.dtype(dtype)
     form = StepForm("labels", penalised=True, fetched=True)
@@ -53,12 +53,14 @@ def of_a_first_fit(dtype: str) -> list[Function]:
     return list(dict.fromkeys([RUN, gathering(dtype, dtype), *step.functions(kind), *predict.functions(kind)]))
 
 
-def estimate(functions: Iterable[Function]) -> float:
+def estimate(functions: Iterable[Compiled]) -> float:
     """Return about how many seconds these functions take to compile, at least 1.
 
     They are seconds measured on another machine, in proportion to how quickly this one's Python compiles a text.
     """
-    there = NUMBA_SECONDS + sum(SECONDS.get(function.operation, OTHER_SECONDS) for function in functions)
+    there = NUMBA_SECONDS + sum(
+        SECONDS.get(getattr(function, "operation", ""), OTHER_SECONDS) for function in functions
+    )
     return max(1.0, there * _yardstick() / YARDSTICK_SECONDS)
 
 

@@ -26,10 +26,11 @@ from .updates import Update
 
 
 @functools.cache
-def applied(formula: Formula, constants: tuple[Constant, ...]) -> Any:
+def applied(formula: Formula, constants: tuple[Constant, ...], by_outputs: bool = False) -> Any:
     """Make a call ``(coefficients, output, *vectors)`` of ``formula(*vectors, *constants)``.
 
-    The constants come from `coefficients`, those with a number for each output from `output` on.
+    The constants come from `coefficients`, those with a number for each output from `output` on, or that of `output`
+    in every lane where vectors are `by_outputs`.
     """
     places = co.places(constants)
 
@@ -41,7 +42,7 @@ def applied(formula: Formula, constants: tuple[Constant, ...]) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             coefficients, output, *values = args
             lanes = [lanes_of(builder, dtype, kind, value) for kind, value in zip(kinds, values, strict=True)]
-            numbers = [_constant(builder, dtype, coefficients, output, *place) for place in places]
+            numbers = [_constant(builder, dtype, coefficients, output, *place, by_outputs) for place in places]
             return formula.write(*lanes, *numbers).value  # type: ignore[attr-defined]
 
         return result(coefficients, types.intp, *kinds), codegen
@@ -70,7 +71,7 @@ def updated_by(form: Update) -> Any:
             ]
             at = [builder.gep(state, [builder.mul(stride, I64(number))]) for number in range(form.states)]
             old = tuple(VectorLanes(builder, dtype, load_vector(builder, dtype, start, mask)) for start in at)
-            numbers = [_constant(builder, dtype, coefficients, I64(0), place, False) for place in places]
+            numbers = [_constant(builder, dtype, coefficients, I64(0), place) for place in places]
             new, state_after = form.write(*operands, old, *numbers)
             for start, vector in zip((to, *at), (new, *state_after), strict=True):
                 store_vector(builder, dtype, vector.value, start, mask)  # type: ignore[attr-defined]
@@ -82,9 +83,12 @@ def updated_by(form: Update) -> Any:
     return Instruction(define)
 
 
-def _constant(builder: Any, dtype: types.Type, coefficients: Any, output: Any, index: int, per_output: bool) -> Any:
+def _constant(builder: Any, dtype: types.Type, coefficients: Any, output: Any, index: int, per_output: bool = False,
+              by_outputs: bool = False) -> Any:  # fmt: skip
     start = builder.gep(coefficients, [I64(index)])
     if per_output:
-        return VectorLanes(builder, dtype, load_vector(builder, dtype, builder.gep(start, [output])))
+        start = builder.gep(start, [output])
+    if per_output and not by_outputs:
+        return VectorLanes(builder, dtype, load_vector(builder, dtype, start))
     number = builder.load(start, align=dtype.bitwidth // 8)
     return VectorLanes(builder, dtype, splat(builder, number, TARGET.lanes(dtype)))

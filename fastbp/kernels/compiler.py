@@ -16,17 +16,17 @@ from numba.core import config
 from numba.core.compiler_lock import global_compiler_lock
 
 from .entries import entry
-from .functions import Function
+from .functions import Compiled
 from .jit import TRIPLE, Translation, linked, own_world
 from .target import TARGET
 
 LONGEST = "gemm"  # first, so that LLVM is busy with it while all others are translated
 
 
-def compiled(functions: Iterable[Function]) -> Iterator[tuple[Function, bytes]]:
+def compiled(functions: Iterable[Compiled]) -> Iterator[tuple[Compiled, bytes]]:
     """Yield each function with its object; LLVM works on one in a thread while Numba translates the next."""
-    texts: queue.SimpleQueue[tuple[Function, list[str]] | None] = queue.SimpleQueue()
-    objects: list[tuple[Function, bytes]] = []
+    texts: queue.SimpleQueue[tuple[Compiled, list[str]] | None] = queue.SimpleQueue()
+    objects: list[tuple[Compiled, bytes]] = []
     errors: list[BaseException] = []
 
     def emit() -> None:
@@ -47,7 +47,7 @@ def compiled(functions: Iterable[Function]) -> Iterator[tuple[Function, bytes]]:
         except RuntimeError:  # the system's limit, or the interpreter ends
             wait = emit
         try:
-            for function in sorted(functions, key=lambda function: function.operation != LONGEST):
+            for function in sorted(functions, key=lambda function: getattr(function, "operation", "") != LONGEST):
                 texts.put((function, list(texts_of(function))))
         finally:
             texts.put(None)
@@ -75,7 +75,7 @@ def _undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-def texts_of(function: Function) -> Iterator[str]:
+def texts_of(function: Compiled) -> Iterator[str]:
     """Yield the modules of a function in LLVM's language, the plain C function first."""
     kernel, arguments = entry(function)
     with global_compiler_lock:

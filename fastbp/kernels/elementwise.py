@@ -84,7 +84,7 @@ def mixed(z):
 
 
 @kernel
-def drop(first_row, rows, columns, layer, threshold, key, x, y):
+def drop(first_row, rows, row_step, columns, column_step, layer, threshold, key, x, y):
     """``y = x / (1 - p)`` where the hash reaches ``threshold = p 2^53``, else 0; in place too."""
     bar, stream = unsigned(threshold), unsigned(STREAM)
     zero, factor = number(x, 0.0), number(x, UNITS / (UNITS - float(threshold)))
@@ -92,20 +92,31 @@ def drop(first_row, rows, columns, layer, threshold, key, x, y):
         row = mixed(key + unsigned(first_row + i) * stream + unsigned(layer + 1) * unsigned(LAYER_STEP))
         for j in range(columns):
             drawn = mixed(row + unsigned(j + 1) * stream) >> unsigned(11)
-            at = i * columns + j
+            at = i * row_step + j * column_step
             y[at] = x[at] * factor if drawn >= bar else zero
 
 
 # ---- updates ----
 
 
+# A mask makes a store of AVX2 take tens of micro-operations: only the last vector, which may not be whole, has one.
+
+
 @kernel
 def sgd_update(count, w, dw, learning_rate, l2):
     """``w -= learning_rate (dw + l2 w)``, the same roundings as the update fused into the weight gradient."""
+    size = lanes(w)
+    whole = count // size * size
+    for i in range(0, whole, size):
+        sgd_update_vector(size, advance(w, i), advance(dw, i), learning_rate, l2)
+    if whole < count:
+        sgd_update_vector(count - whole, advance(w, whole), advance(dw, whole), learning_rate, l2)
+
+
+@kernel
+def sgd_update_vector(count, w, dw, learning_rate, l2):
     zero = number(w, 0.0)
-    for i in range(0, count, lanes(w)):
-        left, here = count - i, advance(w, i)
-        store(sgd(load(here, left, zero), load(advance(dw, i), left, zero), learning_rate, l2), here, left)
+    store(sgd(load(w, count, zero), load(dw, count, zero), learning_rate, l2), w, count)
 
 
 @kernel
@@ -116,15 +127,26 @@ def update_block(update, rows, columns, ld, w, dw, state, state_stride, factor, 
     """
     if columns == ld:
         rows, columns = 1, rows * columns
-    zero = number(w, 0.0)
-    l2 = coefficients[co.L2] if parts & op.PENALTY else zero
+    size = lanes(w)
+    l2 = coefficients[co.L2] if parts & op.PENALTY else number(w, 0.0)
     keep = coefficients[co.KEEP] if parts & op.DECAY else number(w, 1.0)
+    whole = columns // size * size
     for begin in range(0, rows * ld, ld):
-        for i in range(begin, begin + columns, lanes(w)):
-            left, here = begin + columns - i, advance(w, i)
-            old = load(here, left, zero)
-            gradient = l2_gradient(multiply(load(advance(dw, i), left, zero), factor), old, l2)
-            update(coefficients, old, gradient, keep, here, advance(state, i), state_stride, left)
+        for i in range(begin, begin + whole, size):
+            update_vector(update, size, advance(w, i), advance(dw, i), advance(state, i), state_stride, factor, l2,
+                          keep, coefficients)  # fmt: skip
+        if whole < columns:
+            i = begin + whole
+            update_vector(update, columns - whole, advance(w, i), advance(dw, i), advance(state, i), state_stride,
+                          factor, l2, keep, coefficients)  # fmt: skip
+
+
+@kernel
+def update_vector(update, count, w, dw, state, state_stride, factor, l2, keep, coefficients):
+    zero = number(w, 0.0)
+    old = load(w, count, zero)
+    gradient = l2_gradient(multiply(load(dw, count, zero), factor), old, l2)
+    update(coefficients, old, gradient, keep, w, state, state_stride, count)
 
 
 @kernel

@@ -24,11 +24,13 @@ from .elementwise import (
     update_block,
     weigh_rows,
 )
-from .functions import KINDS, Function
+from .functions import KINDS, Compiled, Function
 from .gather import fetch_rows, gather_rows
 from .gemm import Blocking, Product, block
 from .jit import Kernel, kernel
 from .microkernel import Epilogue, Matrix
+from .narrow.forms import NarrowForward, NarrowStep
+from .narrow.functions import narrow_forward, narrow_step
 from .reductions import column_sums, factor_of, sum_of, sum_of_squares
 from .simd import advance, doubles, integers, keys, number
 from .softmax import cross_entropy_of_labels, cross_entropy_of_probabilities, softmax_rows
@@ -176,7 +178,8 @@ def softmax(row, operands, workspace):
 
 
 def dropout(row, operands, workspace):
-    drop(row[op.ROW_BEGIN], rows_in(row), row[op.LDA], row[op.LAYER], row[op.THRESHOLD], keys(operands)[op.KEY],
+    columns, key = row[op.LDA], keys(operands)[op.KEY]
+    drop(row[op.ROW_BEGIN], rows_in(row), columns, columns, 1, row[op.LAYER], row[op.THRESHOLD], key,
          a_rows(row, operands), c_rows(row, operands))  # fmt: skip
 
 
@@ -278,14 +281,19 @@ WHOLE: dict[str, tuple[Kernel, tuple[types.Type, ...]]] = {
 }
 
 
-def entry(function: Function) -> tuple[Kernel, tuple[types.Type, ...]]:
+def entry(function: Compiled) -> tuple[Kernel, tuple[types.Type, ...]]:
     """Return the kernel of a C function, and the types of its arguments."""
-    if function.operation in WHOLE:
+    if isinstance(function, Function) and function.operation in WHOLE:
         return WHOLE[function.operation]
     dtype = types.CPointer(getattr(types, function.dtype))
+    arguments = NUMBERS, types.CPointer(dtype), dtype
+    if isinstance(function, NarrowStep):
+        return narrow_step(function), arguments
+    if isinstance(function, NarrowForward):
+        return narrow_forward(function), arguments
     if function.operation == "gather":
         source = types.CPointer(getattr(types, function.kind))
         return gather_rows, (source, types.int64, NUMBERS, types.int64, dtype, dtype, dtype)
     code = op.NAMES.index(function.operation)
     chosen = OPERATIONS[code] if code in OPERATIONS else OPERATIONS_BY_KIND[code](KINDS[code].index(function.kind))
-    return kernel(chosen), (NUMBERS, types.CPointer(dtype), dtype)
+    return kernel(chosen), arguments

@@ -77,6 +77,11 @@ def larger(a: Lanes, b: Lanes) -> Lanes:
 
 
 @formula
+def where_equal(a: Lanes, b: Lanes, yes: Lanes, no: Lanes) -> Lanes:
+    return select(a.equals(b), yes, no)
+
+
+@formula
 def cross_term(t: Lanes, shifted: Lanes, total: Lanes) -> Lanes:
     """``total + t * shifted``; a class that is not wanted adds nothing, however unlikely: 0 times -infinity is 0."""
     return select(t > 0.0, fma(t, shifted, total), total)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from . import losses, updates
 from . import operations as op
 from .activations import FUNCTIONS
+from .narrow.forms import NarrowForward, NarrowStep
 
 # The names of the kinds of an operation that is a function for each, in the order of their numbers.
 _ACTIVATIONS = tuple(row.name for row in FUNCTIONS.values())
@@ -32,6 +33,8 @@ class Function(NamedTuple):
     def symbol(self) -> str:
         return "_".join(("fastbp", *filter(None, self)))
 
+
+Compiled = Function | NarrowStep | NarrowForward
 
 RUN = Function("run")
 LEAD, CARRY_OUT, SERVE = TEAM = Function("lead"), Function("carry_out"), Function("serve")

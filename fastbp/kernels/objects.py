@@ -16,19 +16,19 @@ from typing import Any
 
 from .. import fork_hook
 from . import cache, shipped
-from .functions import Function
+from .functions import Compiled
 
 SHIPPED = "shipped"
 
 lock = threading.RLock()  # held while functions are loaded or compiled
 compiler_imported = False  # whether Numba was imported by fastbp, which compiles here
-_addresses: dict[Function, int] = {}
+_addresses: dict[Compiled, int] = {}
 _linker: Any = None
 _numbers = itertools.count()
-_libraries: dict[Function, Any] = {}  # which own the memory of what was linked
+_libraries: dict[Compiled, Any] = {}  # which own the memory of what was linked
 
 
-def origin(function: Function) -> str | None:
+def origin(function: Compiled) -> str | None:
     """Return where a function would be loaded from, and load nothing.
 
     That is `SHIPPED`, a folder of the cache, or None where it would be compiled.
@@ -39,7 +39,7 @@ def origin(function: Function) -> str | None:
     return None if folder is None else folder.path
 
 
-def addresses(functions: Collection[Function]) -> list[int]:
+def addresses(functions: Collection[Compiled]) -> list[int]:
     """Return where these functions lie in memory, loading or compiling those that are not there yet."""
     missing = [function for function in dict.fromkeys(functions) if function not in _addresses]
     if missing:
@@ -52,9 +52,9 @@ def addresses(functions: Collection[Function]) -> list[int]:
     return [_addresses[function] for function in functions]
 
 
-def _loaded(functions: Iterable[Function]) -> dict[Function, int]:
+def _loaded(functions: Iterable[Compiled]) -> dict[Compiled, int]:
     """Return where those of these functions lie that need no compiling."""
-    found: dict[Function, int] = {}
+    found: dict[Compiled, int] = {}
     for function in functions:
         address = shipped.address(function.symbol)
         if address is None:
@@ -64,11 +64,11 @@ def _loaded(functions: Iterable[Function]) -> dict[Function, int]:
     return found
 
 
-def _compiled(functions: Collection[Function]) -> dict[Function, int]:
+def _compiled(functions: Collection[Compiled]) -> dict[Compiled, int]:
     """Compile functions, keep them, and return where they lie."""
     from . import compiler  # imports Numba
 
-    found: dict[Function, int] = {}
+    found: dict[Compiled, int] = {}
     for function, code in compiler.compiled(functions):
         cache.write(function.symbol, code)
         found[function] = _linked(function, code)
@@ -85,7 +85,7 @@ def before_numba() -> None:
     compiler_imported = "numba" not in sys.modules
 
 
-def _kept(function: Function) -> int | None:
+def _kept(function: Compiled) -> int | None:
     """Return where a function of the cache lies, or None where the cache has no object that defines it."""
     code = cache.read(function.symbol)
     if code is not None:
@@ -94,7 +94,7 @@ def _kept(function: Function) -> int | None:
     return None
 
 
-def _linked(function: Function, code: bytes) -> int:
+def _linked(function: Compiled, code: bytes) -> int:
     global _linker
     import llvmlite.binding as llvm
 

@@ -27,7 +27,9 @@ from __future__ import annotations
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
-) = range(17)
+    STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
+    FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
+) = range(19)
 NAMES = (
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",
@@ -39,13 +41,15 @@ FIELDS = (
     "function", "code", "kind", "epilogue", "resume", "access", "a_in_place", "a_transposed", "b_transposed",
     "row_begin", "row_end", "column_begin", "column_end", "depth",
     "a_buffer", "a", "lda", "b_buffer", "b", "ldb", "c_buffer", "c", "ldc", "y_buffer", "y", "bias_buffer", "bias",
-    "mc", "kc", "nc", "packed_columns", "strips", "partial", "layer", "threshold", "clipped", "takes_part",
+    "mc", "kc", "nc", "packed_columns", "strips", "partial", "layer", "threshold", "clipped", "takes_part", "fetched",
+    "weighted", "penalised",
 )  # fmt: skip
 (
     FUNCTION, CODE, KIND, EPILOGUE, RESUME, ACCESS, A_IN_PLACE, A_TRANSPOSED, B_TRANSPOSED,
     ROW_BEGIN, ROW_END, COLUMN_BEGIN, COLUMN_END, DEPTH,
     A_BUFFER, A, LDA, B_BUFFER, B, LDB, C_BUFFER, C, LDC, Y_BUFFER, Y, BIAS_BUFFER, BIAS,
-    MC, KC, NC, PACKED_COLUMNS, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART,
+    MC, KC, NC, PACKED_COLUMNS, STRIPS, PARTIAL, LAYER, THRESHOLD, CLIPPED, TAKES_PART, FETCHED,
+    WEIGHTED, PENALISED,
 ) = range(len(FIELDS))  # fmt: skip
 
 # What operations work on, as an array of pointers; operands of the table lie in the first five. With each row and each

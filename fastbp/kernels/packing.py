@@ -48,6 +48,27 @@ ROWS_AHEAD = 12  # rows: the next ones lie pages apart; 4 ahead took 10 % longer
 AHEAD = 4  # squares: rows of a wide matrix lie pages apart, which the processor's own prefetcher does not follow
 
 
+def _write_transpose(builder: Any, dtype: types.Type, vectors: list[Any], target: Any, target_step: Any) -> None:
+    """Write the transpose of a square of vectors."""
+    size, distance = len(vectors), 1
+    while distance < size:  # a butterfly: swap one bit of the row number with the same bit of the lane number
+        lower, upper = (
+            ir.Constant(ir.VectorType(I32, size), [I32(lane) for lane in order])
+            for order in (
+                [i if not i & distance else size + i - distance for i in range(size)],
+                [i + distance if not i & distance else size + i for i in range(size)],
+            )
+        )
+        for r in range(size):
+            if not r & distance:
+                a, b = vectors[r], vectors[r | distance]
+                vectors[r] = builder.shuffle_vector(a, b, lower)
+                vectors[r | distance] = builder.shuffle_vector(a, b, upper)
+        distance *= 2
+    for c, vector in enumerate(vectors):
+        store_vector(builder, dtype, vector, builder.gep(target, [builder.mul(target_step, I64(c))]))
+
+
 def _square(load_rows: Callable[..., list[Any]]) -> Callable[..., Any]:
     """Make what writes the transpose of a square of vectors, whose rows `load_rows` loads."""
 
@@ -58,24 +79,7 @@ def _square(load_rows: Callable[..., list[Any]]) -> Callable[..., Any]:
         rows = [builder.gep(source, [builder.mul(source_step, I64(r))]) for r in range(size)]
         for row in rows:
             prefetch(builder, builder.gep(row, [I64(AHEAD * size)]))
-        vectors = load_rows(builder, dtype, rows, *limits)
-        distance = 1
-        while distance < size:  # a butterfly: swap one bit of the row number with the same bit of the lane number
-            lower, upper = (
-                ir.Constant(ir.VectorType(I32, size), [I32(lane) for lane in order])
-                for order in (
-                    [i if not i & distance else size + i - distance for i in range(size)],
-                    [i + distance if not i & distance else size + i for i in range(size)],
-                )
-            )
-            for r in range(size):
-                if not r & distance:
-                    a, b = vectors[r], vectors[r | distance]
-                    vectors[r] = builder.shuffle_vector(a, b, lower)
-                    vectors[r | distance] = builder.shuffle_vector(a, b, upper)
-            distance *= 2
-        for c, vector in enumerate(vectors):
-            store_vector(builder, dtype, vector, builder.gep(target, [builder.mul(target_step, I64(c))]))
+        _write_transpose(builder, dtype, load_rows(builder, dtype, rows, *limits), target, target_step)
         return context.get_dummy_value()
 
     return codegen
@@ -105,6 +109,53 @@ def transpose_corner(typingctx: Any, target: Any, target_step: Any, source: Any,
         ]
 
     return types.void(target, types.intp, source, types.intp, types.intp, types.intp), _square(load_rows)
+
+
+def _chosen(number: Callable[..., Any]) -> Any:
+    """Make what transposes the rows of a source that `number` names, from row `first` of a block of `rows` rows on.
+
+    The last row stands for those behind it, and zero for columns from `columns` on.
+    """
+
+    @instruction
+    def call(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, order: Any, first: Any,
+             rows: Any, columns: Any) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            to, to_step, start, step, order, first, rows, columns = args
+            last, mask, vectors = builder.sub(rows, I64(1)), first_lanes(builder, source.dtype, columns), []
+            for r in range(TARGET.lanes(source.dtype)):
+                row = builder.add(first, I64(r))
+                row = number(builder, order, builder.select(builder.icmp_signed("<", row, last), row, last))
+                here = builder.gep(start, [builder.mul(step, row)])
+                vectors.append(load_vector(builder, source.dtype, here, mask))
+            _write_transpose(builder, source.dtype, vectors, to, to_step)
+            return context.get_dummy_value()
+
+        numbers = (types.intp, types.intp, types.intp)
+        return types.void(target, types.intp, source, types.intp, order, *numbers), codegen
+
+    return call
+
+
+transpose_chosen = _chosen(lambda builder, order, row: builder.load(builder.gep(order, [row])))
+transpose_in_order = _chosen(lambda builder, order, row: row)
+
+
+@instruction
+def transpose_units(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, rows: Any) -> Any:
+    """``target[c, r] = source[r, c]`` for a square of vectors, with zeros where r >= rows, a constant of the code."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, to_step, start, step, rows = args
+        vectors = []
+        for r in range(TARGET.lanes(source.dtype)):
+            there = builder.icmp_signed("<", I64(r), rows)
+            loaded = load_vector(builder, source.dtype, builder.gep(start, [builder.mul(step, I64(r))]))
+            vectors.append(builder.select(there, loaded, ir.Constant(loaded.type, None)))
+        _write_transpose(builder, source.dtype, vectors, to, to_step)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp, types.intp), codegen
 
 
 @outlined

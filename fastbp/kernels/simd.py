@@ -94,6 +94,9 @@ class VectorLanes:
     def __gt__(self, other: Any) -> VectorLanes:
         return self._compare(">", other)
 
+    def equals(self, other: Any) -> VectorLanes:
+        return self._compare("==", other)
+
     # Bit patterns, for exponents: integers of the same width, held in the same class.
     def bits(self) -> VectorLanes:
         return self._new(self.builder.bitcast(self.value, integers_ir(self.dtype)))

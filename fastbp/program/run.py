@@ -15,7 +15,7 @@ from .. import threads
 from ..kernels import coefficients as co
 from ..kernels import functions, objects
 from ..kernels import operations as op
-from ..kernels.functions import Function
+from ..kernels.functions import Compiled
 from .interrupts import interrupt_held
 from .memory import address, addresses, new_workspace, workspace
 from .table import NO_PROGRAM, Program
@@ -215,7 +215,7 @@ def no_coefficients(dtype: np.dtype[Any]) -> Array:
     return co.row(dtype)
 
 
-def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Function] = ()) -> None:
+def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Compiled] = ()) -> None:
     """Compile or load what the program runs on, and other functions with it: what is compiled together takes less."""
     team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():

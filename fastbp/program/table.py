@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import operations as op
-from ..kernels.functions import Function, of_operation
+from ..kernels.functions import Compiled, of_operation
 from ..kernels.objects import addresses, lock
 from ..kernels.operations import COMMON_COUNTERS, LINE
 from .interrupts import interrupt_held
@@ -45,9 +45,12 @@ class Program:
     _linked: dict[np.dtype[Any], tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
     one_step: dict[np.dtype[Any], bytes] = field(default_factory=dict)  # what calls of a single step have in common
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
+    compiled: Compiled | None = None  # the function of its rows, where that is compiled for one network
 
-    def functions(self, dtype: np.dtype[Any]) -> list[Function]:
+    def functions(self, dtype: np.dtype[Any]) -> Sequence[Compiled]:
         """Return the compiled function of each row."""
+        if self.compiled is not None:
+            return [self.compiled] * len(self.table)
         return [of_operation(code, kind, dtype.name) for code, kind in self.table[:, (op.CODE, op.KIND)].tolist()]
 
     def is_linked(self, dtype: np.dtype[Any]) -> bool:
@@ -80,7 +83,9 @@ class Program:
         return counters
 
     @classmethod
-    def of(cls, phases: Iterable[list[Strand]], workspace: int, threads: int) -> Program:
+    def of(
+        cls, phases: Iterable[list[Strand]], workspace: int, threads: int, compiled: Compiled | None = None
+    ) -> Program:
         rows: list[list[int]] = []
         strand_ends, phase_ends = [0], [0]
         for phase in phases:
@@ -89,7 +94,7 @@ class Program:
                 strand_ends.append(len(rows))
             phase_ends.append(len(strand_ends) - 1)
         table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
-        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads)
+        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads, compiled=compiled)
 
 
 NO_PROGRAM = Program.of([], 0, 1)

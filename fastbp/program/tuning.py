@@ -22,6 +22,12 @@ class Tuning:
     column_parts: int | None = None
     slabs: bool | None = None
     parallel: bool | None = None
+    specialised: bool | None = None  # from the first step on
+
+    @property
+    def nothing(self) -> bool:
+        """True if nothing is forced."""
+        return self is _NOTHING_FORCED
 
 
 _tuning: contextvars.ContextVar[Tuning] = contextvars.ContextVar("fastbp_tuning")

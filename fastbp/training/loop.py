@@ -17,14 +17,12 @@ from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
 from ..model.model import Model
 from ..model.row_weights import balanced
-from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
 from ..program.interrupts import interrupt_held
 from ..program.memory import aligned
 from ..program.run import Course, Operands, prepare, run
 from ..program.table import Program
-from ..program.tuning import tuning
 from .history import History
 from .kept_state import KeptState
 from .magnitudes import SAMPLED, Magnitudes
@@ -34,6 +32,7 @@ from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
 from .step_coefficients import StepCoefficients
+from .tiers import Tiers
 
 if TYPE_CHECKING:
     from ..inputs.blocks import Stream
@@ -89,6 +88,7 @@ class Training:
             self.optimizer_state.forget()
         self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
+        self._tiers = Tiers(self.network, self.batch, dtype, self._threads, self._form)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
         self.position = FitPosition()
@@ -318,6 +318,8 @@ class Training:
 
         Returns the loss of each step times its rows.
         """
+        rows_left = (self.plan.epochs - self.position.epoch) * self.data.count - self.position.rows
+        self._tiers.choose(rows_left, self._seconds_a_row)
         whole, left = divmod(last - first, self.batch)
         batch, whole, left = (self.batch, whole, left) if whole else (left, 1, 0)
         steps = (whole + (left > 0)) * stage.rounds
@@ -365,8 +367,10 @@ class Training:
             coefficient_step=coefficients.shape[1] if len(coefficients) > 1 else 0,
         )
         run(self._step(batch, fetched), operands, course)
-        self._seconds_a_row = (time.perf_counter() - start) / ((last - first) * stage.rounds)
-        bar.update((last - first) * stage.rounds)
+        seconds, rows = time.perf_counter() - start, (last - first) * stage.rounds
+        self._seconds_a_row = seconds / rows
+        self._tiers.took(seconds, rows)
+        bar.update(rows)
         losses: NDArray[np.float64] = sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])
         return losses
 
@@ -381,5 +385,4 @@ class Training:
         return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
 
     def _step(self, rows: int, fetched: bool) -> Program:
-        form = self._fetched_form if fetched else self._form
-        return passes.training_step(self.network, rows, self.parameters.dtype, self._threads, form, tuning())
+        return self._tiers.program(rows, self._fetched_form if fetched else self._form)

@@ -21,6 +21,7 @@ from .. import threads, validation
 from .bits import check_blockings, check_fused, check_one_hot, check_rows, check_threads
 from .functions import check_affine, check_elementwise, check_pointwise, check_softmax
 from .gradients import check_gradient, check_numeric
+from .narrow import check_narrow
 from .optimizers import check_optimizers
 from .tally import Check, Tally
 from .training import check_training
@@ -36,6 +37,7 @@ CHECKS: dict[str, Callable[[Tally, np.dtype[Any]], None]] = {
     "numeric gradients": check_numeric,
     "reference gradients": check_gradient,
     "reference training": check_training,
+    "narrow networks": check_narrow,
     "optimizers' steps": check_optimizers,
     "fused update": check_fused,
     "one-hot targets": check_one_hot,

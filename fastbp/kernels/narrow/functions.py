@@ -1,0 +1,97 @@
+"""The operations that are compiled for one network: a whole training step, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .. import operations as op
+from ..activations import FUNCTIONS
+from ..formulas import divide, multiply
+from ..jit import kernel
+from ..reductions import sum_of_squares
+from ..simd import advance, doubles, filled, lanes, least, load_whole, number, store, store_whole
+from .backward import backward, turn_to_rows
+from .blocks import Block, Call, in_turn
+from .forms import TILE_VECTORS, NarrowForward, NarrowStep, Workspace
+from .forward import activation_of, forward
+from .losses import loss, shifted_exponentials, targets
+from .updates import ending
+
+OUTPUTS = {row.name: row for row in FUNCTIONS.values()}  # the functions that make outputs of logits among them
+
+
+def narrow_step(step: NarrowStep) -> Any:
+    """Return the operation of a whole step: rows ``[0, row_end)`` of the table's row."""
+    at, vectors = step.workspace(), step.tile_vectors
+    ld, tile, row_losses = at.ld, vectors * step.lanes, at.losses
+    of_block = in_turn([*targets(step, at), *forward(at, vectors), *loss(step, at), *backward(at, vectors)])
+    end = ending(step, at)
+
+    def operation(row, operands, workspace):
+        rows, total = row[op.ROW_END], 0.0
+        for first in range(0, rows, ld):
+            here = least(ld, rows - first)
+            of_block(Block(first, here, (here + tile - 1) // tile * tile, row, operands, workspace))
+            for r in range(here):
+                total += workspace[row_losses + r]
+        sums = doubles(operands[op.SUMS])
+        sums[0], sums[1] = total, end(row, operands, workspace)
+
+    return kernel(operation)
+
+
+# ---- predictions ----
+
+
+def narrow_forward(predictions: NarrowForward) -> Any:
+    """Return the operation of predictions for some rows, with the sum of their inputs' squares to Y."""
+    at, tile, features = predictions.workspace(), TILE_VECTORS * predictions.lanes, predictions.sizes[0]
+    ld, of_block = at.ld, in_turn([*forward(at, TILE_VECTORS), *outputs(predictions, at)])
+
+    def operation(row, operands, workspace):
+        begin, end = row[op.ROW_BEGIN], row[op.ROW_END]
+        for first in range(begin, end, ld):
+            here = least(ld, end - first)
+            of_block(Block(first, here, (here + tile - 1) // tile * tile, row, operands, workspace))
+        x = advance(operands[op.INPUTS], begin * features)
+        operands[op.ACTIVATIONS][row[op.Y]] = sum_of_squares((end - begin) * features, x)
+
+    return kernel(operation)
+
+
+def outputs(predictions: NarrowForward, at: Workspace) -> Iterator[Call]:
+    """Give the output function, and the outputs' way to the user's memory."""
+    layer, ld = at.layers[-1], at.ld
+    if predictions.output == "softmax":
+        yield softmax, layer.fan_out, ld, layer.outputs, layer.gradient, at.partial
+    elif predictions.output != "logits":
+        yield activation_of(layer._replace(activation=OUTPUTS[predictions.output]), ld)
+    yield turn_to_rows, layer.fan_out, ld, layer.rows_ld, layer.outputs, layer.gradient_rows
+    yield answer, layer.fan_out, layer.rows_ld, layer.gradient_rows
+
+
+@kernel
+def softmax(block, classes, ld, logits, shares, partial):
+    """Make probabilities of logits, in place, as `kernels.softmax.softmax_rows` does."""
+    space = block.space
+    one = filled(space, number(space, 1.0))
+    for r in range(0, block.width, lanes(space)):
+        z, terms = advance(space, logits + r), advance(space, shares + r)
+        factor = divide(one, shifted_exponentials(classes, ld, z, terms, advance(space, partial)))
+        for c in range(classes):
+            store_whole(multiply(load_whole(advance(terms, c * ld)), factor), advance(z, c * ld))
+
+
+@kernel
+def answer(block, outputs, rows_ld, by_rows):
+    """Write the block's outputs by rows to the gradient buffer, nothing behind the operation's last."""
+    size, to = lanes(block.space), advance(block.operands[op.GRADIENT], block.first * outputs)
+    left = (block.row[op.ROW_END] - block.first) * outputs
+    for r in range(block.rows):
+        for j in range(0, outputs, size):
+            here, at_most = load_whole(advance(block.space, by_rows + r * rows_ld + j)), left - r * outputs - j
+            if at_most >= size:  # surplus lanes fall on the next row, whose turn is later
+                store_whole(here, advance(to, r * outputs + j))
+            else:
+                store(here, advance(to, r * outputs + j), at_most)
