@@ -4,63 +4,31 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
 from typing import Any, NamedTuple
 
 from . import duration
-from .benchmarks import estimators, gemm, inference, many, memory, ranks, start
+from .benchmarks import gemm, inference, memory, ranks, start
 from .benchmarks import stream as streams
-from .benchmarks.problem import PEERS, Problem, step_flops, why_absent
-from .benchmarks.step import BATCHES, Case, step_duel, threads_duel
+from .benchmarks.problem import Problem, step_flops, why_absent
+from .benchmarks.step import BATCHES, threads_duel
+from .fits import estimators_fit, many_networks, seconds_of_estimators, seconds_of_many
+from .steps import (
+    MICROSECONDS,
+    known,
+    narrow,
+    present,
+    problem_of,
+    seconds_of_fit,
+    seconds_of_narrow,
+    seconds_of_step,
+    step,
+)
 from .table import Table
 
 Records = list[dict[str, Any]]
-MICROSECONDS = 1e6
-
-
-def known(task: str, chosen: Iterable[str]) -> list[str]:
-    return [peer for peer in PEERS[task] if peer in chosen and peer != "fastbp"]
-
-
-def present(task: str, chosen: Iterable[str]) -> list[str]:
-    return ["fastbp", *(peer for peer in known(task, chosen) if not why_absent(peer))]
-
-
-def problem_of(name: str, case: Case, options: argparse.Namespace) -> Problem:
-    return Problem.training(name, max(1, round(case.batch * options.batch_scale)), options.dtype, options.threads)
-
-
-def step(options: argparse.Namespace) -> Records:
-    peers = known("step", options.peers)
-    title = f"training step, {options.dtype}, threads: {options.threads}; microseconds"
-    names = "network", "batch", "fastbp", *peers, "best/ours", "asked", "% of limit", "asked %"
-    table = Table(title, *names)
-    records = []
-    for name, case in options.networks:
-        problem = problem_of(name, case, options)
-        outcome, least = step_duel(problem, peers, options.rounds)
-        ours = outcome.seconds["fastbp"]
-        ratio, share = outcome.best(peers) / ours, 100 * least / ours
-        table.missing(outcome)
-        times = (outcome.seconds.get(side, math.nan) * MICROSECONDS for side in ("fastbp", *peers))
-        table.row(name, problem.batch, *times, ratio, case.ratio, share, case.percent)
-        found = {"network": name, "batch": problem.batch, "seconds": outcome.seconds, "best_over_ours": ratio}
-        records.append({**found, "asked": case.ratio, "percent_of_limit": share})
-    table.close()
-    return records
-
-
-def seconds_of_fit(side: str, problem: Problem, options: argparse.Namespace) -> float:
-    flops = step_flops(problem.sizes, problem.batch)
-    return duration.of_work(side, flops, options.dtype, options.threads, problem.steps)
-
-
-def seconds_of_step(options: argparse.Namespace) -> float:
-    problems, sides = [problem_of(*each, options) for each in options.networks], present("step", options.peers)
-    calls = ({side: seconds_of_fit(side, problem, options) for side in sides} for problem in problems)
-    return sum(duration.of_duel({**of_sides, "limit": 0}, options.rounds) for of_sides in calls)
 
 
 def products(options: argparse.Namespace) -> Records:
@@ -186,64 +154,6 @@ def seconds_of_scale(options: argparse.Namespace) -> float:
     return whole
 
 
-def estimators_fit(options: argparse.Namespace) -> Records:
-    title = f"a fit of MLPClassifier, {options.dtype}, threads: {options.threads}; milliseconds"
-    names = "data", "solver", *estimators.CLASSES, "sk / ours", "asked", "score", "of sk"
-    table = Table(title, *names)
-    records = []
-    for data, solver in product(estimators.DATA, estimators.SOLVERS):
-        outcome, scores = estimators.fit_duel(data, solver, options.dtype, options.threads, options.rounds)
-        times = [outcome.seconds.get(side, math.nan) for side in estimators.CLASSES]
-        table.missing(outcome)
-        table.row(
-            data,
-            solver,
-            *(1000 * seconds for seconds in times),
-            times[1] / times[0],
-            float(estimators.DATA[data].asked),
-            *(scores.get(side, math.nan) for side in estimators.CLASSES),
-        )
-        records.append({"data": data, "solver": solver, "seconds": outcome.seconds, "scores": scores})
-    table.close()
-    return records
-
-
-def seconds_of_estimators(options: argparse.Namespace) -> float:
-    calls = {"fastbp": 0.2, "scikit-learn": 0.5}
-    return len(estimators.DATA) * len(estimators.SOLVERS) * duration.of_duel(calls, options.rounds)
-
-
-def many_networks(options: argparse.Namespace) -> Records:
-    title = f"a search over 64 networks 64-32-10 on the digits, float32, threads: {options.threads}; seconds"
-    names = "batch", "fastbp", "scikit-learn", "sk / ours", "asked", "score", "of sk"
-    table = Table(title, *names)
-    records: Records = []
-    for name, batch in many.BATCHES.items():
-        outcome, scores = many.search_duel(batch, options.threads, options.rounds)
-        ours, theirs = (outcome.seconds.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
-        table.missing(outcome)
-        best = (scores.get(side, math.nan) for side in ("fastbp", "scikit-learn"))
-        table.row(name, ours, theirs, theirs / ours, float(many.ASKED), *best)
-        records.append({"batch": batch, "seconds": outcome.seconds, "scores": scores})
-    table.close()
-    counts = sorted({1, options.threads})
-    title = "fit_many by threads, the same network; milliseconds"
-    names = "batch", *(f"threads {count}" for count in counts), "1 / most", "asked"
-    table = Table(title, *names)
-    for name, batch in many.BATCHES.items():
-        seconds = many.threads_duel(batch, counts, options.rounds)
-        times = (1000 * seconds[count] for count in counts)
-        table.row(name, *times, seconds[1] / seconds[counts[-1]], many.ASKED_OF_THREADS)
-        records.append({"batch": batch, "seconds_by_threads": seconds})
-    table.close()
-    return records
-
-
-def seconds_of_many(options: argparse.Namespace) -> float:
-    searches = duration.of_duel({"fastbp": 0.2, "scikit-learn": 2.0}, options.rounds)
-    return len(many.BATCHES) * (searches + 2 * duration.of_duel({"fastbp": 0.2}, options.rounds))
-
-
 def stream(options: argparse.Namespace) -> Records:
     title = f"a file of four times the memory limit, threads: {options.threads}"
     names = "network, stored as", "limit MB", "MB before", "peak MB", "over/limit", "asked", "in memory / file", "asked"
@@ -300,6 +210,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "step": Part(step, seconds_of_step),
+    "narrow": Part(narrow, seconds_of_narrow),
     "inference": Part(infer, seconds_of_inference),
     "products": Part(products, seconds_of_products),
     "start": Part(first, seconds_of_first),

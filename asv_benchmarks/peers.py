@@ -16,6 +16,7 @@ from llvmlite.binding import get_host_cpu_name
 
 from . import duration, target
 from .benchmarks.duel import PROCESSORS, ROUNDS
+from .benchmarks.narrow import NETWORKS as NARROW
 from .benchmarks.problem import DISTRIBUTIONS
 from .benchmarks.step import NETWORKS, ODD, Case
 from .busy import MUCH, busy_share
@@ -23,18 +24,21 @@ from .parts import PARTS
 
 
 def network(text: str) -> tuple[str, Case]:
-    """Read the name of a network in the table, or any NAME:BATCH, of which no more is asked than to be ahead."""
+    """Read the name of a network in the tables, or any NAME:BATCH, of which no more is asked than to be ahead."""
     name, _, batch = text.partition(":")
-    known = NETWORKS | ODD
+    known = NARROW | NETWORKS | ODD
     if not batch and name not in known:
         raise argparse.ArgumentTypeError(f"{name}: expected one of {', '.join(known)}, or any NAME:BATCH")
-    return name, known[name] if not batch else Case(int(batch), known[name].ratio if name in known else 1)
+    if not batch:
+        return name, known[name]
+    case = known.get(name, Case(0))
+    return name, Case(int(batch), case.ratio, how=case.how)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m asv_benchmarks.peers", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}; step if none is named")
-    of_networks = "such as 64-100-10 or 13-57-129-7:37; by default those of the table"
+    of_networks = "such as 64-100-10 or 13-57-129-7:37, and of narrow only their steps; by default those of the tables"
     parser.add_argument("--networks", nargs="+", type=network, metavar="NAME[:BATCH]", help=of_networks)
     peers: dict[str, Any] = {"choices": DISTRIBUTIONS, "default": list(DISTRIBUTIONS), "metavar": "NAME"}
     of_peers = f"any of {', '.join(DISTRIBUTIONS)}; by default all that are installed"
@@ -62,7 +66,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("start measures the code that is shipped for this processor: leave out --target")
     options.counts = [options.threads] if options.threads else sorted({1, len(PROCESSORS)})
     options.threads = options.threads or len(PROCESSORS)
-    options.networks = options.networks or [network(name) for name in NETWORKS]
+    options.networks_named = options.networks is not None
+    options.narrow_networks = options.networks or list(NARROW.items())
+    options.networks = options.networks or list(NETWORKS.items())
     return options
 
 

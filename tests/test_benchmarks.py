@@ -31,8 +31,9 @@ if not FOLDER.is_dir():
 
 KINDS = ("time_", "track_")
 # What starts processes takes 2 to 15 s each: of every module one at the most is in the fast lane.
-PROCESSES = ("Against", "Start", "StepOf", "StepOn", "ranks", "stream")
-FAST = ("inference.InferenceAgainst.track_predict_proba-4-3-2-1-NumPy", "start.Start.track_import-")
+PROCESSES = ("Against", "Start", "StepOf", "StepOn", "narrow", "ranks", "stream")
+FAST = ("inference.InferenceAgainst.track_predict_proba-4-3-2-1-NumPy", "start.Start.track_import-",
+        "narrow.NarrowPredict.track_predict_proba-2-50-4-specialised")  # fmt: skip
 with pytest.MonkeyPatch.context() as patch:  # they read at import how much to measure
     patch.setenv("FASTBP_BENCHMARKS_BRIEF", "1")
     patch.syspath_prepend(str(FOLDER))
@@ -112,18 +113,23 @@ def test_asv_runs_benchmarks(asv: Callable[..., str]) -> None:
 # Layers of odd sizes, few steps, float64: a peer that left out the penalty of the weights, or took it off the biases
 # too, would be 1e-4 off; 1e-7 is allowed.
 PROBLEM = MODULES["problem"].Problem((5, 17, 9, 3), batch=7, steps=30, dtype="float64", threads=1)
-TASKS = {"step": (PROBLEM, PROBLEM.check_training),
-         "inference": (replace(PROBLEM, steps=1), PROBLEM.check_probabilities)}  # fmt: skip
+REGRESSION = {"loss": "mean_squared_error", "optimizer": "adam"}
+FULL_BATCH = {"steps": 1, "epochs": 30, "activation": "tanh", **REGRESSION}
+PROBLEMS = {"step": {"classify": PROBLEM, "Adam": replace(PROBLEM, sizes=(5, 17, 9, 1), **REGRESSION),
+                     "full batch": replace(PROBLEM, **FULL_BATCH)},
+            "inference": {"one batch": replace(PROBLEM, steps=1)}}  # fmt: skip
 
 
-@pytest.mark.parametrize("task, peer", [
-    pytest.param(task, peer, marks=[pytest.mark.slow] * (peer != "NumPy"))
-    for task, known in MODULES["problem"].PEERS.items() for peer in known if peer != "fastbp"
+@pytest.mark.parametrize("task, which, peer", [
+    pytest.param(task, which, peer, marks=[pytest.mark.slow] * (peer != "NumPy"))
+    for task, known in MODULES["problem"].PEERS.items() for which in PROBLEMS[task] for peer in known
+    if peer != "fastbp"
 ])  # fmt: skip
-def test_a_peer_computes_the_same(task: str, peer: str) -> None:
+def test_a_peer_computes_the_same(task: str, which: str, peer: str) -> None:
     if reason := MODULES["problem"].why_absent(peer):
         pytest.skip(reason)
-    problem, check = TASKS[task]
+    problem = PROBLEMS[task][which]
+    check = problem.check_training if task == "step" else problem.check_probabilities
     outcome = MODULES["duel"].duel(problem.sides(["fastbp", peer], task), 1, check)
     if peer == "torch.compile" and peer in outcome.missing:  # needs a C++ compiler
         pytest.skip(outcome.missing[peer])
@@ -218,6 +224,28 @@ def test_the_command(
     again = tmp_path / "again.svg"
     command("chart").draw(records["step"], str(again))
     assert again.read_bytes() == chart.read_bytes()
+
+
+@pytest.mark.slow
+def test_narrow_networks_are_a_table_of_their_own(
+    command: Callable[[str], Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Steps, and unless networks are named, whole fits."""
+    peers, fits, figures = command("peers"), command("fits"), tmp_path / "figures.json"
+    peers.main(["narrow", "--peers", "NumPy", "--threads", "1", "--rounds", "1", "--json", str(figures)])
+    records = json.loads(figures.read_text(encoding="utf-8"))["narrow"]
+    names = ["network"] * 2 + ["curves"] * len(fits.curves.DATA) + ["batch"]
+    assert [next(iter(record)) for record in records] == names
+    assert [record["batch"] for record in records if "network" in record] == [32, 10_000]
+    assert all(record["seconds"]["fastbp"] > 0 for record in records)
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("4-32-16-4", "iris", "digits", "search"))
+
+
+def test_networks_are_named_with_the_batch_of_their_table_or_another(command: Callable[[str], Any]) -> None:
+    options = command("peers").parse(["step", "--networks", "2-50-4", "4-32-16-4:50"])
+    assert [case.batch for _, case in options.networks] == [32, 50]
+    assert options.networks[1][1].how["optimizer"] == "adam"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import numpy as np
 from . import BRIEF
 from .duel import ROUNDS, Outcome, Side, duel
 
-BATCHES = {"32": 32, "200, scikit-learn's default": 200}
+DEFAULT = "200, scikit-learn's default"
+BATCHES = {"32": 32, DEFAULT: 200}
 EPOCHS = 1 if BRIEF else 10
 ALPHAS = (1e-4,) if BRIEF else (1e-5, 1e-4, 1e-3, 1e-2)
 RATES = (1e-3,) if BRIEF else (5e-4, 1e-3, 2e-3, 4e-3)
@@ -19,6 +20,7 @@ DATA = f"""
 import warnings
 import numpy as np
 import fastbp
+from benchmarks.tiers import take_up
 warnings.simplefilter("ignore")  # that so few epochs do not converge
 X, y = fastbp.datasets.load_digits()
 X = X / 16
@@ -34,7 +36,7 @@ grid = {{"l2": [alpha / BATCH for alpha in alphas], "learning_rate": rates}}
 def search():
     return fastbp.search(grid, X, y, folds=folds, sizes=(64, 32, 10), initializer="glorot_uniform", optimizer="adam",
                          epochs={EPOCHS}, batch_size=BATCH, progress=False).score
-search()  # compiles, or loads
+take_up(search)  # compiles, or loads
 """
 THEIRS = f"""
 from sklearn.model_selection import GridSearchCV
@@ -51,7 +53,7 @@ X, several, epochs = X.astype("float32"), *{(1, 1) if BRIEF else (8, 50)}
 def train():
     fastbp.fit_many([fastbp.MLP((64, 32, 10), seed=seed) for seed in range(several)], X, y, epochs, BATCH,
                     optimizer="adam", progress=False)
-train()
+take_up(train)
 """
 
 

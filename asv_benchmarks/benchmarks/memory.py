@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .narrow import NETWORKS as NARROW
 from .problem import Problem
-from .step import NETWORKS
+from .step import NETWORKS as WIDE
 
+NETWORKS = NARROW | WIDE
 MEGABYTE = 1024**2
 
 
@@ -61,7 +63,8 @@ class Buffers:
     timeout = 300
 
     def setup(self, network):
-        self.memory = memory_of(Problem.training(network, NETWORKS[network].batch))
+        case = NETWORKS[network]
+        self.memory = memory_of(Problem.training(network, case.batch, **case.how))
 
     def track_buffers(self, network):
         return self.memory.buffers

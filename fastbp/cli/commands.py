@@ -79,6 +79,7 @@ def info(args: argparse.Namespace) -> None:
         ("threads", str(threads.count())),
         ("compiled functions", "; ".join(compiled.counts())),
         ("a first fit", "; ".join(compiled.first_fits())),
+        ("narrow networks", compiled.narrow_networks()),
         ("cache folder", diagnosis.cache_folders()),
         ("python", f"{platform.python_version()}, {sys.executable}"),
     ]

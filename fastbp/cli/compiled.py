@@ -7,10 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..kernels import cache
 from ..kernels.functions import DTYPES, RUN, Compiled, every, gathering
+from ..kernels.narrow.forms import FORWARD_PREFIX, STEP_PREFIX
 from ..kernels.objects import SHIPPED, origin
 from ..network import MLP
-from ..program import passes
+from ..program import narrow, passes
 from ..program.network import StepForm
 from ..program.tuning import Tuning
 
@@ -19,6 +21,7 @@ from ..program.tuning import Tuning
 SECONDS = {"run": 0.3, "gemm": 0.9, "gemm_by_rows": 0.3, "column_sums": 0.2, "cross_entropy_of_labels": 0.3,
            "cross_entropy_of_probabilities": 0.3}  # fmt: skip
 OTHER_SECONDS, NUMBA_SECONDS, YARDSTICK_SECONDS = 0.05, 1.0, 0.020
+STEP_SECONDS = 4.0  # of a step of 2-50-4, in a process of its own that has to import Numba
 
 
 def counts() -> list[str]:
@@ -42,6 +45,17 @@ def first_fits() -> list[str]:
         cost = f"compiles {named}, about {estimate(missing):.0f} s" if missing else "loads everything"
         found.append(f"{dtype} {cost}")
     return found
+
+
+def narrow_networks() -> str:
+    """Return in words what specialising on a narrow network costs, and what is kept of it."""
+    if not narrow.switched_on():
+        return f"on the general pass alone: {narrow.SWITCH}=0 is set"
+    kept = [cache.sizes(prefix) for prefix in (STEP_PREFIX, FORWARD_PREFIX)]
+    seconds = STEP_SECONDS * _yardstick() / YARDSTICK_SECONDS
+    cost = f"a step takes about {max(1.0, seconds):.0f} s to compile, beside the fit"
+    count = f"kept: {len(kept[0])} steps, {len(kept[1])} predictions"
+    return f"{cost}; {count}, {sum(map(sum, kept)) / 1024:.0f} KiB"
 
 
 def of_a_first_fit(dtype: str) -> list[Compiled]:

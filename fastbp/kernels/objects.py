@@ -64,6 +64,32 @@ def _loaded(functions: Iterable[Compiled]) -> dict[Compiled, int]:
     return found
 
 
+def in_memory(function: Compiled) -> int | None:
+    """Return where a function lies, or None where it is not in memory yet."""
+    return _addresses.get(function)
+
+
+def load(function: Compiled) -> int | None:
+    """Return where a function lies, loading it under `lock`, or None where it would have to be compiled."""
+    with lock:
+        _addresses.update(_loaded([function]))
+    return in_memory(function)
+
+
+def link(function: Compiled, code: bytes) -> int:
+    """Return where a function lies, linking under `lock` the object that another process made of it."""
+    with lock:
+        if function not in _addresses:
+            _addresses[function] = _linked(function, code)
+    return _addresses[function]
+
+
+def import_linker() -> None:
+    """Import what links objects, which takes 0.1 s, under `lock`: a child forked meanwhile could never import it."""
+    with lock:
+        import llvmlite.binding  # noqa: F401
+
+
 def _compiled(functions: Collection[Compiled]) -> dict[Compiled, int]:
     """Compile functions, keep them, and return where they lie."""
     from . import compiler  # imports Numba

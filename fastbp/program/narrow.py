@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,8 @@ from .tuning import tuning
 SWITCH = "FASTBP_SPECIALISE"  # an environment variable: with 0 all runs on the general pass
 WIDEST = 128  # inputs, units and outputs: beyond, its products are no sooner done (docs/internals/experiments.md)
 MOST_LAYERS = 5
-LOADING_SECONDS = 0.05  # of work by the general pass that pay for a look at the disk: 2 to 10 ms
+LOADING_SECONDS = 0.05  # of work by the general pass that pay for a look at the disk: 1 to 4 ms
+LINKER_SECONDS = 0.5  # that pay for the first look, which imports LLVM's linker: 50 to 300 ms
 COMPILING_SECONDS = 3.0  # that pay for compiling: on another processor, in a process that has to import Numba
 
 _spent: dict[NarrowStep | NarrowForward, float] = {}  # seconds of the general pass, by all fits of this process
@@ -81,11 +83,14 @@ def ready(step: NarrowStep | NarrowForward, seconds: float = 0.0) -> bool:
         with interrupt_held():
             objects.addresses([step])
         return True
-    seconds += _spent.get(step, 0.0)
-    if seconds < LOADING_SECONDS:
-        return False
-    if background.address(step) is not None:
+    if objects.in_memory(step) is not None:
         return True
+    seconds += _spent.get(step, 0.0)
+    if seconds < (LOADING_SECONDS if "llvmlite.binding" in sys.modules else LINKER_SECONDS):
+        return False
+    with interrupt_held():
+        if background.address(step) is not None:
+            return True
     if seconds >= COMPILING_SECONDS:
         background.ask(step)
     return False

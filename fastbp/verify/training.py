@@ -43,18 +43,18 @@ def check_training(tally: Tally, dtype: np.dtype[Any]) -> None:
     compare_runs(tally, dtype, _runs())
 
 
-def compare_runs(tally: Tally, dtype: np.dtype[Any], cases: Iterable[Case]) -> None:
+def compare_runs(tally: Tally, dtype: np.dtype[Any], cases: Iterable[Case], batch: int = BATCH) -> None:
     """Compare training with the reference's, on whatever it runs here and now."""
     for case in cases:
         drawn = draw(case, dtype)
-        run = _Run(drawn)
+        run = _Run(drawn, batch)
         run.train()
         if dtype == np.float32 and run.nearest < TRAINING_KINK:  # rounding may take the other side of the kink
             tally.left_out += 1
             continue
         net = drawn.net
         history = net.train(drawn.X, drawn.y, run.plan(), sample_weight=drawn.weights)
-        k = EPOCHS * -(-ROWS // BATCH) * case.terms * eps_of(dtype)
+        k = EPOCHS * -(-case.n // batch) * case.terms * eps_of(dtype)
         tally.within(f"{case}: losses", history.loss, run.losses, k * (1 + np.max(run.losses)))
         for i, (W, b) in enumerate(zip(run.parts[: len(net.weights)], run.parts[len(net.weights) :], strict=True)):
             tally.within(f"{case}: weights[{i}]", net.weights[i], W, k * np.abs(W).max())
@@ -79,6 +79,7 @@ class _Run:
     """Training by the reference: its parameters, the mean loss of each epoch, and how near it came to a kink."""
 
     drawn: Drawn
+    batch: int
     losses: list[float] = field(default_factory=list)
     nearest: float = math.inf
 
@@ -99,7 +100,7 @@ class _Run:
         case, rng = self.drawn.case, self.drawn.net.rng
         return Plan(
             epochs=EPOCHS,
-            batch_size=BATCH,
+            batch_size=self.batch,
             learning_rate=Constant(self.rate),
             l2=case.l2,
             optimizer=OPTIMIZERS[case.optimizer](**self.hyper),
@@ -115,8 +116,8 @@ class _Run:
         n, step = self.drawn.case.n, 0
         for _ in range(EPOCHS):
             total, order = 0.0, self.draws.permutation(n)
-            for begin in range(0, n, BATCH):
-                rows = order[begin : begin + BATCH]
+            for begin in range(0, n, self.batch):
+                rows = order[begin : begin + self.batch]
                 total += len(rows) * self._step(rows, step)
                 step += 1
             self.losses.append(total / n)

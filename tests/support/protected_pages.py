@@ -46,6 +46,7 @@ SIDES = ("end", "start")
 TUNINGS = (Tuning(), Tuning(mc=1, kc=5, access=PACKED, a_in_place=False), Tuning(kc=7, access=BY_ROWS),
            Tuning(packed_columns=1, access=IN_PLACE, a_in_place=True),
            Tuning(row_parts=2, column_parts=2, kc=9, parallel=True))  # fmt: skip
+SPECIALISED = Tuning(specialised=True)
 FORMS = (*ACTIVATIONS, ("gelu", "relu"), ("leaky_relu", "tanh"), ("relu", "silu"), ("identity", "gelu"))
 READ = ("targets", "labels", "weights", "coefficients")
 placed = 0
@@ -184,8 +185,11 @@ def check(rng: np.random.Generator, dtype: Any, n: int, f: int, c: int, tuning: 
                 (others, plain, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS), False)),
                 (others, {**plain, "X": other["X"].astype(dtype)}, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS),
                                                                     csr_array is not None))]  # fmt: skip
+        if tuning.specialised:  # each form of a step is compiled for its network: 2 s
+            runs = [(mlp, plain, (False, "relu")), (others, plain, ("gelu", "quantile", "adam", False))]
         for function, operands, more in runs:
-            expected = function({name: value.copy() for name, value in operands.items()}, *more)
+            with forced(Tuning() if tuning.specialised else tuning):
+                expected = function({name: value.copy() for name, value in operands.items()}, *more)
             for side in SIDES:
                 at_page = {name: place(value, side) for name, value in operands.items()}
                 with own_memory_guarded(side):
@@ -206,6 +210,7 @@ def main(rounds: int) -> None:
         for number in range(len(around)):
             n, f, c = around[number], *(int(size) for size in rng.choice(around, 2))
             calls += check(rng, dtype, n, f, c, TUNINGS[(number + round_) % len(TUNINGS)])
+        calls += check(rng, dtype, 4 * vl + 1, vl - 1, vl + 1, SPECIALISED)
     print(f"{calls} sets of calls, {placed} arrays at protected pages")
     print("ok")
 

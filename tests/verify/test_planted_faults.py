@@ -54,7 +54,35 @@ def fault(file: str, old: str, new: str, caught_by: str) -> Fault:
     return Fault(((file, old, new),), caught_by)
 
 
+NARROW = "narrow networks"
 FAULTS = {
+    "a compiled step knows no labels": fault(
+        "kernels/narrow/losses.py", "where_equal(label, this, subtract(share, one), share)", "share", NARROW
+    ),
+    "a compiled step forgets the block before": fault(
+        "kernels/narrow/backward.py", "block.first, as_they_are", "0, as_they_are", NARROW
+    ),
+    "a compiled step leaves the biases out": fault(
+        "kernels/narrow/forward.py", "layer.fan_in + 1, layer.fan_out", "layer.fan_in, layer.fan_out", NARROW
+    ),
+    "a compiled step's biases do not move": fault(
+        "kernels/narrow/updates.py", "] = source[fan_in * ld + j]", "] *= 0", NARROW
+    ),
+    "a compiled step punishes biases": fault(
+        "kernels/narrow/updates.py", "layer.fan_out, 0", "layer.fan_out, op.PENALTY", NARROW
+    ),
+    "a compiled step adds classes in another order": fault(
+        "kernels/narrow/losses.py", "        while distance > 0:", "        while distance > 1:", NARROW
+    ),
+    "a compiled step ignores weights": fault(
+        "kernels/narrow/losses.py", "block.width if block.row[op.WEIGHTED] else 0", "0", NARROW
+    ),
+    "a compiled step drops by another hash": fault(
+        "kernels/narrow/backward.py", "yield drop_units, index - 1,", "yield drop_units, index,", NARROW
+    ),
+    "compiled predictions write a row too few": fault(
+        "kernels/narrow/functions.py", "for r in range(block.rows):", "for r in range(1, block.rows):", NARROW
+    ),
     "the SGD formula has the wrong sign": fault(
         "kernels/updates.py", "fma(-learning_rate, fma", "fma(learning_rate, fma", "ReLU and SGD update"
     ),
@@ -256,7 +284,8 @@ FAULTS = {
         "optimizers' steps",
     ),
 }  # fmt: skip
-SHORT = ("the ReLU's mask is missing", "a later stretch drops the partial sum", "a split among threads skips a row")
+SHORT = ("the ReLU's mask is missing", "a later stretch drops the partial sum", "a split among threads skips a row",
+         "a compiled step forgets the block before")  # fmt: skip
 
 
 def test_every_fault_has_its_place() -> None:

@@ -9,47 +9,82 @@ import jax
 import jax.numpy as jnp
 
 from ..duel import Missing
-from ..problem import L2, LEARNING_RATE, Array, Problem, after_epoch
+from ..problem import BETA_1, BETA_2, EPSILON, Array, Problem, after_epoch
 
 jax.config.update("jax_platforms", "cpu")
 
 Parameters = tuple[list[Any], list[Any]]
+State = tuple[Any, ...]  # the parameters; also both moments and the number of steps, of Adam
+ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
-def loss_of(parameters: Parameters, X: Any, y: Any) -> Any:
+def loss_of(parameters: Parameters, problem: Problem, X: Any, y: Any) -> Any:
     weights, biases = parameters
     for W, b in zip(weights[:-1], biases[:-1], strict=True):
-        X = jax.nn.relu(X @ W + b)
-    shares = jax.nn.log_softmax(X @ weights[-1] + biases[-1])
-    return -jnp.mean(jnp.take_along_axis(shares, y[:, None], axis=1))
+        X = ACTIVATIONS[problem.activation](X @ W + b)
+    z = X @ weights[-1] + biases[-1]
+    if not problem.classifies:
+        return jnp.mean((z - y) ** 2)
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1))
 
 
-def step(parameters: Parameters, minibatch: tuple[Any, Any]) -> tuple[Parameters, Any]:
-    loss, (dW, db) = jax.value_and_grad(loss_of)(parameters, *minibatch)
-    weights = [W - LEARNING_RATE * (d + L2 * W) for W, d in zip(parameters[0], dW, strict=True)]
-    return (weights, [b - LEARNING_RATE * d for b, d in zip(parameters[1], db, strict=True)]), loss
+def sgd(state: State, gradient: Parameters, problem: Problem) -> State:
+    [(weights, biases)] = state
+    rate, l2 = problem.learning_rate, problem.l2
+    weights = [W - rate * (d + l2 * W) for W, d in zip(weights, gradient[0], strict=True)]
+    return ((weights, [b - rate * d for b, d in zip(biases, gradient[1], strict=True)]),)
 
 
-@functools.partial(jax.jit, donate_argnums=0)
-def epoch(parameters: Parameters, X: Any, y: Any) -> tuple[Parameters, Any]:
-    parameters, losses = jax.lax.scan(step, parameters, (X, y))
-    return parameters, losses.mean()
+def adam(state: State, gradient: Parameters, problem: Problem) -> State:
+    parameters, first, second, t = state
+    t += 1
+    first = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, first, gradient)
+    second = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, second, gradient)
+    rate, scale = problem.learning_rate / (1 - BETA_1**t), 1 / jnp.sqrt(1 - BETA_2**t)
+    parameters = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPSILON), parameters, first, second)
+    return parameters, first, second, t
+
+
+UPDATES = {"sgd": sgd, "adam": adam}
+
+
+@functools.partial(jax.jit, static_argnums=1, donate_argnums=0)
+def train(state: State, problem: Problem, X: Any, y: Any) -> tuple[State, Any]:
+    def step(state: State, minibatch: tuple[Any, Any]) -> tuple[State, Any]:
+        loss, gradient = jax.value_and_grad(loss_of)(state[0], problem, *minibatch)
+        return UPDATES[problem.optimizer](state, gradient, problem), loss
+
+    def epoch(state: State, _: None) -> tuple[State, Any]:
+        return jax.lax.scan(step, state, (X, y))
+
+    if problem.epochs == 1:
+        state, losses = epoch(state, None)
+    else:
+        state, losses = jax.lax.scan(epoch, state, length=problem.epochs)
+    return state, losses.mean()
 
 
 class Training:
     def __init__(self, problem: Problem):
         jax.config.update("jax_enable_x64", problem.dtype == "float64")
+        self.problem = problem
         # Copies: a donated array that shared NumPy's memory could not be reused.
-        self.parameters = jax.tree.map(lambda array: jnp.array(array, copy=True), (problem.weights, problem.biases))
-        self.X = jnp.array(problem.X.reshape(problem.steps, problem.batch, -1))
-        self.y = jnp.array(problem.y.reshape(problem.steps, problem.batch).astype("int32"))
+        parameters = jax.tree.map(lambda array: jnp.array(array, copy=True), (problem.weights, problem.biases))
+        self.state: State = (parameters,)
+        if problem.optimizer == "adam":
+            zeros = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+            self.state = (parameters, *zeros, jnp.zeros((), problem.dtype))
+        self.X, y = (array.reshape(problem.steps, problem.batch, *array.shape[1:]) for array in (problem.X, problem.y))
+        self.X, self.y = jnp.array(self.X), jnp.array(y.astype("int32") if problem.classifies else y)
 
     def run(self) -> float:
-        self.parameters, loss = epoch(self.parameters, self.X, self.y)
+        self.state, loss = train(self.state, self.problem, self.X, self.y)
         return float(loss)
 
     def result(self) -> Array:
-        return after_epoch(self.run(), [*self.parameters[0], *self.parameters[1]])
+        loss = self.run()
+        weights, biases = self.state[0]
+        return after_epoch(loss, [*weights, *biases])
 
 
 class OlderTraining(Training):

@@ -39,17 +39,14 @@ def nothing(block):
 def in_turn(calls: Iterable[Call]) -> Any:
     """Return a kernel that makes calls, one after the other."""
     first, second, third, *others = [*calls, (nothing,), (nothing,)]
-    rest: Call = (nothing,)
-    if len(others) > 2:
-        rest = (in_turn(others[:-2]),)
-    (a, *of_a), (b, *of_b), (c, *of_c), (d, *_) = first, second, third, rest
-    for_a, for_b, for_c = tuple(of_a), tuple(of_b), tuple(of_c)
+    a, b, c, rest = first[0], second[0], third[0], in_turn(others[:-2]) if len(others) > 2 else nothing
+    for_a, for_b, for_c = first[1:], second[1:], third[1:]
 
     def calls_in_turn(block):
         a(block, *for_a)
         b(block, *for_b)
         c(block, *for_c)
-        d(block)
+        rest(block)
 
     return kernel(calls_in_turn)
 

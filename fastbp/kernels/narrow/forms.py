@@ -20,6 +20,7 @@ from ..activations import ACTIVATIONS, IDENTITY, Activation
 from ..target import LONGEST_VECTOR, TARGET
 from ..updates import UPDATES
 
+STEP_PREFIX, FORWARD_PREFIX = "fastbp_step", "fastbp_forward"  # of the functions' names
 BLOCK_VECTORS = 4  # of rows in a block: 32 of float32 by AVX2, whose numbers fill half of the first cache for 50 units
 TILE_VECTORS = 2  # of rows in a register tile, where there are so many rows
 SUM_LATENCY = 8  # multiply-adds that a processor begins, two a cycle, before the first of them is done
@@ -122,7 +123,7 @@ class NarrowStep(NamedTuple):
     @property
     def symbol(self) -> str:
         sizes, dropout = "x".join(map(str, self.sizes)), ["dropout"] * self.dropout
-        parts = ("fastbp_step", sizes, *self.activations, self.loss, self.update, *dropout, self.tile_vectors)
+        parts = (STEP_PREFIX, sizes, *self.activations, self.loss, self.update, *dropout, self.tile_vectors)
         return "_".join(map(str, (*parts, self.dtype)))
 
     @property
@@ -165,7 +166,7 @@ class NarrowForward(NamedTuple):
 
     @property
     def symbol(self) -> str:
-        return "_".join(("fastbp_forward", "x".join(map(str, self.sizes)), *self.activations, self.output, self.dtype))
+        return "_".join((FORWARD_PREFIX, "x".join(map(str, self.sizes)), *self.activations, self.output, self.dtype))
 
     @property
     def lanes(self) -> int:
