@@ -212,17 +212,17 @@ class Training:
         return True
 
     def _answer(self, losses: list[float], first: int) -> tuple[int, bool]:
-        """Ask what is asked after each of some epochs, from step `first` on.
+        """Ask what is asked after each of some epochs, which began with step `first`.
 
-        Returns after how many training ends, or has another learning rate than they were trained with, and whether it
-        ends.
+        Returns the number of epochs after which training ends, or goes on with another rate than the next one had; all
+        of them where it does neither. And returns whether it ends.
         """
         coefficients, epochs = self._coefficients, len(losses)
-        rates = coefficients.rates(first, epochs)
+        rates = None if coefficients.known else coefficients.rates(first, epochs)
         for done, loss in enumerate(losses, 1):
             if self._epoch_ended(loss):
                 return done, True
-            if done < epochs and not coefficients.known:
+            if done < epochs and rates is not None:
                 first += self._steps_of_epoch
                 if coefficients.rates(first, 1)[0] != rates[done]:
                     return done, False
