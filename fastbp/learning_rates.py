@@ -29,6 +29,11 @@ class LearningRate(ABC):
         return True
 
     @property
+    def by_steps(self) -> bool:
+        """True if nothing between two epochs changes what `at` returns."""
+        return False
+
+    @property
     def needs_total(self) -> bool:
         """True if `at` uses `total`, which is unknown for an iterator of chunks."""
         return False
@@ -77,6 +82,10 @@ class Constant(LearningRate):
     def __post_init__(self) -> None:
         validation.number_field(self, "learning_rate")
 
+    @property
+    def by_steps(self) -> bool:
+        return True
+
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         return np.full(len(steps), self.learning_rate)
 
@@ -108,6 +117,10 @@ class InverseScaling(LearningRate):
     @property
     def steady(self) -> bool:
         return False
+
+    @property
+    def by_steps(self) -> bool:
+        return True
 
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:
         rates: NDArray[np.float64] = self.learning_rate * np.power(steps + 1.0, -self.power)
@@ -155,6 +168,10 @@ class Cosine(LearningRate):
 
     @property
     def needs_total(self) -> bool:
+        return True
+
+    @property
+    def by_steps(self) -> bool:
         return True
 
     def at(self, steps: NDArray[np.int64], total: int) -> NDArray[np.float64]:

@@ -342,7 +342,8 @@ class MLP(BaseNetwork):
         memory : fastbp.training.optimizer_state.OptimizerState, optional
             The optimizer's state, which the training changes; a new one by default.
         after_epoch : callable, optional
-            Called with the history after each epoch; one that returns True ends the training.
+            Called with the history after each epoch; one that returns True ends the training. Where the plan says that
+            losses decide, later epochs may have been trained by then, which are taken back if it ends.
 
         Returns
         -------

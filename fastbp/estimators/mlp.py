@@ -1,4 +1,4 @@
-"""`MLPClassifier` and `MLPRegressor`: their parameters and documentation, and the weights of classes.
+"""`MLPClassifier` and `MLPRegressor`: their parameters and documentation, labels, and the weights of classes.
 
 The rest is scikit-learn's, or in `base` and `fitting`.
 """
@@ -14,8 +14,10 @@ try:
     import sklearn.neural_network
 except ImportError as error:
     raise ImportError("fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'") from error
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import validate_data
 
 from ..kernels.activations import ACTIVATIONS
 from .base import DTYPES, Array
@@ -33,7 +35,30 @@ CONSTRAINTS = {  # of the parameters that scikit-learn lacks, as in its `_parame
 }
 
 
-class MLPClassifier(Fitting, sklearn.neural_network.MLPClassifier):
+class IntegerLabels(sklearn.neural_network.MLPClassifier):
+    """scikit-learn's class, which reads a vector of whole numbers as y in less time.
+
+    Its label binarizer asks four times what type of labels they are, and makes a sparse matrix of them: 1.5 ms of the
+    3.5 that a fit of 150 rows takes besides the training. Here the binarizer is given what it would find.
+    """
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
+        whole = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and y.dtype.isnative
+        first = not incremental and not (self.warm_start and hasattr(self, "classes_"))
+        if whole and first:
+            X, y = validate_data(self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=DTYPES, reset=reset)
+            classes, numbers = np.unique(y, return_inverse=True)
+            if 2 <= len(classes) <= len(y) // 2:  # more may be no labels at all, of which scikit-learn warns
+                binarizer = self._label_binarizer = LabelBinarizer()
+                binarizer.classes_ = self.classes_ = classes
+                binarizer.y_type_, binarizer.sparse_input_ = "binary" if len(classes) == 2 else "multiclass", False
+                columns = np.arange(len(classes)) if len(classes) > 2 else np.ones(1)
+                return X, numbers[:, np.newaxis] == columns
+        X, y = super()._validate_input(X, y, incremental, reset)
+        return X, y
+
+
+class MLPClassifier(Fitting, IntegerLabels):
     """scikit-learn's `MLPClassifier`, faster, and with the parameters below.
 
     Parameters and their defaults, attributes, methods, errors and warnings of `sklearn.neural_network.MLPClassifier`

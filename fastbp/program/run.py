@@ -219,4 +219,5 @@ def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Compiled] =
     """Compile or load what the program runs on, and other functions with it: what is compiled together takes less."""
     team = functions.TEAM if program.threads > 1 else ()  # for the next process, where Numba's threads are used here
     with interrupt_held():
-        objects.addresses([functions.RUN, *team, *program.functions(dtype), *others])
+        own = () if program.is_linked(dtype) else program.functions(dtype)  # 70 us for a step's
+        objects.addresses([functions.RUN, *team, *own, *others])

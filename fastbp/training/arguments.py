@@ -18,6 +18,7 @@ from ..model.model import Model
 from ..optimizers import optimizer_of
 from .early_stopping import EarlyStopping
 from .history import History
+from .orders import Permutations
 from .plan import Plan
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def make_plan(
         learning_rate=learning_rate,
         l2=validation.rate("l2", l2, model.dtype),
         optimizer=optimizer,
-        order=model.rng.permutation if shuffled else lambda rows: None,
+        order=Permutations(model.rng) if shuffled else lambda rows: None,
         dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
         max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import frames
 from ..inputs.in_memory import StreamError
 from ..inputs.opening import is_chunks, open_rows
+from ..learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from ..model.model import NAMES, Model
 from . import arguments
 from .history import History
@@ -19,6 +20,7 @@ from .plan import Plan
 if TYPE_CHECKING:
     from .checkpoints import Checkpoints
 
+BY_LOSSES = (Constant, InverseScaling, Cosine, Adaptive)  # rates that follow from the steps and the losses before
 REFUSALS = (TypeError, ValueError, OSError, StreamError)
 
 
@@ -75,6 +77,7 @@ def fit(
         return stop.after_epoch(history) or any(answer is True for answer in answers)
 
     watched = calls or held_out is not None or early_stopping is not None
+    plan.losses_decide = not watched and type(plan.learning_rate) in BY_LOSSES
 
     def run() -> History:
         history = _train(

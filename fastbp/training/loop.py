@@ -15,7 +15,6 @@ from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_f
 from ..inputs.options import UNKNOWN
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
-from ..learning_rates import Constant, Cosine, InverseScaling
 from ..model.model import Model
 from ..model.row_weights import balanced
 from ..program.batch_layout import BatchLayout
@@ -25,11 +24,14 @@ from ..program.memory import aligned
 from ..program.run import Course, Operands, prepare, run
 from ..program.table import Program
 from .history import History
+from .kept_state import KeptState
 from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
+from .orders import Order, Orders
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
+from .step_coefficients import StepCoefficients
 from .tiers import Tiers
 
 if TYPE_CHECKING:
@@ -38,8 +40,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 CONTROL_SECONDS = 0.05  # Python gets control at the first step boundary after this: progress, callbacks, Ctrl-C
-BY_STEPS = (Constant, InverseScaling, Cosine)  # rates that nothing between two epochs can change
-AHEAD = 1024  # steps whose coefficients are computed at a time
+CALL_SECONDS = 1e-4  # of Python's time, that a call takes beside the compiled code
 FIRST_GUESS = 2e9  # operations a second, until a call has been timed: slower than any processor that runs this
 
 
@@ -93,14 +94,18 @@ class Training:
         self.position = FitPosition()
         self.before = np.empty_like(self.parameters)
         self._began = 0.0  # when the running epoch began
-        self._one_by_one = False
+        self._steps_of_epoch = -(-self.data.count // self.batch)
+        self._orders = self._orders_ahead()  # None where each epoch is a call of its own
+        self._since_taken_back = 0  # epochs
         self._deadline = math.inf
-        self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
-        self._ahead, self._ahead_from = np.empty((0, 0), dtype), 0  # coefficients of steps, and the first one's number
+        fixed = self.model.fixed_coefficients
+        self._coefficients = StepCoefficients(plan, fixed, self._steps_of_epoch, dtype, weighted)
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
         """Train for all epochs; `after_epoch` is called after each, and ends the training by returning True."""
         history, plan, count = self.history, self.plan, self.data.count
+        self._after_epoch = after_epoch
+        self._asked = after_epoch is not None or not plan.learning_rate.by_steps
         with interrupt_held():
             self._prepare()
         self._deadline = time.perf_counter() + (math.inf if plan.time_budget is None else plan.time_budget)
@@ -108,18 +113,17 @@ class Training:
         total = plan.epochs * count if count < UNKNOWN else None
         with progress_bar(progress, total, done=first * count + self.position.rows if total else 0) as bar:
             while not self.position.finished:
-                epochs = 1 if after_epoch is not None else self._epochs_at_once()
-                if epochs > 1 and self._train_epochs(epochs, bar):
+                epochs = self._epochs_at_once()
+                if self._orders is not None and epochs > 1 and self._train_epochs(self._orders, epochs, bar):
                     continue
                 epoch = self.position.epoch
                 self._train_epoch(bar)
                 position = self.position
                 history.seconds.append(time.perf_counter() - self._began)
                 history.samples_per_second.append(position.rows / history.seconds[-1])
-                history.loss.append(position.total / position.rows)
+                ends = self._epoch_ended(position.total / position.rows)
+                self._since_taken_back += 1
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
-                ends = plan.learning_rate.epoch_ended(history.loss[-1])
-                ends = (after_epoch is not None and after_epoch(history)) or ends
                 if position.rows < self.data.count:  # the time is over: the checkpoint is of a step within the epoch
                     break
                 self.position = position.next_epoch(finished=ends or epoch + 1 == plan.epochs)
@@ -141,61 +145,100 @@ class Training:
             self.data.prepare()
             self.history.compile_seconds = time.perf_counter() - start
 
-    def _epochs_at_once(self) -> int:
-        """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them if nothing is due between them.
+    def _epoch_ended(self, loss: float) -> bool:
+        """Record the loss of an epoch; return whether that was the last one."""
+        self.history.loss.append(loss)
+        ends = self.plan.learning_rate.epoch_ended(loss)
+        return (self._after_epoch is not None and self._after_epoch(self.history)) or ends
 
-        One by one, an epoch of 64-32-10 on the digits takes 455 us, 150 of them Python's; in such a call 300.
-        """
+    def _orders_ahead(self) -> Orders | None:
+        """Return what draws the orders of epochs that run ahead; None where none may."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
-        due = due or type(plan.learning_rate) not in BY_STEPS
-        drawn = plan.generator is not None and plan.order == plan.generator.permutation
-        if due or self._one_by_one or not (drawn and self._fetches and isinstance(data, InMemory)):
-            return 1
-        epochs = int(CONTROL_SECONDS / (self._seconds_a_row * data.count))
-        return max(1, min(epochs, plan.epochs - self.position.epoch, FETCHED_ROWS // data.count))
+        if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
+            return None
+        return plan.order if isinstance(plan.order, Orders) else None
 
-    def _train_epochs(self, epochs: int, bar: Any) -> bool:
-        """Train for some epochs in one call.
+    def _epochs_at_once(self) -> int:
+        """Return how many epochs one compiled call may take: `CONTROL_SECONDS` of them where nothing is asked between.
 
-        Where training diverges, or X holds NaN, everything is put back and False returned: epochs one by one then show
-        in which of them that happens, and keep the parameters from before it.
+        Otherwise, after n epochs of c seconds since some were taken back, sqrt(n `CALL_SECONDS` / c). Calls of k epochs
+        cost n / k `CALL_SECONDS`, and to take one back costs k c; this k makes the sum of the two smallest.
         """
-        data, count, generator = self.data, self.data.count, self.plan.generator
-        assert isinstance(data, InMemory) and generator is not None
-        self._ahead = self._ahead[:0]
-        self.before[...] = self.parameters
-        state_before = self._gradient.copy() if self.optimizer_state.filled else None
-        steps_before = self.position.steps, self.optimizer_state.steps
-        generator_before = generator.bit_generator.state
-        start = time.perf_counter()
-        orders = np.tile(np.arange(count), (epochs, 1))
-        generator.permuted(orders, axis=1, out=orders)  # the draws of `permutation`, while other threads may run
-        losses = np.array(self._call(data.whole_epochs(orders), 0, count, bar)).reshape(epochs, -1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            totals = np.add.accumulate(losses, axis=1)[:, -1]  # one at a time, as those of a single epoch are added
-        if not (np.isfinite(totals).all() and all_finite(self.parameters)):
-            self.parameters[...] = self.before
-            if state_before is not None:
-                self._gradient[...] = state_before
-            self.position.steps, self.optimizer_state.steps = steps_before
-            generator.bit_generator.state = generator_before
-            self._one_by_one = True
-            return False
+        if self._orders is None:
+            return 1
+        plan, count = self.plan, self.data.count
+        seconds = self._seconds_a_row * count
+        epochs = CONTROL_SECONDS / seconds
+        if self._asked:
+            epochs = min(epochs, math.sqrt(self._since_taken_back * CALL_SECONDS / seconds))
+        return max(1, min(int(epochs), plan.epochs - self.position.epoch, FETCHED_ROWS // count))
+
+    def _train_epochs(self, orders: Orders, epochs: int, bar: Any) -> bool:
+        """Train for some epochs in one call, ahead of what is asked after each of them.
+
+        Where training ends with one before the last, or the learning rate changes, everything is put back, and the
+        epochs up to that one are trained again. Where training diverges, or X holds NaN, everything is put back and
+        False returned: epochs one by one then show in which of them that happens, and keep the parameters from before
+        it. Ctrl-C is held back, so that parameters and records are those after the same epoch.
+        """
+        count, first, start = self.data.count, self.position.steps, time.perf_counter()
+        with interrupt_held():
+            kept = KeptState(self.parameters, self.optimizer_state, self.position)
+            drawn = orders.several(count, epochs)
+            self._coefficients.rate_may_change()  # not where epochs are trained again: it may be another then
+            totals = self._totals(drawn, bar)
+            if np.isfinite(totals).all() and all_finite(self.parameters):
+                done, ends = self._answer((totals / count).tolist(), first)
+                self._since_taken_back += done
+            else:
+                done, self._orders = 0, None
+            if done < epochs:
+                kept.put_back()
+                orders.put_back(epochs - done)
+                bar.update(-epochs * count)
+                self._since_taken_back = 0
+                if done == 0:
+                    return False
+                self._totals(drawn[:done], bar)
+            seconds = (time.perf_counter() - start) / done
+            self.history.seconds += [seconds] * done
+            self.history.samples_per_second += [count / seconds] * done
+            bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
+            epoch = self.position.epoch + done
+            self.position = FitPosition(epoch, steps=self.position.steps, finished=ends or epoch == self.plan.epochs)
         if stop_asked():
             raise KeyboardInterrupt
-        seconds = (time.perf_counter() - start) / epochs
-        self.history.loss += (totals / count).tolist()
-        self.history.seconds += [seconds] * epochs
-        self.history.samples_per_second += [count / seconds] * epochs
-        bar.set_postfix(refresh=False, loss=f"{self.history.loss[-1]:.4f}")
-        epoch = self.position.epoch + epochs
-        self.position = FitPosition(epoch, steps=self.position.steps, finished=epoch == self.plan.epochs)
         return True
+
+    def _answer(self, losses: list[float], first: int) -> tuple[int, bool]:
+        """Ask what is asked after each of some epochs, which began with step `first`.
+
+        Returns the number of epochs after which training ends, or goes on with another rate than the next one had; all
+        of them where it does neither. And returns whether it ends.
+        """
+        coefficients, epochs = self._coefficients, len(losses)
+        rates = None if coefficients.known else coefficients.rates(first, epochs)
+        for done, loss in enumerate(losses, 1):
+            if self._epoch_ended(loss):
+                return done, True
+            if done < epochs and rates is not None:
+                first += self._steps_of_epoch
+                if coefficients.rates(first, 1)[0] != rates[done]:
+                    return done, False
+        return epochs, False
+
+    def _totals(self, orders: Order, bar: Any) -> Array:
+        """Train for an epoch in each of some orders, in one call; return the total loss of each."""
+        data = self.data
+        assert isinstance(data, InMemory)
+        losses = self._call(data.whole_epochs(orders), 0, data.count, bar)
+        with np.errstate(over="ignore", invalid="ignore"):  # one at a time, as those of a single epoch are added
+            return np.add.accumulate(losses.reshape(len(orders), -1), axis=1)[:, -1]
 
     def _train_epoch(self, bar: Any) -> None:
         """Train for an epoch, or the rest of one; where it fails, restore the parameters from before it."""
-        self._ahead = self._ahead[:0]  # the learning rate may have changed
+        self._coefficients.rate_may_change()
         if self.position.rows == 0:
             self.before[...] = self.parameters
         self._began = time.perf_counter() - self.position.seconds
@@ -227,7 +270,7 @@ class Training:
         for stage in self.data.stages(order, self.batch, position.rows):
             for first, last in self._calls(max(0, position.rows - stage.begin), stage.end - stage.begin):
                 # Add one at a time: how a stage is split into calls depends on timing, and the total must not.
-                for loss in self._call(stage, first, last, bar):
+                for loss in self._call(stage, first, last, bar).tolist():
                     position.total += loss
                 position.rows = stage.begin + last
                 if stop_asked():
@@ -270,7 +313,7 @@ class Training:
             yield first, last
             first = last
 
-    def _call(self, stage: Stage, first: int, last: int, bar: Any) -> list[float]:
+    def _call(self, stage: Stage, first: int, last: int, bar: Any) -> NDArray[np.float64]:
         """Train on rows [first, last) of each of a stage's rounds, in one compiled call.
 
         Returns the loss of each step times its rows.
@@ -292,7 +335,7 @@ class Training:
             weights, norms, totals = self._weighed(stage.weights[first:last], batch)
         start = time.perf_counter()
         l2 = plan.l2 / totals if plan.l2_per_weight else plan.l2
-        coefficients = self._coefficients(steps)
+        coefficients = self._coefficients.rows(self.position.steps, steps, self.optimizer_state.steps + 1)
         if len(coefficients) < steps and np.ndim(norms):
             coefficients = np.repeat(coefficients, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
@@ -328,7 +371,7 @@ class Training:
         self._seconds_a_row = seconds / rows
         self._tiers.took(seconds, rows)
         bar.update(rows)
-        losses: list[float] = (sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])).tolist()
+        losses: NDArray[np.float64] = sizes * (sums[:, 0] / norms + 0.5 * l2 * sums[:, 1])
         return losses
 
     @staticmethod
@@ -340,26 +383,6 @@ class Training:
             parts.append(balanced(weights[whole:].reshape(1, -1)))
         flat, norms, totals = zip(*parts, strict=True)
         return np.concatenate([each.reshape(-1) for each in flat]), np.concatenate(norms), np.concatenate(totals)
-
-    def _coefficients(self, steps: int) -> Array:
-        """The coefficients of the next steps, one row for all where they are the same; SCALE and L2 are the caller's.
-
-        More steps of the epoch than these are computed for the next call: few take Python as long as many, 14 us, and
-        an epoch of small data is two calls.
-        """
-        begin, in_epoch = self.position.steps - self._ahead_from, -(-self.data.count // self.batch)
-        more = max(steps, min(in_epoch - self.position.steps % in_epoch, AHEAD))
-        if self._steady:
-            begin, steps, more = 0, 1, 1
-        if begin + steps > len(self._ahead):
-            self._ahead, self._ahead_from, begin = self._numbers(more), self.position.steps, 0
-        return self._ahead[begin : begin + steps]
-
-    def _numbers(self, count: int) -> Array:
-        """Return the coefficients of `count` steps, from the next one on."""
-        here, total = np.arange(count), self.plan.epochs * -(-self.data.count // self.batch)
-        steps, updates = self.position.steps + here, self.optimizer_state.steps + 1 + here
-        return self.plan.coefficients(self.model.fixed_coefficients, steps, updates, total, self.parameters.dtype)
 
     def _step(self, rows: int, fetched: bool) -> Program:
         return self._tiers.program(rows, self._fetched_form if fetched else self._form)

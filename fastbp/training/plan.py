@@ -44,7 +44,7 @@ class Plan:
     ----------
     order : callable
         Called with the number of rows at the start of each epoch; returns their order, (n,) int64, or None for the
-        order of X.
+        order of X. Epochs run ahead only with `orders.Orders`.
     l2_per_weight : bool
         Whether `l2` is divided by the rows, or the sum of the weights, of each minibatch, as alpha is in scikit-learn.
     dropout : float
@@ -57,6 +57,9 @@ class Plan:
         Bytes that the rows in memory may take; beyond them X is read in blocks (`fastbp.inputs.blocks`).
     generator : numpy.random.Generator or None
         Draws the order of rows that are read in blocks; None for the order of X.
+    losses_decide : bool
+        Whether nothing between two epochs looks at more than their losses, or changes more than the learning rate:
+        epochs may then run ahead of it, in one compiled call, and be taken back.
     mapped_in_blocks : bool
         Whether a mapped file larger than half of the memory is read in blocks without a limit.
     """
@@ -73,6 +76,7 @@ class Plan:
     time_budget: float | None = None
     memory_limit: int | None = None
     generator: np.random.Generator | None = None
+    losses_decide: bool = False
     mapped_in_blocks: bool = False
 
     @property

@@ -17,6 +17,7 @@ from ..kernels.activations import ACTIVATIONS
 from ..learning_rates import Constant
 from ..optimizers import OPTIMIZERS
 from ..reference.optimizers import options_for
+from ..training.orders import Permutations
 from ..training.plan import Plan
 from .cases import (
     DROPOUT,
@@ -103,11 +104,12 @@ class _Run:
             learning_rate=Constant(self.rate),
             l2=case.l2,
             optimizer=OPTIMIZERS[case.optimizer](**self.hyper),
-            order=rng.permutation,
+            order=Permutations(rng),
             l2_per_weight=self.per_weight,
             dropout=case.dropout,
             max_grad_norm=case.max_grad_norm,
             generator=rng,
+            losses_decide=True,
         )
 
     def train(self) -> None:

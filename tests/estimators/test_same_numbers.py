@@ -177,6 +177,36 @@ def test_labels_that_are_words() -> None:
     assert_same_answers(theirs, ours, X)
 
 
+WHOLE: dict[str, Any] = {  # labels that are whole numbers
+    "three": np.arange(90) % 3,
+    "two, negative": np.where(np.arange(90) % 3 == 0, -7, 5).astype(np.int8),
+    "unsigned": (np.arange(90) % 5 + 250).astype(np.uint8),
+    "other bytes": (np.arange(90) % 4).astype(">i4"),
+    "one": np.zeros(90, np.int64),
+    "more than half of the rows": np.arange(90) // 2 * 3 + (np.arange(90) % 9 == 0),
+    "a column": np.arange(90)[:, np.newaxis] % 3,
+}
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed", "ignore:The number of unique classes")
+@pytest.mark.parametrize("labels", WHOLE)
+def test_labels_that_are_whole_numbers(labels: str) -> None:
+    y = WHOLE[labels]
+    X = np.random.default_rng(3).normal(size=(90, 4)) + y.reshape(-1, 1) % 7
+    theirs, ours = pair("multiclass", max_iter=3, warm_start=True)
+    for rows in (slice(None), slice(None, None, -1)):
+        assert_same(theirs.fit(X[rows], y[rows]), ours.fit(X[rows], y[rows]))
+        assert_same_answers(theirs, ours, X)
+        assert ours.classes_.dtype == theirs.classes_.dtype
+        found, expected = (dict(vars(estimator._label_binarizer)) for estimator in (ours, theirs))
+        np.testing.assert_array_equal(found.pop("classes_"), expected.pop("classes_"))
+        assert found == expected
+    other = np.where(y == y[0], y[-1] + 1, y)
+    assert said(ours, "fit", X, other) == said(theirs, "fit", X, other)
+    assert said(ours, "fit", X * np.nan, y) == said(theirs, "fit", X * np.nan, y)
+    assert said(ours, "fit", X[1:], y) == said(theirs, "fit", X[1:], y)
+
+
 # ---- lbfgs ----
 
 

@@ -1,7 +1,9 @@
-"""Several epochs in one compiled call, where nothing is asked between them: the bits of one after another."""
+"""Several epochs in one compiled call, where only losses decide what comes next: the bits of one after another."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,12 @@ import pytest
 
 import fastbp
 from fastbp import MLP, DivergenceError
-from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
+from fastbp.learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
+from fastbp.optimizers import OPTIMIZERS
 from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
+from fastbp.training.optimizer_state import OptimizerState
+from fastbp.training.orders import Permutations
 
 N = 103
 Array = np.ndarray[Any, Any]
@@ -95,7 +100,7 @@ class Own(LearningRate):
 @pytest.mark.parametrize(
     "options",
     [{"time_budget": 1e9}, {"early_stopping": 9}, {"validation_data": data()}, {"learning_rate": Own()},
-     {"learning_rate": Adaptive(0.1)}, {"sample_weight": np.ones(N)}, {"shuffle": False}],
+     {"sample_weight": np.ones(N)}, {"shuffle": False}],
     ids=lambda options: next(iter(options)),
 )  # fmt: skip
 def test_one_at_a_time_where_something_is_asked_between_them(options: dict[str, Any], calls: list[int]) -> None:
@@ -138,3 +143,172 @@ def test_nan_is_named_by_its_row(calls: list[int]) -> None:
         net.fit(X, y, epochs=5)
     np.testing.assert_array_equal(net.parameters, before[0])
     assert net.rng.bit_generator.state == before[1]
+
+
+# ---- epochs that run ahead of what their losses decide ----
+
+
+@pytest.fixture(params=[2, 3, 7, 100], ids="blocks of {}".format)
+def blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many epochs are taken ahead in each call."""
+
+    def length(self: Any) -> int:
+        return 1 if self._orders is None else min(request.param, self.plan.epochs - self.position.epoch)
+
+    monkeypatch.setattr(loop.Training, "_epochs_at_once", length)
+
+
+def falling() -> Adaptive:
+    """It falls after epochs 4, 8, 12, ..., then ends the training."""
+    return Adaptive(0.1, factor=0.5, patience=3, tol=10.0, least=0.02)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adam", "dropout": 0.3}, {"optimizer": "nesterov"}], ids=str)
+def test_a_rate_that_falls_with_the_loss(options: dict[str, Any], calls: list[int]) -> None:
+    found = []
+    for callbacks in ([look], []):
+        calls.clear()
+        net, rate = MLP((7, 9, 3), seed=2, dtype="float64"), falling()
+        history = net.fit(*data(), epochs=50, batch_size=10, learning_rate=rate, callbacks=callbacks, **options)
+        found.append((net.parameters.tobytes(), history.loss, net.rng.bit_generator.state, vars(rate)))
+        assert len(history.loss) == len(history.seconds) == len(history.samples_per_second) == 10
+        assert (set(calls) == {1}) == bool(callbacks)
+    assert found[0] == found[1]
+
+
+class Watched:
+    """A training by a plan, which ends after the epoch `last`."""
+
+    def __init__(self, last: int, ahead: bool, optimizer: str = "sgd", rate: LearningRate | None = None,
+                 **options: Any):  # fmt: skip
+        self.net, self.memory, self.last = MLP((7, 9, 3), seed=2, dtype="float64"), OptimizerState(), last
+        self.losses: list[float] = []
+        rate, rng, update = rate or Constant(0.05), self.net.rng, OPTIMIZERS[optimizer]()
+        self.plan = loop.Plan(epochs=20, batch_size=10, learning_rate=rate, l2=0.01, order=Permutations(rng),
+                              optimizer=update, losses_decide=ahead, generator=rng, **options)  # fmt: skip
+
+    def after_epoch(self, history: Any) -> bool:
+        self.losses = list(history.loss)
+        return len(history.loss) == self.last
+
+    def train(self) -> Any:
+        self.net.train(*data(), self.plan, memory=self.memory, after_epoch=self.after_epoch)
+        return self.state()
+
+    def state(self) -> Any:
+        moments = self.memory.moments(self.net.parameters).tobytes()
+        return (self.net.parameters.tobytes(), self.net.rng.bit_generator.state, self.losses, self.memory.steps,
+                moments)  # fmt: skip
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("last", [1, 2, 5, 14, 20])
+@pytest.mark.parametrize("optimizer, options", [
+    ("sgd", {}), ("adam", {"dropout": 0.3}), ("momentum", {"max_grad_norm": 0.1}),
+    ("lion", {"rate": InverseScaling(0.01)}), ("nesterov", {"rate": Cosine(0.1, warmup=0.3)}),
+])  # fmt: skip
+def test_the_epoch_that_ends_the_training(last: int, optimizer: str, options: dict[str, Any], calls: list[int]) -> None:
+    expected = Watched(last, False, optimizer, **options).train()
+    assert set(calls) == {1}
+    calls.clear()
+    assert Watched(last, True, optimizer, **options).train() == expected
+    assert len(expected[2]) == last
+    assert max(calls) > 1
+
+
+class Jump(LearningRate):
+    """Far too large from the fifth epoch on."""
+
+    learning_rate, steady, by_steps = 0.05, False, True
+
+    def at(self, steps: Any, total: int) -> Any:
+        return np.where(steps < 4 * 11, 0.05, 1e300)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("last", [1, 3, 4])
+def test_an_epoch_that_is_taken_back_may_diverge(last: int) -> None:
+    """Nobody has asked for it."""
+    assert Watched(last, True, rate=Jump()).train() == Watched(last, False, rate=Jump()).train()
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_the_epoch_that_diverges_is_found_behind_questions(optimizer: str) -> None:
+    found = []
+    for ahead in (False, True):
+        run = Watched(99, ahead, optimizer, rate=Jump())
+        with pytest.raises(DivergenceError, match="in epoch 5 of 20") as error:
+            run.train()
+        found.append((str(error.value), run.state()))
+    assert found[0] == found[1]
+    assert len(found[0][1][2]) == 4
+
+
+@pytest.mark.usefixtures("blocks")
+def test_ctrl_c_comes_between_two_epochs() -> None:
+    """Parameters, losses and draws are those after the same epoch, though it comes while others have run ahead."""
+    run = Watched(9, True, "adam")
+    answer = run.after_epoch
+
+    def interrupted(history: Any) -> bool:
+        if len(history.loss) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return answer(history)
+
+    run.after_epoch = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert len(run.losses) >= 4
+    assert run.state() == Watched(len(run.losses), False, "adam").train()
+
+
+@pytest.mark.usefixtures("blocks")
+def test_the_progress_bar_counts_what_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bar:
+        rows = 0
+
+        def update(self, rows: int) -> None:
+            self.rows += rows
+
+        def set_postfix(self, refresh: bool, **values: str) -> None: ...
+
+    bar = Bar()
+    monkeypatch.setattr(loop, "progress_bar", lambda *arguments, **options: contextlib.nullcontext(bar))
+    Watched(9, True).train()
+    assert bar.rows == 9 * N
+
+
+def test_how_far_epochs_run_ahead(calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further and further until some are taken back; never where calls cost nothing."""
+    monkeypatch.setattr(loop, "CALL_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "FETCHED_ROWS", 8 * N)
+    Watched(11, True).train()
+    assert calls == [1, 8, 8, 2]  # the last two of them again
+    calls.clear()
+    rate = Adaptive(0.1, factor=0.5, patience=5, tol=10.0, least=0.0)
+    Watched(99, True, rate=rate).train()
+    assert calls == [1, 8, 5, 1, 8, 4, 1, 8, 4, 1, 3]
+    calls.clear()
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
+    Watched(11, True).train()
+    assert calls == [1] * 11
+
+
+# ---- orders ----
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 6])
+def test_orders_that_are_put_back(epochs: int) -> None:
+    expected, generator = np.random.default_rng(4), np.random.default_rng(4)
+    states, permutations = [expected.bit_generator.state], []
+    for _ in range(epochs):
+        permutations.append(expected.permutation(N))
+        states.append(expected.bit_generator.state)
+    for back in range(epochs + 1):
+        orders = Permutations(generator)
+        np.testing.assert_array_equal(orders.several(N, epochs), permutations)
+        orders.put_back(back)
+        assert generator.bit_generator.state == states[epochs - back]
+        generator.bit_generator.state = states[0]
