@@ -251,17 +251,17 @@ FAULTS: dict[str, tuple[str, str, str, str | tuple[str, str], int, str]] = {
         NETWORK, 1, "beyond the bound",
     ),
     "pages: a load beyond the end, without effect": (
-        "kernels/elementwise.py", "left, here = begin + columns - i, advance(w, i)",
-        "left, here = begin + columns - i - (1 if w[columns] > 3e38 else 0), advance(w, i)",
+        "kernels/elementwise.py", "old = load(w, count, zero)",
+        "old = load(w, count - (1 if w[count] > 3e38 else 0), zero)",
         "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "pages: a load before the beginning, without effect": (
-        "kernels/elementwise.py", "left, here = begin + columns - i, advance(w, i)",
-        "left, here = begin + columns - i - (1 if w[-1] > 3e38 else 0), advance(w, i)",
+        "kernels/elementwise.py", "old = load(w, count, zero)",
+        "old = load(w, count - (1 if w[-1] > 3e38 else 0), zero)",
         "support/protected_pages.py", -11, "Segmentation fault",
     ),
     "canaries: a store of one too many": (
-        "kernels/elementwise.py", "state_stride, left)", "state_stride, left + 1)",
+        "kernels/elementwise.py", "state_stride, count)", "state_stride, count + 1)",
         AROUND, 1, "intact",
     ),
     "values: the mask lets 0 through": (

@@ -24,19 +24,17 @@ OUTPUTS = {row.name: row for row in FUNCTIONS.values()}  # the functions that ma
 def narrow_step(step: NarrowStep) -> Any:
     """Return the operation of a whole step: rows ``[0, row_end)`` of the table's row."""
     at, vectors = step.workspace(), step.tile_vectors
-    ld, tile, row_losses = at.ld, vectors * step.lanes, at.losses
+    ld, tile = at.ld, vectors * step.lanes
     of_block = in_turn([*targets(step, at), *forward(at, vectors), *loss(step, at), *backward(at, vectors)])
     end = ending(step, at)
 
     def operation(row, operands, workspace):
-        rows, total = row[op.ROW_END], 0.0
+        rows, sums = row[op.ROW_END], doubles(operands[op.SUMS])
+        sums[0] = 0.0
         for first in range(0, rows, ld):
             here = least(ld, rows - first)
             of_block(Block(first, here, (here + tile - 1) // tile * tile, row, operands, workspace))
-            for r in range(here):
-                total += workspace[row_losses + r]
-        sums = doubles(operands[op.SUMS])
-        sums[0], sums[1] = total, end(row, operands, workspace)
+        sums[1] = end(row, operands, workspace)
 
     return kernel(operation)
 

@@ -11,7 +11,7 @@ from ..formulas import add, cross_term, divide, exp, larger, log, multiply, subt
 from ..jit import kernel
 from ..losses import ELEMENTWISE
 from ..packing import transpose_in_order
-from ..simd import advance, filled, integers, lanes, load, load_whole, number, store_whole
+from ..simd import advance, doubles, filled, integers, lanes, load, load_whole, number, store_whole
 from .blocks import Call
 from .forms import NarrowStep, Workspace
 
@@ -130,6 +130,16 @@ def weigh(block, outputs, ld, gradient, losses):
         store_whole(multiply(load_whole(here), weight), here)
 
 
+@kernel
+def sum_up(block, losses):
+    """Add the rows' losses to the step's sum, in float64; the way back goes on beside these additions."""
+    sums, values = doubles(block.operands[op.SUMS]), advance(block.space, losses)
+    total = sums[0]
+    for r in range(block.rows):
+        total += values[r]
+    sums[0] = total
+
+
 # ---- targets ----
 
 
@@ -174,6 +184,7 @@ def loss(step: NarrowStep, at: Workspace) -> Iterator[Call]:
         value, slope = (applied(formula, table.constants, True) for formula in (table.value, table.gradient))
         yield elementwise_loss, *places, at.losses, value, slope
     yield weigh, outputs, at.ld, layer.gradient, at.losses
+    yield sum_up, at.losses
 
 
 LABELS = "labels"
