@@ -44,8 +44,8 @@ def fit():
     return [MLPClassifier(random_state=0, max_iter={epochs}, **setting).fit(X, y) for setting in {settings}]
 """
 TAKE_UP = """
-from benchmarks.tiers import take_up
-take_up(fit)
+from benchmarks.tiers import MORE_SECONDS, take_up
+take_up(fit, seconds=MORE_SECONDS)
 """
 
 

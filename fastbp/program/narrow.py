@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,6 +72,19 @@ def _is_narrow(network: Network) -> bool:
     if not (tuning().specialised or (tuning().nothing and switched_on())):
         return False
     return max(network.sizes) <= WIDEST and 2 <= network.layers <= MOST_LAYERS
+
+
+class Times(NamedTuple):
+    """What the first calls of the general pass and of a compiled step took in this process, in seconds a row."""
+
+    general: list[float]
+    compiled: list[float]
+
+
+@functools.lru_cache(maxsize=256)
+def times_of(step: NarrowStep | None, threads: int) -> Times:
+    """Return the times of a step, and of the general pass with so many threads, to be added to."""
+    return Times([], [])
 
 
 def ready(step: NarrowStep | NarrowForward, seconds: float = 0.0) -> bool:

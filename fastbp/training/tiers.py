@@ -11,6 +11,8 @@ from ..program.network import Network, StepForm
 from ..program.table import Program
 from ..program.tuning import tuning
 
+TRIALS = 3  # calls of each tier that are timed before the quicker one goes on
+
 
 class Tiers:
     """What the steps of a fit run on; either tier gives the same bits, so it may change between any two calls.
@@ -22,7 +24,8 @@ class Tiers:
         Rows of a whole minibatch.
     dtype : numpy.dtype
     threads : int
-        At most, of the general pass. The compiled step has one; where the general pass has several, the clock decides.
+        At most, of the general pass. The compiled step has one; where the general pass has several, the clock decides,
+        once for all fits of this process.
     form : StepForm
     """
 
@@ -30,9 +33,9 @@ class Tiers:
         self._network, self._dtype, self._threads = network, dtype, threads
         self._step = narrow.step_of(network, batch, dtype, form)
         self._specialised = False
-        general = passes.training_step(network, batch, dtype, threads, form, tuning())
-        self._compares = general.threads > 1 and not tuning().specialised
-        self._general_seconds: float | None = None  # for a row
+        team = passes.training_step(network, batch, dtype, threads, form, tuning()).threads
+        self._compares = team > 1 and not tuning().specialised
+        self._times = narrow.times_of(self._step, team)
 
     def program(self, rows: int, form: StepForm) -> Program:
         """Return the program of a minibatch."""
@@ -42,16 +45,22 @@ class Tiers:
 
     def choose(self, rows: float, seconds_a_row: float) -> None:
         """Choose for the next call; so many rows of the fit are left."""
-        if self._step is None or self._specialised or (self._compares and self._general_seconds is None):
+        if self._step is None or not (self._specialised or narrow.ready(self._step, rows * seconds_a_row)):
             return
-        self._specialised = narrow.ready(self._step, rows * seconds_a_row)
+        general, compiled = self._times.general, self._times.compiled
+        if not self._compares:
+            self._specialised = True
+        elif min(len(general), len(compiled)) < TRIALS:
+            self._specialised = len(general) >= TRIALS
+        else:
+            self._specialised = min(compiled) <= min(general)
 
     def took(self, seconds: float, rows: int) -> None:
         """Take note of what a call of so many rows took."""
         if self._step is None:
             return
+        times = self._times.compiled if self._specialised else self._times.general
+        if len(times) < TRIALS:
+            times.append(seconds / rows)
         if not self._specialised:
-            self._general_seconds = seconds / rows
             narrow.spend(self._step, seconds)
-        elif self._compares and self._general_seconds is not None and seconds / rows > self._general_seconds:
-            self._step, self._specialised = None, False
