@@ -139,6 +139,21 @@ def test_a_checkpoint_is_resumed_in_the_other_tier(first: Tuning, then: Tuning, 
         assert case.fit(callbacks=[lambda net, history: None], **options) == expected
 
 
+def test_networks_side_by_side_share_a_step() -> None:
+    case = FEW[0]
+    X, y, _ = case.data()
+
+    def trained() -> list[bytes]:
+        nets = [MLP(case.sizes, seed=seed) for seed in range(4)]
+        fastbp.fit_many(nets, X, y, epochs=3, batch_size=20, l2=0.01, progress=False)
+        return [net.parameters.tobytes() for net in nets]
+
+    with forced(GENERAL):
+        expected = trained()
+    with forced(SPECIALISED):
+        assert trained() == expected
+
+
 # ---- when it takes over ----
 
 
