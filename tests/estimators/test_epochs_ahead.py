@@ -161,6 +161,7 @@ def test_the_epoch_that_diverges(solver: str, blocks: int, calls: list[int]) -> 
     assert left(ahead) == left(one_by_one)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_a_whole_epoch(blocks: int, calls: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     one_by_one, ahead = both(calls, max_iter=23, tol=0.0)
     count = type(ahead)._update_no_improvement_count

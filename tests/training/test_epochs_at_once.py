@@ -246,7 +246,7 @@ def test_the_epoch_that_diverges_is_found_behind_questions(optimizer: str) -> No
     assert len(found[0][1][2]) == 4
 
 
-@pytest.mark.usefixtures("blocks")
+@pytest.mark.usefixtures("blocks", "ctrl_c")
 def test_ctrl_c_comes_between_two_epochs() -> None:
     """Parameters, losses and draws are those after the same epoch, though it comes while others have run ahead."""
     run = Watched(9, True, "adam")
