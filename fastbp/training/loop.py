@@ -88,7 +88,8 @@ class Training:
             self.optimizer_state.forget()
         self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
-        self._tiers = Tiers(self.network, self.batch, dtype, self._threads, self._form)
+        form = self._fetched_form if self._fetches else self._form
+        self._tiers = Tiers(self.network, self.batch, dtype, self._threads, form)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
         self.position = FitPosition()
