@@ -49,11 +49,12 @@ def warmup(
     """Compile, or load from a wheel or the cache on disk, all that `MLP.fit` and `MLP.predict` run on.
 
     Afterwards no network of this process waits for the compiler, or none with these activations, losses and optimizers.
-    With a network, what it needs is compiled, and with it, if the network is narrow, the training steps and predictions
-    that are specialised on its shape, which otherwise take over within the first fits that are long enough.
     Nor does one of a later process, if the cache folder is writable now and readable then (see `fastbp info`), and
     processor, versions and settings are the same. Use it for container images, whose disk may be read-only when they
     run, for services that must answer their first request at once, and before measurements.
+
+    With a network, what it needs is compiled, and with it, if it is narrow, the training steps and predictions that are
+    specialised on its shape. Otherwise they take over in fits that are long enough, which have them compiled meanwhile.
 
     Parameters
     ----------

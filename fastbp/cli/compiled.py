@@ -54,8 +54,7 @@ def narrow_networks() -> str:
     kept = [cache.sizes(prefix) for prefix in (STEP_PREFIX, FORWARD_PREFIX)]
     seconds = STEP_SECONDS * _yardstick() / YARDSTICK_SECONDS
     cost = f"a step takes about {max(1.0, seconds):.0f} s to compile, beside the fit"
-    count = f"kept: {len(kept[0])} steps, {len(kept[1])} predictions"
-    return f"{cost}; {count}, {sum(map(sum, kept)) / 1024:.0f} KiB"
+    return f"{cost}; kept: steps {len(kept[0])}, predictions {len(kept[1])}, {sum(map(sum, kept)) / 1024:.0f} KiB"
 
 
 def of_a_first_fit(dtype: str) -> list[Compiled]:

@@ -112,17 +112,17 @@ def transpose_corner(typingctx: Any, target: Any, target_step: Any, source: Any,
 
 
 def _chosen(number: Callable[..., Any]) -> Any:
-    """Make what transposes the rows of a source that `number` names, from row `first` of a block of `rows` rows on.
+    """Make what transposes a square of a source's rows, whose numbers `number` gives, from `first` on.
 
-    The last row stands for those behind it, and zero for columns from `columns` on.
+    The last row before `end` stands for those behind it, and zero for columns from `columns` on.
     """
 
     @instruction
     def call(typingctx: Any, target: Any, target_step: Any, source: Any, source_step: Any, order: Any, first: Any,
-             rows: Any, columns: Any) -> Any:  # fmt: skip
+             end: Any, columns: Any) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            to, to_step, start, step, order, first, rows, columns = args
-            last, mask, vectors = builder.sub(rows, I64(1)), first_lanes(builder, source.dtype, columns), []
+            to, to_step, start, step, order, first, end, columns = args
+            last, mask, vectors = builder.sub(end, I64(1)), first_lanes(builder, source.dtype, columns), []
             for r in range(TARGET.lanes(source.dtype)):
                 row = builder.add(first, I64(r))
                 row = number(builder, order, builder.select(builder.icmp_signed("<", row, last), row, last))
