@@ -58,7 +58,7 @@ def curves_of(options: argparse.Namespace) -> Records:
 
 def seconds_of_curves(options: argparse.Namespace) -> float:
     calls = {"fastbp": 0.4, "scikit-learn": 1.0}
-    return len(curves.DATA) * (tiers.SECONDS + duration.of_duel(calls, options.rounds))
+    return len(curves.DATA) * (tiers.MORE_SECONDS + duration.of_duel(calls, options.rounds))
 
 
 def searches(options: argparse.Namespace, names: Iterable[str] = tuple(many.BATCHES)) -> Records:
@@ -78,7 +78,7 @@ def searches(options: argparse.Namespace, names: Iterable[str] = tuple(many.BATC
 
 
 def seconds_of_search(options: argparse.Namespace) -> float:
-    return tiers.SECONDS + duration.of_duel({"fastbp": 0.2, "scikit-learn": 2.0}, options.rounds)
+    return tiers.MORE_SECONDS + duration.of_duel({"fastbp": 0.2, "scikit-learn": 2.0}, options.rounds)
 
 
 def many_networks(options: argparse.Namespace) -> Records:

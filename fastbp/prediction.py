@@ -86,15 +86,15 @@ def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
         run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
         if not math.isfinite(sum(activations[program.probes].tolist())):
             rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
-    if not program.compiled and (compiled := narrow.forward_of(model.network, dtype, answered)) is not None:
-        narrow.spend(compiled, time.perf_counter() - start)
+    if (compiled := narrow.forward_of(model.network, min(count, most), dtype, answered)) is not None:
+        narrow.spend(compiled, time.perf_counter() - start)  # which matters until it is there
     return out
 
 
 def _program(model: Model, rows: int, answered: bool, threads: int) -> Program:
-    """Return the program of so many rows: compiled for the network where that is there, and they fill a vector."""
-    compiled = narrow.forward_of(model.network, model.dtype, answered)
-    if compiled is None or rows < compiled.lanes or not narrow.ready(compiled):
+    """Return the program of so many rows: compiled for the network where that is there."""
+    compiled = narrow.forward_of(model.network, rows, model.dtype, answered)
+    if compiled is None or not narrow.ready(compiled):
         return passes.forward(model.network, rows, model.dtype, threads, answered, tuning())
     work = model.operations_per_input * rows * model.sizes[0]
     return narrow.forward(rows, compiled, threads if work > SHORT else 1)

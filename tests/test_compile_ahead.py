@@ -319,10 +319,10 @@ def test_names_that_are_unknown(argument: str, value: Any, error: type[Exception
         fastbp.warmup("float32", **{argument: value})
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int64", "no dtype"])
-def test_other_dtypes_are_refused(dtype: str) -> None:
-    with pytest.raises((TypeError, ValueError), match="dtype: got .*, expected float32 or float64"):
-        fastbp.warmup(dtype)
+@pytest.mark.parametrize("network", ["float16", "int64", "no dtype", 3, [fastbp.MLP((2, 3))], fastbp.MLP], ids=str)
+def test_what_is_neither_network_nor_dtype_is_refused(network: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="network: got .*, expected an MLP, float32 or float64"):
+        fastbp.warmup(network)
 
 
 def test_progress_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import BRIEF
+from . import BRIEF, step
 from .duel import duel
-from .problem import PEERS, Problem, why_absent
-from .step import Case, step_duel
+from .problem import Problem
+from .step import Case
 from .tiers import TIERS
 
 REGRESSION = {"loss": "mean_squared_error", "optimizer": "adam"}
@@ -91,19 +91,11 @@ class NarrowStepOfTiers:
         return specialised / general
 
 
-class NarrowStepAgainst:
-    params = [list(NETWORKS), [peer for peer in PEERS["step"] if peer != "fastbp"]]
-    param_names = ["network", "peer"]
-    timeout = 900
-    unit = "fastbp / peer"
+class NarrowStepAgainst(step.StepAgainst):
+    params = [list(NETWORKS), step.StepAgainst.params[1]]
 
-    def setup(self, network, peer):
-        if reason := why_absent(peer):
-            raise NotImplementedError(reason)
-
-    def track_step(self, network, peer):
-        outcome, _ = step_duel(problem_of(network), [peer])
-        return outcome.seconds["fastbp"] / outcome.seconds.get(peer, math.nan)
+    def problem_of(self, network):
+        return problem_of(network)
 
 
 class NarrowPredict:

@@ -90,8 +90,11 @@ class StepAgainst:
         if reason := why_absent(peer):
             raise NotImplementedError(reason)
 
+    def problem_of(self, network):
+        return Problem.training(network, NETWORKS[network].batch)
+
     def track_step(self, network, peer):
-        outcome, _ = step_duel(Problem.training(network, NETWORKS[network].batch), [peer])
+        outcome, _ = step_duel(self.problem_of(network), [peer])
         return outcome.seconds["fastbp"] / outcome.seconds.get(peer, math.nan)
 
 

@@ -48,7 +48,7 @@ class Answer(NamedTuple):
 
 
 class _State:
-    """What this process has asked for and received; a forked child begins with a new one."""
+    """Holds what this process has asked for and received; a forked child begins with a new one."""
 
     def __init__(self) -> None:
         self.looked: set[Compiled] = set()  # for in the library and in the cache

@@ -30,7 +30,7 @@ from __future__ import annotations
     STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
     FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
 ) = range(19)
-NAMES = (
+NAMES = (  # of those that serve all networks
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",
     "sum_of_squares", "clip_factor", "sum_up",

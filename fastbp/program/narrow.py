@@ -25,8 +25,8 @@ from .products import bounds
 from .table import Program, operation
 from .tuning import tuning
 
-SWITCH = "FASTBP_SPECIALISE"  # an environment variable: with 0 all runs on the general pass
-WIDEST = 128  # inputs, units and outputs: beyond, its products are no sooner done (docs/internals/experiments.md)
+SWITCH = "FASTBP_SPECIALISE"  # an environment variable: with 0, no, off or false all runs on the general pass
+WIDEST = 128  # inputs, units and outputs: beyond, compiling hardly pays (docs/internals/experiments.md)
 MOST_LAYERS = 5
 LOADING_SECONDS = 0.05  # of work by the general pass that pay for a look at the disk: 1 to 4 ms
 LINKER_SECONDS = 0.5  # that pay for the first look, which imports LLVM's linker: 50 to 300 ms
@@ -37,7 +37,7 @@ _spent: dict[NarrowStep | NarrowForward, float] = {}  # seconds of the general p
 
 def switched_on() -> bool:
     """Return whether steps may be compiled for their network."""
-    return os.environ.get(SWITCH, "") != "0"
+    return os.environ.get(SWITCH, "").strip().lower() not in ("0", "no", "off", "false")
 
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
@@ -55,9 +55,10 @@ def _step_of(network: Network, tile_vectors: int, dtype: np.dtype[Any], form: St
     return NarrowStep(network.sizes, activations, targets, form.update, dropout, tile_vectors, dtype.name)
 
 
-def forward_of(network: Network, dtype: np.dtype[Any], outputs: bool) -> NarrowForward | None:
-    """Return the predictions, outputs or logits, that can be compiled for a network, or None where there are none."""
-    return _forward_of(network, dtype, outputs) if _is_narrow(network) else None
+def forward_of(network: Network, rows: int, dtype: np.dtype[Any], outputs: bool) -> NarrowForward | None:
+    """Return the predictions, outputs or logits, that can be compiled for so many rows, or None where there are none:
+    where rows fill no vector, the general pass is as quick."""
+    return _forward_of(network, dtype, outputs) if _is_narrow(network) and rows >= TARGET.lanes(dtype) else None
 
 
 @functools.lru_cache(maxsize=256)
@@ -75,7 +76,7 @@ def _is_narrow(network: Network) -> bool:
 
 
 class Times(NamedTuple):
-    """What the first calls of the general pass and of a compiled step took in this process, in seconds a row."""
+    """Holds what first calls of the general pass and of a compiled step took in this process, in seconds a row."""
 
     general: list[float]
     compiled: list[float]

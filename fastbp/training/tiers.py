@@ -24,8 +24,8 @@ class Tiers:
         Rows of a whole minibatch.
     dtype : numpy.dtype
     threads : int
-        At most, of the general pass. The compiled step has one; where the general pass has several, the clock decides,
-        once for all fits of this process.
+        At most, of the general pass. The compiled step has one. The clock decides, once for all fits of this process:
+        which is quicker depends on the processor.
     form : StepForm
     """
 
@@ -34,7 +34,6 @@ class Tiers:
         self._step = narrow.step_of(network, batch, dtype, form)
         self._specialised = False
         team = passes.training_step(network, batch, dtype, threads, form, tuning()).threads
-        self._compares = team > 1 and not tuning().specialised
         self._times = narrow.times_of(self._step, team)
 
     def program(self, rows: int, form: StepForm) -> Program:
@@ -48,7 +47,7 @@ class Tiers:
         if self._step is None or not (self._specialised or narrow.ready(self._step, rows * seconds_a_row)):
             return
         general, compiled = self._times.general, self._times.compiled
-        if not self._compares:
+        if tuning().specialised:
             self._specialised = True
         elif min(len(general), len(compiled)) < TRIALS:
             self._specialised = len(general) >= TRIALS

@@ -17,6 +17,7 @@ import fastbp
 from fastbp.estimators.base import ShuffledOrders
 from fastbp.training import loop
 from support.estimator_cases import TARGETS, X, Y
+from support.training_cases import watch_calls
 
 SOLVERS: dict[str, dict[str, Any]] = {
     "plain": {"solver": "sgd", "momentum": 0},
@@ -41,15 +42,7 @@ def look(estimator: Any, history: Any) -> None:
 @pytest.fixture(autouse=True)
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many epochs each call takes."""
-    seen: list[int] = []
-    call = loop.Training._call
-
-    def watched(self: Any, stage: Any, *arguments: Any) -> Any:
-        seen.append(stage.rounds)
-        return call(self, stage, *arguments)
-
-    monkeypatch.setattr(loop.Training, "_call", watched)
-    return seen
+    return watch_calls(monkeypatch)
 
 
 @pytest.fixture(params=[2, 5, 100], ids="blocks of {}".format)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastbp import reference
+from fastbp.training import loop
 
 DTYPES = ("float32", "float64")
 
@@ -14,6 +16,19 @@ DTYPES = ("float32", "float64")
 def rows(n: int, sizes: tuple[int, ...], dtype: str = "float32", seed: int = 7) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     return rng.normal(size=(n, sizes[0])).astype(dtype), rng.integers(0, sizes[-1], n)
+
+
+def watch_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many epochs each compiled call of a training takes, from now on."""
+    seen: list[int] = []
+    call = loop.Training._call
+
+    def watched(self: Any, stage: Any, *arguments: Any) -> Any:
+        seen.append(stage.rounds)
+        return call(self, stage, *arguments)
+
+    monkeypatch.setattr(loop.Training, "_call", watched)
+    return seen
 
 
 # ---- against the reference ----

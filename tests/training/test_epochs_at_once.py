@@ -17,6 +17,7 @@ from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
 from fastbp.training.optimizer_state import OptimizerState
 from fastbp.training.orders import Permutations
+from support.training_cases import watch_calls
 
 N = 103
 Array = np.ndarray[Any, Any]
@@ -35,16 +36,8 @@ def look(net: MLP, history: Any) -> None:
 @pytest.fixture(autouse=True)
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many epochs each call takes; as many as there are, whatever the clock says."""
-    seen: list[int] = []
-    call = loop.Training._call
-
-    def watched(self: Any, stage: Any, *arguments: Any) -> Any:
-        seen.append(stage.rounds)
-        return call(self, stage, *arguments)
-
-    monkeypatch.setattr(loop.Training, "_call", watched)
     monkeypatch.setattr(loop, "CONTROL_SECONDS", 1e9)
-    return seen
+    return watch_calls(monkeypatch)
 
 
 def trained(calls: list[int], epochs: int = 5, dtype: str = "float64", **options: Any) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import fastbp
 from fastbp import MLP
 from fastbp.kernels import background, objects
 from fastbp.kernels.losses import LOSSES
+from fastbp.kernels.narrow.forms import NarrowForward, NarrowStep
 from fastbp.learning_rates import Cosine
 from fastbp.program import narrow
 from fastbp.program.network import StepForm
@@ -82,12 +83,12 @@ MANY = (
 
 
 def same_in_both_tiers(case: Case) -> None:
-    form = StepForm("labels", update="sgd", threshold=0)
     with forced(GENERAL):
         expected = case.fit()
     with forced(SPECIALISED):
-        assert narrow.step_of(case.network().model.network, 20, np.dtype(case.dtype), form) is not None
         actual = case.fit()
+    compiled = [function for function in objects._addresses if getattr(function, "sizes", ()) == case.sizes]
+    assert {type(function) for function in compiled} == {NarrowStep, NarrowForward}  # else this compares nothing
     for name, one, other in zip(("parameters", "losses", "outputs"), actual, expected, strict=True):
         assert one == other, f"{name} of {case}"
 
@@ -200,13 +201,14 @@ def test_wide_and_deep_networks_stay_on_the_general_pass() -> None:
     assert not not_compiled((2, *(5,) * 4, 4))
 
 
-def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FASTBP_SPECIALISE", "0")
+@pytest.mark.parametrize("value", ["0", "off", "False"])
+def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("FASTBP_SPECIALISE", value)
     assert not_compiled((2, 50, 4))
-    assert narrow.forward_of(MLP((2, 50, 4)).model.network, np.dtype("float32"), True) is None
+    assert narrow.forward_of(MLP((2, 50, 4)).model.network, 100, np.dtype("float32"), True) is None
 
 
-def test_the_clock_decides_against_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrow, "ready", lambda step, seconds: True)
     network, dtype, form = FEW[0].network().model.network, np.dtype("float32"), StepForm("labels", fetched=True)
 
@@ -215,7 +217,6 @@ def test_the_clock_decides_against_several_threads(monkeypatch: pytest.MonkeyPat
         found = []
         for _ in range(2):  # fits
             choice = tiers.Tiers(network, 20, dtype, 1, form)
-            choice._compares = True
             for _ in range(4):
                 choice.choose(1000, 1e-6)
                 found.append(choice.program(20, form).compiled is not None)
@@ -261,6 +262,16 @@ def test_a_network_that_is_warmed_up_predicts_by_its_own_code(monkeypatch: pytes
     assert {"step sgd", "step adaptive", "predictions"} <= set(parts)
     net.outputs(X)
     assert used
+
+
+def test_rows_that_fill_no_vector_ask_for_nothing(asked: list[Any]) -> None:
+    net, X = FEW[0].network(), np.ones((1, 2), "float32").tolist()
+    network, dtype = net.model.network, np.dtype("float32")
+    assert narrow.forward_of(network, 1, dtype, True) is None
+    net.outputs(X)
+    assert not narrow._spent
+    net.outputs(X * 1000)
+    assert list(narrow._spent) == [narrow.forward_of(network, 1000, dtype, True)]
 
 
 def test_warmup_refuses_settings_that_a_network_has() -> None:

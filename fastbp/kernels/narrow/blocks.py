@@ -1,4 +1,4 @@
-"""What the kernels of a narrow network have in common: blocks of rows, products by register tiles, lists of calls.
+"""Blocks of rows, products by register tiles, and lists of calls: what the kernels of a narrow network share.
 
 Kernels are written once, for any sizes. A function is a list of calls with their constants: LLVM inlines the kernels,
 sees the constants, and no loop has an edge or a mask left. Every sum runs over k, or over rows, in ascending order by

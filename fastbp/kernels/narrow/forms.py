@@ -1,4 +1,4 @@
-"""What is compiled for one narrow network, its training step and its predictions: all that their code follows from.
+"""The training step and the predictions that are compiled for one network: all that their code follows from.
 
 A narrow network's general pass is mostly decoding, masks and packing, and tiles that are mostly edge. Where all sizes
 are constants of the code, that is gone. No compiler is imported here: the modules beside this one have the kernels.

@@ -18,7 +18,7 @@ from .forms import NarrowStep, Workspace
 
 
 class Update(NamedTuple):
-    """What an update of the parameters works on."""
+    """Holds what an update of the parameters works on."""
 
     gradient: Any
     factor: Any  # that shortens it
