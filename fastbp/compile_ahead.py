@@ -176,7 +176,8 @@ def _of_shape(network: MLP, optimizers: Iterable[str], batch_size: int) -> dict[
     parts: dict[str, list[Compiled]] = {}
     for form in forms:
         if (step := narrow.step_of(model.network, batch_size, model.dtype, StepForm(targets, update=form))) is not None:
-            parts[f"step {form}"] = [step]
+            several = narrow.threads_for(step, batch_size, threads.count())
+            parts[f"step {form}"] = [step, *narrow.parts_of(step, batch_size, several, clipped=False)]
     rows = model.rows_at_once
     found = [narrow.forward_of(model.network, rows, model.dtype, outputs) for outputs in (True, False)]
     if predictions := list(filter(None, found)):

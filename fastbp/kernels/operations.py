@@ -28,8 +28,11 @@ from __future__ import annotations
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
     SUM_UP,  # `depth` row losses in A, `column_end` sums of squares in B -> the step's two sums
     STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
+    STEP_ROWS,  # its first part, all that rows have to themselves: blocks of rows -> blocks at C
+    STEP_SUMS,  # its second part: blocks of rows -> sums behind the block at C, for tiles [column_begin, column_end) of
+    # all parameters, and with an epilogue their update
     FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
-) = range(19)
+) = range(21)
 NAMES = (  # of those that serve all networks
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",

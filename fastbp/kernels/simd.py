@@ -353,6 +353,16 @@ def least(typingctx: Any, a: Any, b: Any) -> Any:
 
 
 @instruction
+def greatest(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return the larger of two whole numbers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.icmp_signed(">", args[0], args[1]), *args)
+
+    return types.intp(types.intp, types.intp), codegen
+
+
+@instruction
 def number(typingctx: Any, like: Any, value: Any) -> Any:
     """Convert `value` to the dtype that `like` points to: a plain constant would make float64 of float32."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,13 +45,12 @@ class Program:
     _linked: dict[np.dtype[Any], tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
     one_step: dict[np.dtype[Any], bytes] = field(default_factory=dict)  # what calls of a single step have in common
     probes: slice = field(default_factory=lambda: slice(0))  # of the activations: finite only where all inputs are
-    compiled: Compiled | None = None  # the function of its rows, where that is compiled for one network
+    compiled: Mapping[int, Compiled] = field(default_factory=dict)  # functions of operations for one network
 
     def functions(self, dtype: np.dtype[Any]) -> Sequence[Compiled]:
         """Return the compiled function of each row."""
-        if self.compiled is not None:
-            return [self.compiled] * len(self.table)
-        return [of_operation(code, kind, dtype.name) for code, kind in self.table[:, (op.CODE, op.KIND)].tolist()]
+        rows = self.table[:, (op.CODE, op.KIND)].tolist()
+        return [self.compiled.get(code) or of_operation(code, kind, dtype.name) for code, kind in rows]
 
     def is_linked(self, dtype: np.dtype[Any]) -> bool:
         """Return whether `words` has the functions' addresses already."""
@@ -84,7 +83,11 @@ class Program:
 
     @classmethod
     def of(
-        cls, phases: Iterable[list[Strand]], workspace: int, threads: int, compiled: Compiled | None = None
+        cls,
+        phases: Iterable[list[Strand]],
+        workspace: int,
+        threads: int,
+        compiled: Mapping[int, Compiled] | None = None,
     ) -> Program:
         rows: list[list[int]] = []
         strand_ends, phase_ends = [0], [0]
@@ -94,7 +97,7 @@ class Program:
                 strand_ends.append(len(rows))
             phase_ends.append(len(strand_ends) - 1)
         table = np.array(rows, np.int64).reshape(len(rows), len(op.FIELDS))
-        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads, compiled=compiled)
+        return cls(table, np.array(strand_ends), np.array(phase_ends), workspace, threads, compiled=compiled or {})
 
 
 NO_PROGRAM = Program.of([], 0, 1)

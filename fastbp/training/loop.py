@@ -82,7 +82,6 @@ class Training:
         self._fetched_form = self._form._replace(fetched=True)
         places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
         self._fetches = self.data.readable_in_place  # where there is an order
-        self._activations = aligned(places.total if self._fetches else places.without_inputs, dtype)
         fused = self._form.fused
         if fused:  # it has no state, but an optimizer that follows it must start from 0
             self.optimizer_state.forget()
@@ -90,6 +89,8 @@ class Training:
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
         form = self._fetched_form if self._fetches else self._form
         self._tiers = Tiers(self.network, self.batch, dtype, self._threads, form)
+        elements = places.total if self._fetches else places.without_inputs
+        self._activations = aligned(max(elements, self._tiers.activations), dtype)
         self._seconds_a_row = 6 * self.network.layout.total / FIRST_GUESS + 1e-6
         self.history = History(loss_name=self.network.loss.name)
         self.position = FitPosition()

@@ -13,7 +13,8 @@ from .tally import Tally
 from .training import compare_runs
 
 ROWS, BATCH = 100, 70  # more than a block of rows, which is 64 at most, and a short last minibatch
-SPECIALISED, GENERAL = Tuning(specialised=True), Tuning()
+GENERAL, SPECIALISED = Tuning(), Tuning(specialised=True)
+SHARED = Tuning(specialised=True, parallel=True)  # the minibatch's blocks of rows among several threads
 # Every activation, every form of update, and losses of every kind; more classes than a vector has lanes; widths that
 # fill no vector and no tile. Each of them is compiled for its shape, 2 s: so there are few.
 CASES = (
@@ -24,12 +25,15 @@ CASES = (
     Case((17, 6, 1), ROWS, "identity", "poisson_deviance", "targets", optimizer="lion", dropout=DROPOUT),
     Case((3, 50, 12, 5), ROWS, ("relu", "identity"), "quantile", "targets", l2=0.02, weighted=True, optimizer="adamw"),
 )
+SHARED_CASES = CASES[1], CASES[5]  # two more functions each
 
 
 def check_narrow(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Check training by compiled steps, and predictions of few and many rows."""
     with forced(SPECIALISED):
         compare_runs(tally, dtype, CASES, BATCH)
+    with forced(SHARED):
+        compare_runs(tally, dtype, SHARED_CASES, BATCH)
     for case in CASES:
         drawn = draw(case, dtype)
         net, X = drawn.net, np.resize(drawn.X, (40 * shapes.MR, case.sizes[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import MLP
+from fastbp import MLP, hardware
 from fastbp.kernels import background, objects
+from fastbp.kernels import operations as op
 from fastbp.kernels.losses import LOSSES
-from fastbp.kernels.narrow.forms import NarrowForward, NarrowStep
+from fastbp.kernels.narrow.forms import NarrowStep
 from fastbp.learning_rates import Cosine
 from fastbp.program import narrow
 from fastbp.program.network import StepForm
+from fastbp.program.table import Program
 from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop, tiers
 
 GENERAL, SPECIALISED = Tuning(), Tuning(specialised=True)
+SHARED = Tuning(specialised=True, parallel=True)  # by several threads, where a minibatch has two blocks of rows
 SOFTMAX = "softmax_cross_entropy"
 
 
@@ -66,6 +69,8 @@ FEW = (
     Case((2, 50, 4), options={"l2": 0.01}),
     Case((5, 18, 7, 12), ("gelu", "identity"), dtype="float64", probabilities=True, weighted=True,
          options={"optimizer": "adam", "dropout": 0.3, "l2": 0.01, "max_grad_norm": 0.5}),
+    # 16 parameters: the optimizer's state begins where the gradient ends.
+    Case((3, 3, 1), "tanh", "mean_squared_error", options={"optimizer": "adamw", "l2": 0.01, "batch_size": 70}),
 )  # fmt: skip
 MANY = (
     Case((4, 16, 3), "tanh", dtype="float64", options={"batch_size": 3, "optimizer": "adamw", "l2": 0.1}),
@@ -82,45 +87,79 @@ MANY = (
 )
 
 
-def same_in_both_tiers(case: Case) -> None:
+def compiled_parts(sizes: tuple[int, ...]) -> set[str]:
+    functions = [function for function in objects._addresses if getattr(function, "sizes", ()) == sizes]
+    return {function.part if isinstance(function, NarrowStep) else "predictions" for function in functions}
+
+
+def same_in_all_tiers(case: Case) -> None:
     with forced(GENERAL):
         expected = case.fit()
-    with forced(SPECIALISED):
-        actual = case.fit()
-    compiled = [function for function in objects._addresses if getattr(function, "sizes", ()) == case.sizes]
-    assert {type(function) for function in compiled} == {NarrowStep, NarrowForward}  # else this compares nothing
-    for name, one, other in zip(("parameters", "losses", "outputs"), actual, expected, strict=True):
-        assert one == other, f"{name} of {case}"
+    for tier in (SPECIALISED, SHARED):
+        with forced(tier):
+            actual = case.fit()
+        for name, one, other in zip(("parameters", "losses", "outputs"), actual, expected, strict=True):
+            assert one == other, f"{name} of {case}"
+    assert {"whole", "predictions"} <= compiled_parts(case.sizes)  # else this compares nothing
 
 
 @pytest.mark.parametrize("case", FEW, ids=str)
-def test_both_tiers_give_the_same_bits(case: Case) -> None:
-    same_in_both_tiers(case)
+def test_all_tiers_give_the_same_bits(case: Case) -> None:
+    same_in_all_tiers(case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", MANY, ids=str)
-def test_both_tiers_give_the_same_bits_in_every_combination(case: Case) -> None:
-    same_in_both_tiers(case)
+def test_all_tiers_give_the_same_bits_in_every_combination(case: Case) -> None:
+    same_in_all_tiers(case)
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """Programs are made anew in the test, and after it."""
+    narrow.training_step.cache_clear()
+    yield
+    narrow.training_step.cache_clear()
+
+
+@pytest.mark.skipif(hardware.processors() == 1, reason="a single processor has nobody to share with")
+@pytest.mark.parametrize("cache", [1, 2**30])
+def test_threads_share_a_step_of_many_blocks(monkeypatch: pytest.MonkeyPatch, cache: int, anew: None) -> None:
+    case = Case((3, 3, 1), "tanh", "mean_squared_error", rows=500, options={"optimizer": "adamw", "batch_size": 400})
+    phases, plain = [], narrow._by_several
+
+    def shared(*given: Any) -> Program:
+        program = plain(*given)
+        phases.append(len(program.phases) - 1)
+        return program
+
+    with forced(GENERAL):
+        expected = case.fit()
+    monkeypatch.setattr(narrow, "_by_several", shared)
+    monkeypatch.setattr(narrow, "caches", lambda: hardware.Caches(cache, cache))
+    with forced(SHARED):
+        assert case.fit() == expected
+    assert compiled_parts(case.sizes) >= {"rows", "sums"}
+    assert (max(phases) > 2) == (cache == 1)
 
 
 @pytest.mark.parametrize("threads", [1, None])
 def test_a_fit_may_change_its_tier_between_any_two_calls(monkeypatch: pytest.MonkeyPatch, threads: int | None) -> None:
-    case, rng, seen = FEW[0], np.random.default_rng(0), set()
+    case, rng, seen = FEW[2], np.random.default_rng(0), set()
     with forced(GENERAL):
         expected = case.fit(epochs=20)
 
     def program(self: tiers.Tiers, rows: int, form: StepForm) -> Any:
-        self._specialised = bool(rng.integers(2))
-        seen.add(self._specialised)
+        self._tier = int(rng.integers(3))
+        seen.add(self._tier)
         return plain(self, rows, form)
 
     plain = tiers.Tiers.program
     monkeypatch.setattr(tiers.Tiers, "program", program)
     monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)  # a call for each step
-    with forced(SPECIALISED), fastbp.threads.limit(threads):
+    with forced(SHARED), fastbp.threads.limit(threads):
         assert case.fit(epochs=20) == expected
-    assert seen == {True, False}
+    assert seen == set(tiers.TIERS)
 
 
 @pytest.mark.parametrize(("first", "then"), [(GENERAL, SPECIALISED), (SPECIALISED, GENERAL)], ids=["to", "from"])
@@ -210,21 +249,27 @@ def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch, value: str) ->
 
 def test_the_clock_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(narrow, "ready", lambda step, seconds: True)
+    monkeypatch.setattr(narrow, "LEAST_SHARED", 0)
     network, dtype, form = FEW[0].network().model.network, np.dtype("float32"), StepForm("labels", fetched=True)
 
-    def taken(compiled_seconds: float) -> list[bool]:
-        narrow.times_of.cache_clear()
+    def taken(batch: int, *seconds: float) -> list[int]:
+        tiers._times_of.cache_clear()
         found = []
         for _ in range(2):  # fits
-            choice = tiers.Tiers(network, 20, dtype, 1, form)
-            for _ in range(4):
+            choice = tiers.Tiers(network, batch, dtype, 2, form)
+            for _ in range(5):
                 choice.choose(1000, 1e-6)
-                found.append(choice.program(20, form).compiled is not None)
-                choice.took(compiled_seconds if found[-1] else 1.0, 20)
+                codes = choice.program(batch, form).table[:, op.CODE]
+                tier = 1 if op.STEP in codes else 2 if op.STEP_SUMS in codes else 0
+                choice.took(seconds[tier], batch)
+                found.append(tier)
         return found
 
-    assert taken(0.5) == [False] * 3 + [True] * 5
-    assert taken(2.0) == [False] * 3 + [True] * 3 + [False] * 2
+    assert taken(20, 1.0, 0.5) == [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
+    assert taken(20, 1.0, 2.0) == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0]
+    assert taken(200, 1.0, 0.5, 0.4) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert taken(200, 1.0, 0.5, 0.6) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 1]
+    assert taken(200, 1.0, 1.5, 1.2) == [0, 0, 0, 1, 1, 1, 2, 2, 2, 0]
 
 
 # ---- predictions ----

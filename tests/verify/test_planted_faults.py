@@ -66,7 +66,7 @@ FAULTS = {
         "kernels/narrow/forward.py", "layer.fan_in + 1, layer.fan_out", "layer.fan_in, layer.fan_out", NARROW
     ),
     "a compiled step's biases do not move": fault(
-        "kernels/narrow/updates.py", "] = source[fan_in * ld + j]", "] *= 0", NARROW
+        "kernels/narrow/updates.py", "(copy_rows, 0, layer.fan_in + 1,", "(copy_rows, 0, layer.fan_in,", NARROW
     ),
     "a compiled step punishes biases": fault(
         "kernels/narrow/updates.py", "layer.fan_out, 0", "layer.fan_out, op.PENALTY", NARROW
@@ -79,6 +79,12 @@ FAULTS = {
     ),
     "a compiled step drops by another hash": fault(
         "kernels/narrow/backward.py", "yield drop_units, index - 1,", "yield drop_units, index,", NARROW
+    ),
+    "threads that share a step leave tiles out": fault(
+        "kernels/narrow/backward.py", "of.low, greatest(begin, middle), end,", "of.low, end, end,", NARROW
+    ),
+    "threads that share a step leave the biases": fault(
+        "kernels/narrow/updates.py", "if begin < end and end > fan_in:", "if end < begin:", NARROW
     ),
     "compiled predictions write a row too few": fault(
         "kernels/narrow/functions.py", "for r in range(block.rows):", "for r in range(1, block.rows):", NARROW

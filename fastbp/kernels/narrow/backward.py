@@ -1,4 +1,4 @@
-"""From the gradient of the logits to that of all parameters."""
+"""From the gradient of the logits to that of all parameters, or of some of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from ..applied import applied
 from ..jit import kernel
 from ..microkernel import Left, Matrix
 from ..packing import transpose_units
-from ..simd import advance, lanes, load_whole, store_whole
-from .blocks import Call, Cut, as_they_are, cut, multiply_matrices, with_relu_mask
+from ..simd import advance, greatest, lanes, least, load_whole, store_whole
+from .blocks import Call, Cut, as_they_are, cut, multiply_matrices, strip_of_tiles, with_relu_mask
 from .forms import Layer, Workspace, tiles
 from .forward import drop_units
+from .shares import rows_of_share, shares
 
 
 def backward(at: Workspace, vectors: int) -> Iterator[Call]:
-    """Give the way back to the gradient of the first layer's outputs, then the block's part of all parameters'."""
+    """Give the way back to the gradient of the first layer's outputs."""
     ld = at.ld
     for index in range(len(at.layers) - 1, 0, -1):
         layer, before = at.layers[index], at.layers[index - 1]
@@ -26,11 +27,30 @@ def backward(at: Workspace, vectors: int) -> Iterator[Call]:
         if before.activation.in_loop:
             derivative = applied(before.activation.derivative, before.activation.constants)
             yield activate_backward, derivative, before.fan_out, ld, before.pre_activation, before.gradient
-    for layer in at.layers:
-        yield turn_to_rows, layer.fan_out, ld, layer.rows_ld, layer.gradient, layer.gradient_rows
-        of_tiles = cut(layer.fan_in + 1, layer.gradient_tiles)
-        yield (parameter_gradient, *of_tiles, ld, layer.rows_ld, layer.inputs, layer.gradient_rows,
-               layer.parameter_gradient)  # fmt: skip
+
+
+def turns(at: Workspace) -> list[Call]:
+    """Return what writes each layer's gradient by rows."""
+    return [
+        (turn_to_rows, layer.fan_out, at.ld, layer.rows_ld, layer.gradient, layer.gradient_rows) for layer in at.layers
+    ]
+
+
+def parameter_gradients(at: Workspace) -> list[Call]:
+    """Return what adds the block's part of each layer's gradient."""
+    return [
+        (parameter_gradient, *cut(layer.fan_in + 1, layer.gradient_tiles), at.ld, layer.rows_ld, layer.inputs,
+         layer.gradient_rows, layer.parameter_gradient)
+        for layer in at.layers
+    ]  # fmt: skip
+
+
+def shares_of_gradients(at: Workspace) -> list[Call]:
+    """Return the same for those tiles that the table's row names."""
+    return [
+        (share_of_gradient, share, at.ld, layer.rows_ld, layer.inputs, layer.gradient_rows, layer.parameter_gradient)
+        for layer, share in zip(at.layers, shares(at), strict=True)
+    ]
 
 
 def input_gradient_of(layer: Layer, before: Layer, ld: int, vectors: int) -> Call:
@@ -77,3 +97,16 @@ def parameter_gradient(block, high, low, middle, rows, ld, rows_ld, inputs, by_r
     left, right = Left(advance(block.space, inputs), 1, ld), Matrix(advance(block.space, by_rows), rows_ld)
     multiply_matrices(Cut(high, low, middle, rows), rows_ld, block.rows, left, right, block.first, as_they_are,
                       to.start, to)  # fmt: skip
+
+
+@kernel
+def share_of_gradient(block, share, ld, rows_ld, inputs, by_rows, out):
+    """Do the same for a share of the layer's rows, to the sums behind all blocks."""
+    begin, end = rows_of_share(share, block.row)
+    of, middle = share.cut, share.cut.middle
+    to = Matrix(advance(block.operands[op.ACTIVATIONS], block.row[op.C] + out), rows_ld)
+    left, right = Left(advance(block.space, inputs), 1, ld), Matrix(advance(block.space, by_rows), rows_ld)
+    strip_of_tiles(of.high, begin, least(end, middle), rows_ld, block.rows, left, right, block.first, as_they_are,
+                   to.start, to)  # fmt: skip
+    strip_of_tiles(of.low, greatest(begin, middle), end, rows_ld, block.rows, left, right, block.first, as_they_are,
+                   to.start, to)  # fmt: skip

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..activations import ACTIVATIONS, IDENTITY, Activation
 from ..target import LONGEST_VECTOR, TARGET
-from ..updates import UPDATES
 
 STEP_PREFIX, FORWARD_PREFIX = "fastbp_step", "fastbp_forward"  # of the functions' names
 BLOCK_VECTORS = 4  # of rows in a block: 32 of float32 by AVX2, whose numbers fill half of the first cache for 50 units
@@ -33,6 +32,16 @@ class Tiles(NamedTuple):
     vectors: int
     high: int
 
+    def heights(self, rows: int) -> list[int]:
+        """Return the heights of all tiles of so many rows."""
+        low = self.rows - 1
+        return [self.rows] * self.high + [low] * ((rows - self.high * self.rows) // max(1, low))
+
+    def cost(self, height: int, vectors: int) -> int:
+        """Return what tiles of a height over so many vectors take for each k, in half cycles: of multiply-adds, of
+        loads, or of waiting for sums."""
+        return max(height * self.vectors, height + self.vectors, SUM_LATENCY) * -(-vectors // self.vectors)
+
 
 @functools.cache
 def tiles(rows: int, vectors: int, width: int = 0) -> Tiles:
@@ -44,8 +53,8 @@ def tiles(rows: int, vectors: int, width: int = 0) -> Tiles:
     for wide in (width,) if width else range(1, min(vectors, 4) + 1):
         count = -(-rows // ((TARGET.registers - 1 - wide) // wide))
         height = -(-rows // count)
-        steps = max(height * wide, height + wide, SUM_LATENCY)  # two multiply-adds, or two loads, a cycle
-        found.append((steps * count * -(-vectors // wide), Tiles(height, wide, rows - count * (height - 1))))
+        candidate = Tiles(height, wide, rows - count * (height - 1))
+        found.append((count * candidate.cost(height, vectors), candidate))
     return min(found)[1]
 
 
@@ -83,19 +92,28 @@ class Layer(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Where everything lies in the workspace of a step, in elements; a row of a block's buffer has `ld` elements."""
+    """Where everything lies in the workspace of a step, in elements; a row of a block's buffer has `ld` elements.
+
+    Where several threads share a step, many blocks lie behind one another, and the sums behind the last.
+    """
 
     ld: int
     layers: tuple[Layer, ...]
     targets: int  # by outputs; labels are a vector of numbers
     partial: int  # sums of classes, a vector for each lane; and of squares, two for each layer
     losses: int
+    block: int  # the elements of all that belongs to a block; the sums of all blocks come behind
     gradient: int  # of all parameters, as they lie
     total: int
 
 
+# What a step's function does: all of it, for one thread; or, where several share it, what belongs to some rows, and the
+# sums over all rows, with the update, of some parameters.
+PARTS = WHOLE, ROWS, SUMS = "whole", "rows", "sums"
+
+
 class NarrowStep(NamedTuple):
-    """A training step for one network; its function is an operation of the compiled pass.
+    """A training step for one network, or a part of it; its function is an operation of the compiled pass.
 
     Attributes
     ----------
@@ -110,6 +128,8 @@ class NarrowStep(NamedTuple):
     tile_vectors : int
         The vectors of rows in a register tile.
     dtype : str
+    part : str
+        Which of `PARTS`.
     """
 
     sizes: tuple[int, ...]
@@ -119,21 +139,17 @@ class NarrowStep(NamedTuple):
     dropout: bool
     tile_vectors: int
     dtype: str
+    part: str = WHOLE
 
     @property
     def symbol(self) -> str:
         sizes, dropout = "x".join(map(str, self.sizes)), ["dropout"] * self.dropout
         parts = (STEP_PREFIX, sizes, *self.activations, self.loss, self.update, *dropout, self.tile_vectors)
-        return "_".join(map(str, (*parts, self.dtype)))
+        return "_".join(map(str, (*parts, self.dtype, self.part)))
 
     @property
     def lanes(self) -> int:
         return TARGET.lanes(np.dtype(self.dtype))
-
-    @property
-    def stateless(self) -> bool:
-        """True if the update keeps no state: the gradient is then in the workspace, else before the state."""
-        return UPDATES[self.update].states == 0
 
     @property
     def parameters(self) -> int:
@@ -142,8 +158,7 @@ class NarrowStep(NamedTuple):
 
     def workspace(self) -> Workspace:
         """Return where everything lies."""
-        own_gradient = self.parameters + self.lanes if self.stateless else 0
-        return _workspace(self.sizes, self.activations, self.lanes, self.dropout, own_gradient)
+        return _workspace(self.sizes, self.activations, self.lanes, self.dropout, self.parameters + self.lanes)
 
 
 class NarrowForward(NamedTuple):
@@ -179,7 +194,7 @@ class NarrowForward(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _workspace(sizes: tuple[int, ...], activations: tuple[str, ...], lanes: int, dropout: bool,
-               own_gradient: int) -> Workspace:  # fmt: skip
+               gradient: int) -> Workspace:  # fmt: skip
     ld, at = BLOCK_VECTORS * lanes, 0
 
     def place(elements: int) -> int:
@@ -199,10 +214,11 @@ def _workspace(sizes: tuple[int, ...], activations: tuple[str, ...], lanes: int,
         rows_ld = -(-fan_out // (cut.vectors * lanes)) * cut.vectors * lanes
         layers.append(Layer(
             fan_in, fan_out, weights, activation, inputs, place(fan_out * ld) if kept else outputs, outputs,
-            place(fan_out * ld), place(ld * rows_ld), rows_ld, place((fan_in + 1) * rows_ld),
-            cut,
+            place(fan_out * ld), place(ld * rows_ld), rows_ld, 0, cut,
         ))  # fmt: skip
         inputs, weights = after, weights + (fan_in + 1) * fan_out
     targets, losses = place(-(-sizes[-1] // lanes) * lanes * ld), place(ld)
     partial = place(max(lanes * lanes, 2 * len(layers)))
-    return Workspace(ld, tuple(layers), targets, partial, losses, place(own_gradient), at)
+    block = at
+    layers = [layer._replace(parameter_gradient=place((layer.fan_in + 1) * layer.rows_ld)) for layer in layers]
+    return Workspace(ld, tuple(layers), targets, partial, losses, block, place(gradient), at)

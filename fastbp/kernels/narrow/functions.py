@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,21 +12,26 @@ from ..formulas import divide, multiply
 from ..jit import kernel
 from ..reductions import sum_of_squares
 from ..simd import advance, doubles, filled, lanes, least, load_whole, number, store, store_whole
-from .backward import backward, turn_to_rows
+from .backward import backward, parameter_gradients, shares_of_gradients, turn_to_rows, turns
 from .blocks import Block, Call, in_turn
-from .forms import TILE_VECTORS, NarrowForward, NarrowStep, Workspace
+from .forms import ROWS, SUMS, TILE_VECTORS, WHOLE, NarrowForward, NarrowStep, Workspace
 from .forward import activation_of, forward
-from .losses import loss, shifted_exponentials, targets
-from .updates import ending
+from .losses import loss, shifted_exponentials, sum_up, targets
+from .updates import Update, ending, squares, updates_of_shares
 
 OUTPUTS = {row.name: row for row in FUNCTIONS.values()}  # the functions that make outputs of logits among them
 
 
 def narrow_step(step: NarrowStep) -> Any:
+    """Return the operation of a step, or of a part of it."""
+    return OF_PART[step.part](step, step.workspace())
+
+
+def whole_step(step: NarrowStep, at: Workspace) -> Any:
     """Return the operation of a whole step: rows ``[0, row_end)`` of the table's row."""
-    at, vectors = step.workspace(), step.tile_vectors
-    ld, tile = at.ld, vectors * step.lanes
-    of_block = in_turn([*targets(step, at), *forward(at, vectors), *loss(step, at), *backward(at, vectors)])
+    ld, tile, vectors = at.ld, step.tile_vectors * step.lanes, step.tile_vectors
+    of_rows = *targets(step, at), *forward(at, vectors), *loss(step, at), (sum_up, at.losses), *backward(at, vectors)
+    of_block = in_turn([*of_rows, *itertools.chain(*zip(turns(at), parameter_gradients(at), strict=True))])
     end = ending(step, at)
 
     def operation(row, operands, workspace):
@@ -37,6 +43,49 @@ def narrow_step(step: NarrowStep) -> Any:
         sums[1] = end(row, operands, workspace)
 
     return kernel(operation)
+
+
+def rows_of_step(step: NarrowStep, at: Workspace) -> Any:
+    """Return the operation of the first part: all that blocks of rows have to themselves, which they keep."""
+    ld, size, tile, vectors = at.ld, at.block, step.tile_vectors * step.lanes, step.tile_vectors
+    of_rows = *targets(step, at), *forward(at, vectors), *loss(step, at), *backward(at, vectors), *turns(at)
+    of_block, squared = in_turn(of_rows), squares(at)
+
+    def operation(row, operands, workspace):
+        begin, end, space = row[op.ROW_BEGIN], row[op.ROW_END], advance(operands[op.ACTIVATIONS], row[op.C])
+        if begin == 0:
+            sums = doubles(operands[op.SUMS])
+            sums[0], sums[1] = 0.0, squared(row, operands, space)
+        for first in range(begin, end, ld):
+            here = least(ld, end - first)
+            of_block(Block(first, here, (here + tile - 1) // tile * tile, row, operands, space))
+            space = advance(space, size)
+
+    return kernel(operation)
+
+
+def sums_of_step(step: NarrowStep, at: Workspace) -> Any:
+    """Return the operation of the second part: sums over blocks, for a share of the parameters, and their update."""
+    ld, size, losses = at.ld, at.block, at.losses
+    of_block, update = in_turn(shares_of_gradients(at)), in_turn(updates_of_shares(step, at))
+
+    def operation(row, operands, workspace):
+        begin, end, space = row[op.ROW_BEGIN], row[op.ROW_END], operands[op.ACTIVATIONS]
+        for first in range(begin, end, ld):
+            here = least(ld, end - first)
+            block = Block(first, here, here, row, operands, space)
+            if row[op.COLUMN_BEGIN] == 0:
+                sum_up(block, losses)
+            of_block(block)
+            space = advance(space, size)
+        if row[op.EPILOGUE]:
+            sums = advance(operands[op.ACTIVATIONS], row[op.C])
+            update(Update(workspace, number(workspace, 1.0), row, operands, sums))
+
+    return kernel(operation)
+
+
+OF_PART = {WHOLE: whole_step, ROWS: rows_of_step, SUMS: sums_of_step}
 
 
 # ---- predictions ----

@@ -184,7 +184,6 @@ def loss(step: NarrowStep, at: Workspace) -> Iterator[Call]:
         value, slope = (applied(formula, table.constants, True) for formula in (table.value, table.gradient))
         yield elementwise_loss, *places, at.losses, value, slope
     yield weigh, outputs, at.ld, layer.gradient, at.losses
-    yield sum_up, at.losses
 
 
 LABELS = "labels"
