@@ -159,7 +159,9 @@ def _by_several(rows: int, common: dict[str, int], parts: Sequence[NarrowStep], 
                        epilogue=end == rows, **common)]
             for first, last in _shares(at, step.lanes, threads)
         ])  # fmt: skip
-    program = Program.of(phases, step.parameters + step.lanes, threads, {op.STEP_ROWS: parts[0], op.STEP_SUMS: parts[1]})
+    program = Program.of(
+        phases, step.parameters + step.lanes, threads, {op.STEP_ROWS: parts[0], op.STEP_SUMS: parts[1]}
+    )
     return replace(program, activations=blocks * at.block + at.gradient - at.block)
 
 
