@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import validation
 from .inputs.in_memory import rows_of
 from .kernels.coefficients import CONSTANTS
 from .model import evaluation
 from .model.evaluation import Gradient, SampleGradients
 from .model.model import Model
 from .model.scores import score
-from .prediction import outputs_of
+from .prediction import hidden_of, outputs_of
 
 Array = NDArray[Any]
 
@@ -177,6 +178,35 @@ class BaseNetwork:
         array([[0.5]])
         """
         return outputs_of(self._model, X, answered=True)
+
+    def hidden(self, X: ArrayLike, layer: int = -1) -> Array:
+        """Compute the outputs of a hidden layer, behind its activation: what the network makes of its inputs.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+            As for `logits`.
+        layer : int, default -1
+            Which hidden layer: 0 is the first, -1 the last.
+
+        Returns
+        -------
+        array (n, units)
+            Of the network's dtype, without dropout.
+
+        Raises
+        ------
+        ValueError, TypeError
+            There is no such hidden layer; or as for `logits`.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 2, 1), dtype="float64", initializer=[[[1, 0], [0, -1]], [0, 0], [[1], [1]], [0]])
+        >>> net.hidden([[3.0, 4.0]])
+        array([[3., 0.]])
+        """
+        return hidden_of(self._model, X, validation.hidden_layer(layer, len(self.sizes) - 2))
 
     def predict_proba(self, X: ArrayLike) -> Array:
         """Compute probabilities, (n, outputs): the `outputs` of a classifier.

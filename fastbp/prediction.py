@@ -20,6 +20,7 @@ from . import validation
 from .inputs.in_memory import Rows, rows_of
 from .model.model import Model
 from .program import narrow, passes
+from .program.batch_layout import BatchLayout
 from .program.cost_model import SHORT, threads_for
 from .program.memory import address, aligned, scratch
 from .program.run import Operands, bound, run
@@ -84,11 +85,34 @@ def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
         activations = scratch(program.activations, dtype)
         part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
         run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
-        if not math.isfinite(sum(activations[program.probes].tolist())):
-            rows.between(begin, end)  # raises for NaN and infinity in X; outputs that overflow are returned
+        _check_inputs(program, activations, rows, begin, end)
     if (compiled := narrow.forward_of(model.network, min(count, most), dtype, answered)) is not None:
         narrow.spend(compiled, time.perf_counter() - start)  # which matters until it is there
     return out
+
+
+def hidden_of(model: Model, X: ArrayLike, layer: int) -> Array:
+    """Return what `MLP.hidden` returns; layers count from 0."""
+    rows, network, dtype, most = rows_of(model, "X", X), model.network, model.dtype, model.rows_at_once
+    count, width = rows.count, model.sizes[layer + 1]
+    threads = threads_for(model.operations_per_input * count * model.sizes[0])
+    out = np.empty((count, width), dtype)
+    for begin in range(0, count, most):
+        end = min(count, begin + most)
+        program = passes.hidden(network, end - begin, dtype, threads, layer, tuning())
+        activations = scratch(program.activations, dtype)
+        part = rows.between(begin, end, checked=False)
+        run(program, Operands(part, model.parameters, activations, activations, coefficients=model.coefficients))
+        _check_inputs(program, activations, rows, begin, end)
+        found = BatchLayout(network, end - begin, dtype).output(layer)
+        out[begin:end] = activations[found : found + (end - begin) * width].reshape(-1, width)
+    return out
+
+
+def _check_inputs(program: Program, activations: Array, rows: Rows, begin: int, end: int) -> None:
+    """Raise ValueError for NaN and infinity in X; outputs that overflow are returned."""
+    if not math.isfinite(sum(activations[program.probes].tolist())):
+        rows.between(begin, end)
 
 
 def _program(model: Model, rows: int, answered: bool, threads: int) -> Program:

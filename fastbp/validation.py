@@ -119,6 +119,16 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def hidden_layer(value: Any, count: int) -> int:
+    """Return which of so many hidden layers is meant, from 0; -1 means the last."""
+    number = whole_number("layer", value, least=-max(count, 1))
+    if count == 0:
+        raise ValueError(f"layer: got {number}, but the network has no hidden layer")
+    if number >= count:
+        raise ValueError(f"layer: got {number}, expected {-count} to {count - 1}: there are {count} hidden layers")
+    return number % count
+
+
 def _as_float(name: str, value: Any, expected: str) -> float:
     """Return a real number as float: Python's or NumPy's, but no bool, text or duration."""
     of_numpy = isinstance(value, (np.ndarray, np.generic))

@@ -23,10 +23,10 @@ model.fit(X_train, y_train)
 print(f"fitted in {time.perf_counter() - start:.2f} s, score {model.score(X_test, y_test):.3f}")
 print("cross-validated:", cross_val_score(model, X, y, cv=3).round(3))
 
-# These arguments are new: dropout, class weights, your own validation set, a time limit, float32.
+# These arguments are new: dropout, class weights, any score to stop by, your own validation set, a time limit, float32.
 network = MLPClassifier(
     (64, 64), activation="gelu", dropout=0.1, class_weight="balanced", dtype="float32", early_stopping=True,
-    validation_data=(X_test / 16, y_test), time_budget=5.0, random_state=0,
+    scoring="neg_log_loss", time_budget=5.0, random_state=0,
 )  # fmt: skip
-network.fit(X_train / 16, y_train)
+network.fit(X_train / 16, y_train, X_val=X_test / 16, y_val=y_test)
 print(f"stopped after {network.n_iter_} epochs, score {network.score(X_test / 16, y_test):.3f}")

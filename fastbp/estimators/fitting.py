@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..network import MLP
 from ..optimizers import SGD
@@ -31,20 +32,88 @@ LOSSES = {  # by the output activation of a classifier, or the `loss` of a regre
 }
 
 
+class HeldOut(NamedTuple):
+    """Rows to validate by, as a user gave them, and the name of the arguments."""
+
+    name: str
+    X: Any
+    y: Any
+    sample_weight: Any
+
+
 class Fitting(NetworkEstimator):
     """Fits an `MLP` where scikit-learn has loops of its own; precedes scikit-learn's class among the bases."""
 
     validation_scores_: Any  # list of float, or None
     _no_improvement_count: int
+    _validation: HeldOut | None = None  # what `fit` was given, while it runs
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the estimator.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix (n_samples, n_features)
+        y : array (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array (n_samples,), optional
+        X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
+            Rows whose score after every epoch is recorded in `validation_scores_`; with `early_stopping` they replace
+            the rows that would be set aside. A pipeline transforms them as X with
+            ``Pipeline(..., transform_input=["X_val"])``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Only one of `X_val` and `y_val` is given; or as scikit-learn's `fit`.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
+        if X_val is not None:
+            self._validation = HeldOut("X_val, y_val", X_val, y_val, sample_weight_val)
+        try:
+            return super().fit(X, y, sample_weight)
+        finally:
+            self.__dict__.pop("_validation", None)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         before = Snapshot(self, incremental or self.warm_start)
         try:
+            if self.validation_data is not None:
+                self._validation = self._validation_data()
             with self._limited():
                 return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
         except BaseException:
             before.restore(self)
             raise
+        finally:
+            self.__dict__.pop("_validation", None)
+
+    def _validation_data(self) -> HeldOut:
+        """Return the rows of the deprecated parameter."""
+        warnings.warn(
+            "validation_data is deprecated, since a search keeps its rows in every candidate: give fit X_val and y_val",
+            FutureWarning,
+            stacklevel=5,
+        )
+        if self._validation is not None:
+            raise ValueError("validation_data: got it beside X_val and y_val, expected these alone")
+        if len(self.validation_data) != 2:
+            raise ValueError(f"validation_data: got {len(self.validation_data)} items, expected a pair (X, y)")
+        X, y = self.validation_data
+        return HeldOut("validation_data", X, y, None)
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Array]:
         if not all(callable(callback) for callback in self.callbacks or ()):
@@ -127,7 +196,7 @@ class Fitting(NetworkEstimator):
             dropout=float(self.dropout),
             max_grad_norm=self.max_grad_norm,
             time_budget=self.time_budget,
-            losses_decide=not (self.callbacks or self.early_stopping or self.validation_data is not None),
+            losses_decide=not (self.callbacks or self.early_stopping or self._validation is not None),
         )
         try:
             targets, state = self._targets(y), self._optimizer_state
@@ -168,7 +237,7 @@ class Fitting(NetworkEstimator):
         self.__dict__.setdefault("_no_improvement_count", 0)
         best = getattr(self, "best_loss_", None)
         self.best_loss_ = None if self.early_stopping else np.inf if best is None else best
-        scored = self.early_stopping or self.validation_data is not None
+        scored = self.early_stopping or self._validation is not None
         if getattr(self, "validation_scores_", None) is None and scored:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         if self.early_stopping:
@@ -177,8 +246,8 @@ class Fitting(NetworkEstimator):
 
     def _split(self, X: Any, y: Array, sample_weight: Any) -> tuple[Any, Array, Any, tuple[Any, Any, Any]]:
         """Return X, y and weights to train on, and (X, y, weights) to score after every epoch, or three times None."""
-        if self.validation_data is not None:
-            return X, y, sample_weight, (*self._validation_data(), None)
+        if self._validation is not None:
+            return X, y, sample_weight, self._checked(self._validation)
         if not self.early_stopping:
             return X, y, sample_weight, (None, None, None)
         arrays = (X, y) if sample_weight is None else (X, y, sample_weight)
@@ -195,22 +264,35 @@ class Fitting(NetworkEstimator):
             y_held = self._label_binarizer.inverse_transform(y_held)
         return X, y, sample_weight, (X_held, y_held, weight_held)
 
-    def _validation_data(self) -> tuple[Any, Array]:
-        if len(self.validation_data) != 2:
-            raise ValueError(f"validation_data: got {len(self.validation_data)} items, expected a pair (X, y)")
+    def _checked(self, held_out: HeldOut) -> tuple[Any, Array, Any]:
+        """Return rows to validate by, as those to train on are checked."""
         try:
             X, y = validate_data(
                 self,
-                *self.validation_data,
+                held_out.X,
+                held_out.y,
                 accept_sparse=["csr", "csc"],
                 multi_output=True,
                 y_numeric=not is_classifier(self),
                 dtype=DTYPES,
                 reset=False,
             )
+            weights = held_out.sample_weight
+            weights = None if weights is None else _check_sample_weight(weights, X, dtype=X.dtype)
         except ValueError as error:
-            raise ValueError(f"validation_data: {error}") from error
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+            raise ValueError(f"{held_out.name}: {error}") from error
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y, weights
+
+    def _score(self, X: Any, y: Array, sample_weight: Any = None) -> float:
+        """Return the score of rows that are checked, by `scoring`; NaN where the network overflows."""
+        if self.scoring is None:
+            return float(super()._score(X, y, sample_weight=sample_weight))
+        if not np.isfinite(self._forward_pass_fast(X, check_input=False)).all():
+            return np.nan
+        weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+        with warnings.catch_warnings():  # the rows are an array by now, whatever they were given as
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            return float(check_scoring(self, self.scoring)(self, X, y, **weighted))
 
     def _rows_of_a_batch(self, n_samples: int) -> int:
         if self.batch_size == "auto":
@@ -229,8 +311,8 @@ class Fitting(NetworkEstimator):
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
         self._update_no_improvement_count(self.early_stopping, *held_out)
-        if self.validation_data is not None and not self.early_stopping:
-            self.validation_scores_.append(self._score(*held_out[:2]))
+        if self._validation is not None and not self.early_stopping:
+            self.validation_scores_.append(self._score(*held_out))
             self.best_validation_score_ = float(np.fmax(self.best_validation_score_, self.validation_scores_[-1]))
         if held_out[0] is not None:
             history.validation_score.append(self.validation_scores_[-1])

@@ -14,6 +14,7 @@ try:
     import sklearn.neural_network
 except ImportError as error:
     raise ImportError("fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'") from error
+from sklearn.metrics import get_scorer_names
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -26,6 +27,7 @@ from .fitting import Fitting
 CONSTRAINTS = {  # of the parameters that scikit-learn lacks, as in its `_parameter_constraints`
     "activation": [StrOptions(set(ACTIVATIONS)), list, tuple],
     "dropout": [Interval(Real, 0, 1, closed="left")],
+    "scoring": [StrOptions(set(get_scorer_names())), callable, None],
     "validation_data": [list, tuple, None],
     "callbacks": [list, tuple, None],
     "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
@@ -74,9 +76,11 @@ class MLPClassifier(Fitting, IntegerLabels):
         allowed with `partial_fit`, which does not see all rows.
     dropout : float, default 0.0
         Share of the outputs of each hidden layer that are set to 0 in a training step.
+    scoring : str, callable or None
+        The score of the rows to validate by: the name of one of scikit-learn's scorers, such as "roc_auc", or
+        ``scorer(estimator, X, y)``, the larger the better. None for that of `score`.
     validation_data : (X, y) or None
-        Data whose score after every epoch is recorded in `validation_scores_`; with `early_stopping` they replace the
-        rows that would be set aside.
+        Deprecated: give `fit` the arguments `X_val` and `y_val`.
     callbacks : sequence of callable
         Called as ``callback(estimator, history)`` after every epoch. One that returns True ends the fit.
     max_grad_norm : float or None
@@ -96,8 +100,8 @@ class MLPClassifier(Fitting, IntegerLabels):
 
     Notes
     -----
-    `dropout`, `validation_data`, `callbacks`, `max_grad_norm` and `time_budget` belong to the solvers "sgd" and "adam".
-    If a fit raises, a fitted estimator is as it was before.
+    `dropout`, `scoring`, `callbacks`, `max_grad_norm` and `time_budget`, and `X_val` of `fit`, belong to the solvers
+    "sgd" and "adam". If a fit raises, a fitted estimator is as it was before.
 
     Examples
     --------
@@ -118,8 +122,8 @@ class MLPClassifier(Fitting, IntegerLabels):
                  learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
                  random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
                  early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
-                 n_iter_no_change=10, max_fun=15000, class_weight=None, dropout=0.0, validation_data=None, callbacks=(),
-                 max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
+                 n_iter_no_change=10, max_fun=15000, class_weight=None, dropout=0.0, scoring=None, validation_data=None,
+                 callbacks=(), max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
         super().__init__(
             hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
             learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
@@ -128,7 +132,8 @@ class MLPClassifier(Fitting, IntegerLabels):
             validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
             n_iter_no_change=n_iter_no_change, max_fun=max_fun,
         )  # fmt: skip
-        self.class_weight, self.dropout, self.validation_data = class_weight, dropout, validation_data
+        self.class_weight, self.dropout, self.scoring = class_weight, dropout, scoring
+        self.validation_data = validation_data
         self.callbacks, self.max_grad_norm, self.time_budget = callbacks, max_grad_norm, time_budget
         self.n_threads, self.dtype = n_threads, dtype
 
@@ -159,7 +164,7 @@ class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber"}, default "squared_error"
         The last two are new; Huber's delta is 1.
-    activation, dropout, validation_data, callbacks, max_grad_norm, time_budget, n_threads, dtype
+    activation, dropout, scoring, validation_data, callbacks, max_grad_norm, time_budget, n_threads, dtype
         As in `MLPClassifier`.
 
     Notes
@@ -187,8 +192,8 @@ class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
                  alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
                  max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
                  nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999,
-                 epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, validation_data=None, callbacks=(),
-                 max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
+                 epsilon=1e-8, n_iter_no_change=10, max_fun=15000, dropout=0.0, scoring=None, validation_data=None,
+                 callbacks=(), max_grad_norm=None, time_budget=None, n_threads=None, dtype=None):  # fmt: skip
         super().__init__(
             loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
             learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
@@ -197,6 +202,6 @@ class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
             validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon,
             n_iter_no_change=n_iter_no_change, max_fun=max_fun,
         )  # fmt: skip
-        self.dropout, self.validation_data, self.callbacks = dropout, validation_data, callbacks
+        self.dropout, self.scoring, self.validation_data, self.callbacks = dropout, scoring, validation_data, callbacks
         self.max_grad_norm, self.time_budget = max_grad_norm, time_budget
         self.n_threads, self.dtype = n_threads, dtype

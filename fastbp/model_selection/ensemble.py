@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -111,10 +111,15 @@ class Ensemble:
             Summed in float64 in the order of the networks, then rounded to the widest of their dtypes.
         """
         X = frames.read("X", X)  # once for all
+        mean: Array = self._mean(net.outputs(X) for net in self.networks)
+        return mean.astype(np.result_type(*(net.dtype for net in self.networks)))
+
+    def _mean(self, outputs: Iterable[Array]) -> NDArray[np.float64]:
+        """Return the mean over networks, summed in their order."""
         total = np.zeros((), np.float64)
-        for net in self.networks:
-            total = total + net.outputs(X)
-        mean: Array = (total / len(self.networks)).astype(np.result_type(*(net.dtype for net in self.networks)))
+        for each in outputs:
+            total = total + each
+        mean: NDArray[np.float64] = total / len(self.networks)
         return mean
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -126,9 +131,49 @@ class Ensemble:
             )
         return self.outputs(X)
 
-    def predict(self, X: ArrayLike) -> Array:
-        """Return the prediction for each row from the mean outputs, in the form of `MLP.predict`."""
-        return predictions(self._loss, self.outputs(X))
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = False) -> Array: ...
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
+
+    def predict(self, X: ArrayLike, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Return the prediction for each row from the mean outputs, in the form of `MLP.predict`.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+        return_std : bool, default False
+            Return the networks' disagreement too, which grows where there was little to learn from.
+
+        Returns
+        -------
+        predicted : array
+        deviation : array, like `predicted`
+            With `return_std`: the standard deviation of the networks' outputs, ``sqrt(sum_k (y_k - mean)^2 / K)`` for K
+            networks.
+
+        Raises
+        ------
+        ValueError
+            `return_std` for a loss of classification, whose probabilities tell how sure it is.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> networks = [fastbp.MLP((1, 1), loss="huber", initializer=[[[slope]], [0.0]]) for slope in (1.0, 3.0)]
+        >>> fastbp.Ensemble(networks).predict([[1.0], [2.0]], return_std=True)
+        (array([2., 4.], dtype=float32), array([1., 2.], dtype=float32))
+        """
+        if not return_std:
+            return predictions(self._loss, self.outputs(X))
+        if self._loss.classifies:
+            raise ValueError(f"return_std: got networks whose loss is {self._loss.name}, expected one of numbers")
+        X = frames.read("X", X)
+        outputs = np.array([net.outputs(X) for net in self.networks], np.float64)
+        dtype, mean = np.result_type(*(net.dtype for net in self.networks)), self._mean(list(outputs))
+        deviation = np.sqrt(np.square(outputs - mean).mean(axis=0)).astype(dtype)
+        return predictions(self._loss, mean.astype(dtype)), predictions(self._loss, deviation)
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:
         """Return the score of the predictions: the accuracy or R^2, as for `MLP.score`."""

@@ -30,12 +30,12 @@ class NetworkOperations:
 
     # ---- forward ----
 
-    def forward(self, logits_to: Place | None = None) -> list[Link]:
+    def forward(self, logits_to: Place | None = None, layers: int | None = None) -> list[Link]:
         """Every layer's product with what follows it, rows fetched before; logits to their place in the batch, or to
-        another one."""
+        another one. Of the layers so many, or all."""
         layout, last = self.network.layout, self.network.layers - 1
         links: list[Link] = [self._fetch()] if self.fetched else []
-        for layer, (fan_in, fan_out) in enumerate(layout.fans):
+        for layer, (fan_in, fan_out) in enumerate(layout.fans[:layers]):
             target, epilogue = (op.ACTIVATIONS, self.at.output(layer)), op.ADD_BIAS
             if layer < last:
                 target = (op.ACTIVATIONS, self.at.pre_activation(layer))

@@ -7,6 +7,7 @@ that is done. Then the weight gradients and column sums of all layers side by si
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from .batch_layout import BatchLayout
 from .cost_model import CostModel
 from .network import Network, StepForm
 from .network_operations import NetworkOperations
+from .products import Link
 from .split import chain, cheapest
 from .table import Program, Strand, operation
 
@@ -35,10 +37,26 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
     """Logits, or outputs, to the gradient buffer; to `probes`, sums of the inputs' squares, which are finite only where
     all inputs are."""
 
+    def links(operations: NetworkOperations) -> list[Link]:
+        found = operations.forward(logits_to=(op.GRADIENT, 0))
+        return [*found, *operations.outputs(op.GRADIENT)] if outputs else found
+
+    return _probed(links, network, rows, dtype, threads)
+
+
+@functools.lru_cache(maxsize=256)
+def hidden(network: Network, rows: int, dtype: np.dtype[Any], threads: int, layer: int, forced: Any) -> Program:
+    """Outputs of a hidden layer to its place in the activations; `probes` as of `forward`."""
+    return _probed(lambda operations: operations.forward(layers=layer + 1), network, rows, dtype, threads)
+
+
+def _probed(links: Callable[[NetworkOperations], list[Link]], network: Network, rows: int, dtype: np.dtype[Any],
+            threads: int) -> Program:  # fmt: skip
+    """Return a program of links that follow one another, in whose first phase the probes are taken."""
+
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
-        links = operations.forward(logits_to=(op.GRADIENT, 0))
-        time, phases = chain([*links, *operations.outputs(op.GRADIENT)] if outputs else links, model)
+        time, phases = chain(links(operations), model)
         for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
             strand.insert(0, probe)
         return time, phases

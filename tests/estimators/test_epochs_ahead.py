@@ -173,12 +173,14 @@ def test_ctrl_c_leaves_a_whole_epoch(blocks: int, calls: list[int], monkeypatch:
 
 
 @pytest.mark.parametrize("options", [
-    {"early_stopping": True}, {"validation_data": (X, Y)}, {"time_budget": 1e9}, {"class_weight": "balanced"},
+    {"early_stopping": True}, {"X_val": X, "y_val": Y}, {"time_budget": 1e9}, {"class_weight": "balanced"},
     {"shuffle": False},
-], ids=str)  # fmt: skip
+], ids=lambda options: ", ".join(options))  # fmt: skip
 @pytest.mark.usefixtures("blocks")
 def test_one_by_one_where_more_is_asked(options: dict[str, Any], calls: list[int]) -> None:
-    told(both(calls, max_iter=6, **options)[1], "fit", X, Y)
+    of_fit = {name: value for name, value in options.items() if name in ("X_val", "y_val")}
+    settings = {name: value for name, value in options.items() if name not in of_fit}
+    told(both(calls, max_iter=6, **settings)[1], "fit", X, Y, **of_fit)
     assert set(calls) == {1}
 
 

@@ -124,7 +124,7 @@ CALLS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
     "activation": ({"activation": ["relu"]}, lambda e: e.fit(X[:, :4], np.minimum(Y, 1))),
     "early": ({"early_stopping": True}, lambda e: e.partial_fit(X, Y)),
     "size": ({"warm_start": True, "hidden_layer_sizes": 3}, lambda e: e.fit(X, Y)),
-    "validation": ({"validation_data": (X,)}, lambda e: e.partial_fit(X, Y)),
+    "validation": ({"warm_start": True}, lambda e: e.fit(X, Y, X_val=X[:, :2], y_val=Y)),
     "callback": ({"callbacks": [failing]}, lambda e: e.partial_fit(X, Y)),
     "callback, anew": ({"callbacks": [failing]}, lambda e: e.fit(X[:, :4], np.minimum(Y, 1))),
     "callback, warm": ({"callbacks": [failing], "warm_start": True, "dropout": 0.5}, lambda e: e.fit(X, Y)),

@@ -6,15 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
 from scipy.special import expit
 from sklearn.datasets import make_multilabel_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastbp
 from fastbp import MLPRegressor
 from support.comparisons import assert_same_bits
 from support.estimator_cases import EPS, TARGETS, X, Y, arrays, assert_same_arrays, classifier, regressor
+
+FRAME = pd.DataFrame(X, columns=[f"feature {i}" for i in range(6)])
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -143,9 +150,9 @@ def test_a_time_budget_ends_the_fit() -> None:
 
 def test_validation_data_are_scored_every_epoch() -> None:
     scores = []
-    one = classifier(validation_data=(X[:40], Y[:40]), max_iter=8, learning_rate_init=0.3,
+    one = classifier(max_iter=8, learning_rate_init=0.3,
                      callbacks=[lambda fitted, _: scores.append(fitted.score(X[:40], Y[:40]))])  # fmt: skip
-    one.fit(X[40:], Y[40:])
+    one.fit(X[40:], Y[40:], X_val=X[:40], y_val=Y[:40])
     assert one.validation_scores_ == scores
     assert one.best_validation_score_ == max(scores) > scores[-1]
     assert one.best_loss_ == min(one.loss_curve_)
@@ -154,9 +161,8 @@ def test_validation_data_are_scored_every_epoch() -> None:
 
 
 def test_validation_data_stop_early_and_the_best_is_restored() -> None:
-    one = regressor(validation_data=(X[:40], TARGETS[:40, 0]), early_stopping=True, max_iter=500, tol=0,
-                    n_iter_no_change=3, learning_rate_init=0.05)  # fmt: skip
-    one.fit(X[40:], TARGETS[40:, 0])
+    one = regressor(early_stopping=True, max_iter=500, tol=0, n_iter_no_change=3, learning_rate_init=0.05)
+    one.fit(X[40:], TARGETS[40:, 0], X_val=X[:40], y_val=TARGETS[:40, 0])
     assert one.n_iter_ < 500
     assert one.t_ == one.n_iter_ * 80
     assert one.validation_scores_[-1] < max(one.validation_scores_) == one.best_validation_score_
@@ -164,13 +170,75 @@ def test_validation_data_stop_early_and_the_best_is_restored() -> None:
     assert one.best_loss_ is None
 
 
+def test_weights_of_rows_to_validate_by() -> None:
+    weights = np.arange(40.0)
+    one = classifier(max_iter=3).fit(X[40:], Y[40:], X_val=X[:40], y_val=Y[:40], sample_weight_val=weights)
+    assert one.validation_scores_[-1] == one.score(X[:40], Y[:40], weights)
+
+
 @pytest.mark.parametrize(("data", "said"), [
-    ((X,), "got 1 items, expected a pair"), ((X[:, :2], Y), "has 2 features"), ((X, Y[:-1]), "inconsistent numbers"),
-    ((np.where(X > 2, np.inf, X), Y), "infinity"),
+    ((X[:, :2], Y), "has 2 features"), ((X, Y[:-1]), "inconsistent numbers"),
+    ((np.where(X > 2, np.inf, X), Y), "infinity"), ((X, Y, np.ones(3)), "sample_weight"), ((X, None), "only one of"),
+    ((None, Y), "only one of"),
 ])  # fmt: skip
-def test_validation_data_that_are_refused(data: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=f"validation_data: .*{said}"):
-        classifier(validation_data=data).fit(X, Y)
+def test_rows_to_validate_by_that_are_refused(data: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"X_val, y_val: .*{said}"):
+        classifier().fit(X, Y, **dict(zip(("X_val", "y_val", "sample_weight_val"), data, strict=False)))
+
+
+def test_the_parameter_for_rows_to_validate_by_is_deprecated() -> None:
+    expected = classifier(max_iter=5).fit(X[40:], Y[40:], X_val=X[:40], y_val=Y[:40])
+    with pytest.warns(FutureWarning, match="give fit X_val and y_val"):
+        one = classifier(max_iter=5, validation_data=(X[:40], Y[:40])).fit(X[40:], Y[40:])
+    assert one.validation_scores_ == expected.validation_scores_
+    for data, words in (((X,), "got 1 items, expected a pair"), ((X[:, :2], Y), "has 2 features")):
+        with pytest.warns(FutureWarning), pytest.raises(ValueError, match=f"validation_data: .*{words}"):
+            classifier(validation_data=data).fit(X, Y)
+    with pytest.warns(FutureWarning), pytest.raises(ValueError, match="got it beside X_val"):
+        classifier(validation_data=(X, Y)).fit(X, Y, X_val=X, y_val=Y)
+
+
+# ---- any score ----
+
+
+def test_early_stopping_by_another_score() -> None:
+    y = np.minimum(Y, 1)
+    one = classifier(scoring="roc_auc", early_stopping=True, max_iter=200, n_iter_no_change=5, learning_rate_init=0.05)
+    one.fit(FRAME[40:], y[40:], X_val=FRAME[:40], y_val=y[:40])
+    assert one.best_validation_score_ == roc_auc_score(y[:40], one.predict_proba(FRAME[:40])[:, 1])
+    assert one.best_validation_score_ == max(one.validation_scores_) and one.n_iter_ < 200
+
+
+@pytest.mark.parametrize("scoring", ["neg_mean_absolute_error", lambda e, X, y: -np.abs(e.predict(X) - y).mean()])
+def test_a_scorer_of_numbers(scoring: Any) -> None:
+    y = TARGETS[:, 0]
+    one = regressor(scoring=scoring, max_iter=5).fit(X[40:], y[40:], X_val=X[:40], y_val=y[:40])
+    assert one.validation_scores_[-1] == -mean_absolute_error(y[:40], one.predict(X[:40]))
+    assert one.best_validation_score_ == max(one.validation_scores_)
+
+
+def test_weights_reach_the_scorer() -> None:
+    y, weights = np.minimum(Y, 1), np.linspace(1.0, 2.0, 40)
+    one = classifier(scoring="neg_log_loss", max_iter=2)
+    one.fit(X[40:], y[40:], X_val=X[:40], y_val=y[:40], sample_weight_val=weights)
+    expected = -log_loss(y[:40], one.predict_proba(X[:40]), sample_weight=weights)
+    assert one.validation_scores_[-1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_score_that_is_none_of_them() -> None:
+    with pytest.raises(ValueError, match="scoring"):
+        classifier(scoring="beauty").fit(X, Y)
+
+
+def test_a_pipeline_transforms_the_rows_to_validate_by() -> None:
+    with sklearn.config_context(enable_metadata_routing=True):
+        one = classifier(max_iter=5).set_fit_request(X_val=True, y_val=True)
+        pipeline = Pipeline([("scale", StandardScaler()), ("network", one)], transform_input=["X_val"])
+        pipeline.fit(X[40:], Y[40:], X_val=X[:40], y_val=Y[:40])
+    scaled = StandardScaler().fit(X[40:])
+    again = classifier(max_iter=5)
+    again.fit(scaled.transform(X[40:]), Y[40:], X_val=scaled.transform(X[:40]), y_val=Y[:40])
+    assert pipeline[-1].validation_scores_ == again.validation_scores_
 
 
 @pytest.mark.parametrize("kind", [classifier, regressor])
@@ -185,7 +253,7 @@ def test_callbacks(kind: Callable[..., Any]) -> None:
         seen.append(history.validation_score[-1] == fitted.validation_scores_[-1])
         return "no more"  # only True ends
 
-    fitted = kind(callbacks=[first, second], max_iter=50, validation_data=(X, Y)).fit(X, Y)
+    fitted = kind(callbacks=[first, second], max_iter=50).fit(X, Y, X_val=X, y_val=Y)
     assert seen == [value for i in (1, 2, 3) for value in ((i, i, True, (2,)), True)]
     assert fitted.n_iter_ == 3
 

@@ -286,6 +286,27 @@ def test_one_network_is_its_own_mean(loss: str, outputs: int) -> None:
             ensemble.predict_proba(X)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_the_networks_disagreement(dtype: str, outputs: int) -> None:
+    X, y = data()
+    targets = np.eye(CLASSES)[y][:, :outputs]
+    nets = [MLP((FEATURES, 4 + seed, outputs), loss="huber", seed=seed, dtype=dtype) for seed in range(3)]
+    fit_many(nets, X, targets, epochs=5, batch_size=10, learning_rate=0.01)
+    ensemble = Ensemble(nets)
+    predicted, deviation = ensemble.predict(X, return_std=True)
+    assert_same_bits(predicted, ensemble.predict(X))
+    expected = np.std([net.predict(X) for net in nets], axis=0, dtype="f8")
+    assert deviation.dtype == dtype and deviation.shape == predicted.shape
+    assert np.abs(deviation - expected).max() <= 4 * np.finfo(dtype).eps * np.abs(predicted).max()
+    assert not Ensemble(nets[:1]).predict(X, return_std=True)[1].any()
+
+
+def test_classes_have_no_deviation() -> None:
+    with pytest.raises(ValueError, match="return_std: got networks whose loss is softmax_cross_entropy"):
+        Ensemble(trained(1)).predict(data()[0], return_std=True)
+
+
 def test_networks_that_have_no_mean() -> None:
     net = MLP((FEATURES, CLASSES), seed=0)
     for other, words in ((MLP((FEATURES, 2)), "outputs 2, expected 3"), (MLP((2, CLASSES)), "inputs 2, expected 6"),
