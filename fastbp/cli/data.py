@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from .. import datasets
 from ..datasets import readers
-from ..datasets.dataset import Dataset
+from ..datasets.dataset import Dataset, Remark
+from ..names import listed
+from ..network import MLP
 from .parser import OF_CSV
 
 Array = NDArray[Any]
@@ -42,6 +44,22 @@ def read(args: argparse.Namespace, labelled: bool, **more: Any) -> tuple[str, Da
             raise ValueError(f"--{error}") from None
         raise
     return "IDX pictures" if data.is_image else "other data", data
+
+
+def read_for(args: argparse.Namespace, net: MLP, labelled: bool) -> tuple[Dataset, tuple[Remark, ...]]:
+    """Return data for a network, columns by name if both have names, and the remarks on them."""
+    of_csv = args.data.lower().endswith(readers.CSV)
+    _, data = read(args, labelled=labelled, **({"features": net.feature_names} if of_csv else {}))
+    found, features = data.X.shape[1], net.sizes[0]
+    if found != features:
+        remedy = "; --target names the column of the classes, --drop others to leave out" if of_csv else ""
+        raise ValueError(f"{args.data}: got {found} features, but the model takes {features}{remedy}")
+    if data.feature_names is not None and net.feature_names is None:
+        by_position = f"{args.data}: the model has no column names; columns were used in their order"
+        return data, (*data.remarks, Remark(by_position))
+    unknown = [name for name in data.unused if name != net.target_name] if net.feature_names else []
+    left_out = f"{args.data}: columns that the model was not trained on were left out: {listed(unknown)}"
+    return data, (*data.remarks, *([Remark(left_out)] if unknown else []))
 
 
 def check_finite(name: str, data: Dataset) -> None:

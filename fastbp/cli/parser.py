@@ -133,6 +133,9 @@ A fifth of the rows is held out to test on, the same in every run, unless the da
 PREDICT = f"""examples:
   fastbp predict {MODEL} digits
   fastbp predict flowers.npz new.csv --proba --out predictions.csv"""
+EVALUATE = f"""examples:
+  fastbp evaluate {MODEL} digits
+  fastbp evaluate flowers.npz new.csv          the target is the column of the name that the model keeps"""
 LEARN = """examples:
   fastbp learn                                 list the lessons
   fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""
@@ -155,6 +158,7 @@ def build_parser() -> Parser:
     verified = "check the kernels, as compiled here, against plain NumPy and numeric gradients"
     _add_train(_command(commands, "train", "train a network to tell classes apart, test it, and save it", TRAIN))
     _add_predict(_command(commands, "predict", "predict each row and write the results as CSV", PREDICT))
+    _add_evaluate(_command(commands, "evaluate", "score a network's predictions on rows with known targets", EVALUATE))
     _add_learn(
         _command(commands, "learn", "learn how back-propagation works, in lessons that print their steps", LEARN)
     )
@@ -232,6 +236,18 @@ def _add_predict(parser: Parser) -> None:
     add("--proba", "--probabilities", action="store_true", help="add a column with the probability of each class")
     add("--out", metavar="FILE", help="file to write to, replaced if it exists (default: standard output)")
     _add_common(parser, count, "none: columns are found by the names that the model keeps, and others are left out")
+
+
+def _add_evaluate(parser: Parser) -> None:
+    count, add = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
+    add("model", metavar="MODEL", help="a file that fastbp train has saved")
+    add(
+        "data",
+        metavar="DATA",
+        help="rows with their targets: an .npz file with the arrays X and y, a .csv file, a folder of IDX files, "
+        "digits or quadrants; if the data have test rows, these",
+    )
+    _add_common(parser, count, "the column of the name that the model keeps, else as fastbp train finds it")
 
 
 def _add_learn(parser: Parser) -> None:

@@ -13,12 +13,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import threads
-from ..datasets import readers
-from ..datasets.dataset import Remark
 from ..kernels.losses import LOSSES
-from ..names import listed
 from ..network import MLP, load
-from .data import read
+from .data import read_for
 from .output import check_out, print_remarks, replacing
 
 Array = NDArray[Any]
@@ -31,7 +28,8 @@ def predict(args: argparse.Namespace) -> None:
     elif sys.stdout is None:
         raise ValueError("standard output is closed; --out FILE writes to a file")
     net = load(args.model)
-    X, remarks = _rows_to_predict(args, net)
+    data, remarks = read_for(args, net, labelled=False)
+    X = data.X if data.X_test is None else data.X_test
     with threads.limit(args.threads):
         columns, rows = table(net, X, args.proba)
     print_remarks(args, remarks)
@@ -41,22 +39,6 @@ def predict(args: argparse.Namespace) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-
-
-def _rows_to_predict(args: argparse.Namespace, net: MLP) -> tuple[Array, tuple[Remark, ...]]:
-    """Return the features of the rows, by name if both data and network have names, and the remarks on them."""
-    of_csv = args.data.lower().endswith(readers.CSV)
-    _, data = read(args, labelled=False, **({"features": net.feature_names} if of_csv else {}))
-    X, features = data.X if data.X_test is None else data.X_test, net.sizes[0]
-    if X.shape[1] != features:
-        remedy = "; --target names the column of the classes, --drop others to leave out" if of_csv else ""
-        raise ValueError(f"{args.data}: got {X.shape[1]} features, but the model takes {features}{remedy}")
-    if data.feature_names is not None and net.feature_names is None:
-        by_position = f"{args.data}: the model has no column names; columns were used in their order"
-        return X, (*data.remarks, Remark(by_position))
-    unknown = [name for name in data.unused if name != net.target_name] if net.feature_names else []
-    left_out = f"{args.data}: columns that the model was not trained on were left out: {listed(unknown)}"
-    return X, (*data.remarks, *([Remark(left_out)] if unknown else []))
 
 
 def table(net: MLP, X: Array, proba: bool) -> tuple[list[str], Iterable[list[str]]]:

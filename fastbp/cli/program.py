@@ -18,6 +18,7 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal, as in shells
 MODULES = {  # of the function of each command
     "train": "training",
     "predict": "predictions",
+    "evaluate": "evaluation",
     "learn": "commands",
     "warmup": "commands",
     "info": "commands",

@@ -1,0 +1,1 @@
+"""Tables: what is asked of predictions from rows of columns."""
