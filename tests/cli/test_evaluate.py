@@ -120,7 +120,9 @@ def test_test_rows_are_those_of_the_data(run: Run) -> None:
 )
 def test_what_cannot_be_evaluated(run: Run, columns: dict[str, Any], model: str, words: str) -> None:
     classifier()
-    fastbp.MLP((3, 1), loss="huber").save("prices.npz")
+    prices = fastbp.MLP((3, 1), loss="huber")
+    prices.feature_names = ("a", "b", "c")
+    prices.save("prices.npz")
     fastbp.MLP((3, 2), loss="huber").save("two.npz")
     write("rows.csv", **columns)
     refused(run("evaluate", model, "rows.csv"), words)
