@@ -72,23 +72,12 @@ def _labels(name: str, data: Dataset, y: NDArray[np.int64], names: tuple[str, ..
 
 
 def _numbers(name: str, data: Dataset, y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the rows' targets, which were read as classes, as numbers."""
+    """Return the rows' targets as numbers."""
     if data.class_names is None:
         return y.astype(np.float64)
-    try:
-        numbers = np.array([float(each) for each in data.class_names])
-    except ValueError:
-        got = next(each for each in data.class_names if not _is_number(each))
-        raise ValueError(f"{name}: got the target {got!r}, expected numbers, which the model predicts") from None
-    return numbers[y]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    if data.numbers is None:
+        raise ValueError(f"{name}: got text as the target, expected numbers, which the model predicts")
+    return data.numbers
 
 
 def _of_classes(labels: NDArray[np.int64], predicted: NDArray[np.int64], probabilities: Array) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from ..lessons import LESSONS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
+TASKS = ("classes", "numbers")  # as in `tables.task`, which imports NumPy
 TAB = "\t"
 
 
@@ -37,6 +38,7 @@ DEFAULTS = {
     "quadrants": Settings((50,), epochs=100, batch_size=32, learning_rate=0.1, l2=1e-4),
     "IDX pictures": Settings((512, 256), epochs=10, batch_size=32, learning_rate=0.1, l2=1e-4),
     "other data": Settings((100,), epochs=50, batch_size=32, learning_rate=0.1, l2=1e-4),
+    "numbers": Settings((100,), epochs=50, batch_size=32, learning_rate=0.02, l2=1e-4),
 }
 
 
@@ -156,7 +158,11 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     verified = "check the kernels, as compiled here, against plain NumPy and numeric gradients"
-    _add_train(_command(commands, "train", "train a network to tell classes apart, test it, and save it", TRAIN))
+    _add_train(
+        _command(
+            commands, "train", "train a network to tell classes apart or predict a number, test it, and save it", TRAIN
+        )
+    )
     _add_predict(_command(commands, "predict", "predict each row and write the results as CSV", PREDICT))
     _add_evaluate(_command(commands, "evaluate", "score a network's predictions on rows with known targets", EVALUATE))
     _add_learn(
@@ -221,6 +227,9 @@ def _add_train(parser: Parser) -> None:
     add("--plot", metavar="FILE", help=plot)
     mpi = "train with all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])"
     add("--mpi", action="store_true", help=mpi)
+    task = "what the target is: classes to tell apart, or numbers to predict (default: numbers if the column of a CSV "
+    task += "file has fractions, or whole numbers that are many or rare; else classes; the output says why)"
+    add("--task", choices=TASKS, help=task)
     _add_common(parser, count, "a column named target, label, class or y, else the last one; the output says which")
 
 
@@ -290,7 +299,7 @@ def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> Non
     add(
         "--target",
         metavar="COLUMN",
-        help="the CSV column of the classes, by name or by position, the first being 0 and the last -1 "
+        help="the CSV column of the target, by name or by position, the first being 0 and the last -1 "
         f"(default: {target})",
     )
     header = "whether the first line of the CSV file holds column names (default: detected)"

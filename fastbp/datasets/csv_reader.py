@@ -72,10 +72,10 @@ def load(file: Path, options: CsvOptions) -> Dataset:
         return Dataset(X, None, None, feature_names, None, form.unused, remarks=form.remarks)
     if guessed:
         check_first_class(file, labels)
-    y, class_names = _encode(labels, options)
+    y, class_names, targets = _encode(labels, options)
     target_name = None if names is None else names[form.target]
     remarks = (*form.remarks, *_remarks_on_indices(file, X, form))
-    return Dataset(X, y, class_names, feature_names, target_name, form.unused, remarks=remarks)
+    return Dataset(X, y, class_names, feature_names, target_name, form.unused, remarks=remarks, numbers=targets)
 
 
 def _picker(columns: Sequence[int]) -> Callable[[list[str]], Sequence[str]]:
@@ -145,16 +145,19 @@ def _remarks_on_indices(file: Path, X: NDArray[np.float64], form: Form) -> Itera
             yield Remark(text, ({"drop": (name or column,)},), "leaves it out")
 
 
-def _encode(labels: list[str], options: CsvOptions) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return class indices and class names: sorted as numbers if all are numbers, else as texts.
+def _encode(
+    labels: list[str], options: CsvOptions
+) -> tuple[NDArray[np.int64], tuple[str, ...], NDArray[np.float64] | None]:
+    """Return class indices and class names, sorted as numbers if all are numbers, else as texts; and the numbers.
 
     1 and 1.0 are one class, named by the text that comes first.
     """
     keys: dict[str, Any] = {text: text for text in labels}
-    if all(map(options.is_number, keys)):
+    numbers = all(map(options.is_number, keys))
+    if numbers:
         # Whole numbers stay ints: as floats, identifiers beyond 2**53 would merge.
         keys = {text: int(text) if is_whole_number(text) else options.number(text) for text in keys}
     names = {key: text for text, key in reversed(keys.items())}
     index = {key: i for i, key in enumerate(sorted(names))}
     y = np.fromiter((index[keys[label]] for label in labels), np.int64, len(labels))
-    return y, tuple(names[key] for key in index)
+    return y, tuple(names[key] for key in index), np.array(list(index), np.float64)[y] if numbers else None

@@ -84,6 +84,8 @@ class Dataset:
         The test rows, if the source has separate ones.
     is_image : bool
         True for IDX pictures, whose pixels are from 0 to 255.
+    numbers : float64 ndarray (n_samples,) or None
+        The targets as numbers, if a CSV file has such; `y` counts their different values.
     remarks : tuple of Remark
         What was inferred or left out.
     """
@@ -97,6 +99,7 @@ class Dataset:
     X_test: NDArray[Any] | None = None
     y_test: NDArray[np.int64] | None = None
     is_image: bool = False
+    numbers: NDArray[np.float64] | None = None
     remarks: tuple[Remark, ...] = ()
 
 

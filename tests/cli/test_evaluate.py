@@ -114,7 +114,7 @@ def test_test_rows_are_those_of_the_data(run: Run) -> None:
             "kinds.npz",
             "rows.csv: got the class 'lower', expected only",
         ),
-        ({"price": KIND}, "prices.npz", "rows.csv: got the target 'high', expected numbers"),
+        ({"price": KIND}, "prices.npz", "rows.csv: got text as the target, expected numbers"),
         ({"kind": KIND}, "two.npz", "two.npz: got a network that predicts 2 numbers or labels at once, expected one"),
     ],
 )

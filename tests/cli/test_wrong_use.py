@@ -151,8 +151,10 @@ def test_data_that_are_no_classes(run: Run) -> None:
     ]:  # fmt: skip
         np.savez("data.npz", X=X, y=labels)
         refused(run("train", "--data", "data.npz"), "data.npz", said)
-    write_csv(Path("data.csv"), X)  # its last column is taken for the classes
-    refused(run("train", "--data", "data.csv"), "data.csv", "150 classes in 150 rows")
+    write_csv(Path("data.csv"), X)  # its last column is taken for the target
+    refused(
+        run("train", "--data", "data.csv", "--task", "classes"), "data.csv", "150 classes in 150 rows", "--task numbers"
+    )
     Path("data.csv").write_text("1,a\nx,b\n")
     refused(run("train", "--data", "data.csv"), "data.csv")
     Path("data.npz").write_bytes(b"\0" * 100)

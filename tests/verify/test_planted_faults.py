@@ -60,7 +60,8 @@ FAULTS = {
         "kernels/narrow/losses.py", "where_equal(label, this, subtract(share, one), share)", "share", NARROW
     ),
     "a compiled step forgets the block before": fault(
-        "kernels/narrow/backward.py", "block.first, as_they_are", "0, as_they_are", NARROW
+        "kernels/narrow/backward.py", "rows), rows_ld, block.rows, left, right, block.first",
+        "rows), rows_ld, block.rows, left, right, 0", NARROW,
     ),
     "a compiled step leaves the biases out": fault(
         "kernels/narrow/forward.py", "layer.fan_in + 1, layer.fan_out", "layer.fan_in, layer.fan_out", NARROW
