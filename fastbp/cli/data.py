@@ -30,7 +30,7 @@ def read(args: argparse.Namespace, labelled: bool, **more: Any) -> tuple[str, Da
     unfit = given.keys() - ({"missing"} if name.lower().endswith(".npz") else set())
     if unfit and not name.lower().endswith(readers.CSV):
         options = ", ".join(f"--{option}" for option in given)
-        raise ValueError(f"{options}: expected a CSV file, whose name ends in .csv or .csv.gz, got {name!r}")
+        raise ValueError(f"{options}: expected a CSV file, whose name ends in {readers.CSV_NAMES}, got {name!r}")
     if name == "digits":
         return name, Dataset(*datasets.load_digits())
     if name == "quadrants":

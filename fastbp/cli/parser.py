@@ -17,6 +17,7 @@ from ..lessons import LESSONS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
+LOSSES_OF_NUMBERS = ("mean_squared_error", "mean_absolute_error", "huber")
 TASKS = ("classes", "numbers")  # as in `tables.task`, which imports NumPy
 TAB = "\t"
 
@@ -188,7 +189,8 @@ def _add_train(parser: Parser) -> None:
         default="digits",
         metavar="DATA",
         help="what to learn from: digits (8x8 pixels, shipped with fastbp), quadrants (random points of a plane), an "
-        ".npz file with the arrays X and y, a .csv file, or a folder of IDX files such as MNIST's (default: digits)",
+        ".npz file with the arrays X and y, a .csv or .tsv file, or a folder of IDX files such as MNIST's (default: "
+        "digits)",
     )
     hidden = f"sizes of the hidden layers, such as 512,256; none for no hidden layer {_by_kind('hidden')}"
     add("--hidden", type=_hidden, metavar="SIZES", help=hidden)
@@ -227,6 +229,16 @@ def _add_train(parser: Parser) -> None:
     add("--plot", metavar="FILE", help=plot)
     mpi = "train with all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])"
     add("--mpi", action="store_true", help=mpi)
+    kinds = "of the hidden layers, a name that MLP takes (default: relu)"
+    add("--activation", type=_known("activation"), default="relu", metavar="NAME", help=f"activation {kinds}")
+    optimizer = "a name that MLP.fit takes, whose own learning rate is the default then (default: sgd)"
+    add(
+        "--optimizer", type=_known("optimizer"), default="sgd", metavar="NAME", help=f"rule of the updates, {optimizer}"
+    )
+    loss = "what training makes small for targets that are numbers (default: mean_squared_error)"
+    add("--loss", choices=LOSSES_OF_NUMBERS, help=loss)
+    balanced = "balanced: each class counts as much as any other, however many rows it has"
+    add("--class-weight", choices=("balanced",), help=balanced)
     task = "what the target is: classes to tell apart, or numbers to predict (default: numbers if the column of a CSV "
     task += "file has fractions, or whole numbers that are many or rare; else classes; the output says why)"
     add("--task", choices=TASKS, help=task)

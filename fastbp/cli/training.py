@@ -18,6 +18,7 @@ from ..datasets import readers
 from ..datasets.dataset import Dataset
 from ..names import counted, listed
 from ..network import MLP
+from ..optimizers import OPTIMIZERS
 from ..tables.targets import TargetScaling
 from ..tables.task import CLASSES, NUMBERS, Task, task_of
 from ..training.history import History
@@ -43,6 +44,8 @@ def train(args: argparse.Namespace) -> None:
             print_remarks(args, data.remarks)
         given = {name: getattr(args, name) for name in Settings._fields}
         defaults = DEFAULTS[kind if target.task.name == CLASSES else NUMBERS]
+        if args.optimizer != "sgd":
+            defaults = defaults._replace(learning_rate=OPTIMIZERS[args.optimizer].default_learning_rate)
         settings = defaults._replace(**{name: value for name, value in given.items() if value is not None})
         net = _new_network(args, data, settings.hidden, target, SCALES.get(kind), process)
         assert data.y is not None and data.X_test is not None and data.y_test is not None
@@ -64,6 +67,8 @@ def train(args: argparse.Namespace) -> None:
                     batch_size=settings.batch_size,
                     learning_rate=settings.learning_rate,
                     l2=settings.l2,
+                    optimizer=args.optimizer,
+                    sample_weight=_row_weights(data.y, net.classes, process) if args.class_weight else None,
                     checkpoint=args.checkpoint,
                     validation_data=(data.X_test, y_test) if plotting else None,
                 )
@@ -106,8 +111,8 @@ def _new_network(
         remedy = "; --dtype float64 holds more" if args.dtype == "float32" else ""
         raise ValueError(f"{args.data}: got features beyond what {args.dtype} holds, {largest:.3g}{remedy}")
     sizes = (data.X.shape[1], *hidden, target.outputs)
-    loss = "softmax_cross_entropy" if target.task.name == CLASSES else "mean_squared_error"
-    net = MLP(sizes, loss=loss, dtype=args.dtype, seed=args.seed, input_shift=scaling[0], input_scale=scaling[1])
+    loss = "softmax_cross_entropy" if target.task.name == CLASSES else args.loss or "mean_squared_error"
+    net = MLP(sizes, args.activation, loss, args.dtype, args.seed, *scaling)
     net.class_names, net.feature_names, net.target_name = data.class_names, data.feature_names, data.target_name
     return net
 
@@ -133,10 +138,12 @@ def _description(
     if data.feature_names:
         shown.append(("features", listed(data.feature_names)))
     shown.append(("rows", f"{rows:,} to train on, {test_rows:,} to test on"))
-    shown.append(("network", f"{'-'.join(map(str, net.sizes))}, {args.dtype}"))
+    activation = f"{args.activation}, " if settings.hidden else ""
+    shown.append(("network", f"{'-'.join(map(str, net.sizes))}, {activation}{args.dtype}"))
     if args.mpi:
         shown.append(("processes", f"{processes:,}"))
-    steps = f"{settings.epochs} epochs, batches of {settings.batch_size}, learning rate {settings.learning_rate:g}"
+    steps = f"{settings.epochs} epochs, batches of {settings.batch_size}, {args.optimizer}"
+    steps += f", learning rate {settings.learning_rate:g}"
     shown.append(("settings", f"{steps}, l2 {settings.l2:g}, seed {args.seed}"))
     return shown
 
@@ -197,9 +204,13 @@ def _read_rows(process: SingleProcess, args: argparse.Namespace) -> tuple[str, D
     assert data.y is not None
     task, name = _task(args, data), args.data
     if task.name == CLASSES:
+        if args.loss is not None:
+            raise ValueError(f"--loss: got {args.loss} for classes, whose loss is the cross-entropy")
         target = Target(task, _count_classes(name, data))
         split = data.y
     else:
+        if args.class_weight is not None:
+            raise ValueError(f"--class-weight: got {args.class_weight}, but the target of {name} is numbers")
         numbers = data.y if data.numbers is None else data.numbers
         if (numbers == numbers[0]).all():
             raise ValueError(f"{name}: the target is {numbers[0]:g} in all rows; expected one that differs")
@@ -219,6 +230,14 @@ def _task(args: argparse.Namespace, data: Dataset) -> Task:
             raise ValueError(f"--task: got numbers, but the target of {args.data} is text: {listed(data.class_names)}")
         return Task(args.task, "--task says so")
     return task_of(data.numbers) if text or data.numbers is not None else Task(CLASSES, "")
+
+
+def _row_weights(y: Array, classes: int, process: SingleProcess) -> Array:
+    """Return weights of rows by which each class counts as much as any other, and which are 1 on average."""
+    counts = process.summed(np.bincount(y, minlength=classes))
+    weights = counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
+    of_rows: Array = weights[y]
+    return of_rows
 
 
 def _target_scaling(args: argparse.Namespace, y: Array, process: SingleProcess) -> TargetScaling:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUPPORTED = (
-    "a .npz archive with the arrays X and y, a .csv or .csv.gz file, a folder of IDX files "
-    "(train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each also as .gz), "
+    "a .npz archive with the arrays X and y, a .csv or .tsv file (also with .gz), a folder of IDX "
+    "files (train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each also as .gz), "
     "or, to predict only, one *idx3-ubyte[.gz] file"
 )
 

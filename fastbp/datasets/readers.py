@@ -10,7 +10,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from .dataset import SUPPORTED, Dataset, ReadError, Remark
 
 __all__ = ["Dataset", "ReadError", "load", "read"]
 
-CSV = (".csv", ".csv.gz")
+TABS = (".tsv", ".tsv.gz")  # CSV with tabs
+CSV = (".csv", ".csv.gz", *TABS)
+CSV_NAMES = ".csv or .tsv, or one of these with .gz"
 _GENERAL = ("labelled", "missing", "features")  # options that are not for CSV files alone
 
 
@@ -45,8 +47,8 @@ def load(
 
     - `.npz`: arrays `X` (n, features) and `y` (n,) of class indices or text, optionally `X_test` and `y_test` (or `x`
       and `x_test`). Nothing is unpickled.
-    - `.csv`, `.csv.gz`: UTF-8, or UTF-16 after a byte order mark; every feature a finite number. Blank lines are
-      skipped. `docs/guide/data.md` lists what is inferred from such files, and what is refused.
+    - `.csv`, or `.tsv` with tabs, also with `.gz`: UTF-8, or UTF-16 after a byte order mark; every feature a finite
+      number. Blank lines are skipped. `docs/guide/data.md` lists what is inferred from such files, and what is refused.
     - A folder with the four IDX files of MNIST or a data set like it, gzipped or not; the t10k pair may be missing. A
       single `*idx3-ubyte[.gz]` file has no labels and needs `labelled=False`.
 
@@ -71,7 +73,7 @@ def load(
         that each take a part. A mapped file must not be truncated while its rows are in use.
     delimiter : str, optional
         CSV only: one character. By default comma, semicolon, tab or |, whichever cuts the first lines evenly. If two of
-        them do, and both give numbers, the file is refused.
+        them do, and both give numbers, the file is refused. A file whose name ends in .tsv or .tsv.gz has tabs.
     decimal : {".", ","}, default "."
         CSV only: the decimal mark of the features.
     missing : sequence of str, optional
@@ -139,11 +141,13 @@ def read(
         raise FileNotFoundError(f"path: expected {SUPPORTED}; there is nothing at {str(path)!r}")
     name, is_folder = file.name.lower(), file.is_dir()
     if name.endswith(CSV) and not is_folder:
+        if name.endswith(TABS) and options.delimiter is None:
+            options = replace(options, delimiter="\t")
         return csv_reader.load(file, options)
     default = CsvOptions()
     given = [field.name for field in fields(options) if getattr(options, field.name) != getattr(default, field.name)]
     if csv_only := [name for name in given if name not in _GENERAL]:
-        raise ValueError(f"{', '.join(csv_only)}: expected none for {file}, whose name does not end in .csv or .csv.gz")
+        raise ValueError(f"{', '.join(csv_only)}: expected none for {file}, whose name does not end in {CSV_NAMES}")
     if is_folder:
         return idx_reader.load_folder(file, labelled, mapped)
     if name.endswith(".npz"):

@@ -38,7 +38,7 @@ def test_digits_by_the_default_command(run: Run, tmp_path: Path) -> None:
     rows = table(done.out)
     assert rows["data"] == "digits: 64 features, 10 classes"
     assert rows["rows"] == "1,438 to train on, 359 to test on"
-    assert rows["network"] == "64-100-10, float32"
+    assert rows["network"] == "64-100-10, relu, float32"
     assert float(rows["training loss"]) < 0.2
     assert float(rows["samples/s"].replace(",", "")) > 10_000
     assert float(rows["seconds to train"]) < 10
@@ -65,7 +65,7 @@ def test_quadrants_reach_99_percent_within_a_second(run: Run) -> None:
         done = run("train", "--data", "quadrants", "--seed", seed)
         assert accuracy(done) >= 99
         rows = table(done.out)
-        assert rows["network"] == "2-50-4, float32"
+        assert rows["network"] == "2-50-4, relu, float32"
         assert rows["rows"] == "4,000 to train on, 1,000 to test on"
         assert float(rows["seconds to train"]) < 1
 
@@ -76,7 +76,7 @@ def test_fashion_mnist_as_a_folder_of_pictures(run: Run) -> None:
     assert accuracy(done) >= 84  # 88 % and more take the hidden layers 512,256 and 10 epochs: half a minute
     rows = table(done.out)
     assert rows["rows"] == "60,000 to train on, 10,000 to test on"
-    assert rows["network"] == "784-64-10, float32"
+    assert rows["network"] == "784-64-10, relu, float32"
     done = run("predict", "fastbp-model.npz", FASHION)
     assert len(predictions(done.out)) == 10_000
 
@@ -85,8 +85,8 @@ def test_options_reach_the_training(run: Run) -> None:
     done = run("train", "--data", "quadrants", "--hidden", "7,5", "--epochs", 3, "--batch-size", 50, "--learning-rate",
                0.25, "--l2", 0.001, "--seed", 4, "--threads", 1, "--dtype", "float64", "--out", "deep")  # fmt: skip
     rows = table(done.out)
-    assert rows["network"] == "2-7-5-4, float64"
-    assert rows["settings"] == "3 epochs, batches of 50, learning rate 0.25, l2 0.001, seed 4"
+    assert rows["network"] == "2-7-5-4, relu, float64"
+    assert rows["settings"] == "3 epochs, batches of 50, sgd, learning rate 0.25, l2 0.001, seed 4"
     net = fastbp.load("deep")  # the name as it was given, without a suffix
     X, y = fastbp.datasets.quadrants(5000, 0)
     training, _ = fastbp.datasets.stratified_split(y, 0.2, 0)
@@ -127,7 +127,7 @@ def test_a_data_set_with_test_rows_of_its_own(run: Run) -> None:
 def test_classes_that_only_test_rows_have_are_classes(run: Run) -> None:
     X, y = blobs()
     np.savez("data.npz", X=X, y=y, X_test=X[:4], y_test=np.array([0, 1, 2, 4]))
-    assert table(run("train", "--data", "data.npz", *QUICK).out)["network"] == "4-3-5, float32"
+    assert table(run("train", "--data", "data.npz", *QUICK).out)["network"] == "4-3-5, relu, float32"
 
 
 # ---- scaling ----
