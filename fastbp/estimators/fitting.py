@@ -21,6 +21,7 @@ from ..training.history import History
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import DivergenceError, Plan
 from .base import DTYPES, Adam, Array, NetworkEstimator, OptimizerRate, ShuffledOrders, Snapshot, Velocity
+from .callbacks import CallbackSupportMixin, FitReport, report_of
 
 LOSSES = {  # by the output activation of a classifier, or the `loss` of a regressor
     "softmax": "softmax_cross_entropy",
@@ -41,12 +42,13 @@ class HeldOut(NamedTuple):
     sample_weight: Any
 
 
-class Fitting(NetworkEstimator):
+class Fitting(CallbackSupportMixin, NetworkEstimator):
     """Fits an `MLP` where scikit-learn has loops of its own; precedes scikit-learn's class among the bases."""
 
     validation_scores_: Any  # list of float, or None
     _no_improvement_count: int
     _validation: HeldOut | None = None  # what `fit` was given, while it runs
+    _report: FitReport | None = None  # of the fit that runs, where scikit-learn's callbacks are set
 
     def fit(
         self,
@@ -89,17 +91,24 @@ class Fitting(NetworkEstimator):
             self.__dict__.pop("_validation", None)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        if not incremental:  # before the snapshot: the callbacks' contexts are needed after an error too
+            epochs = 0 if self.solver == "lbfgs" else int(self.max_iter)
+            self._report = report_of(self, X, y, sample_weight, epochs)
         before = Snapshot(self, incremental or self.warm_start)
         try:
             if self.validation_data is not None:
                 self._validation = self._validation_data()
             with self._limited():
-                return super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+                super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
+            if self._report is not None:
+                self._report.end()
+            return self
         except BaseException:
             before.restore(self)
             raise
         finally:
             self.__dict__.pop("_validation", None)
+            self.__dict__.pop("_report", None)
 
     def _validation_data(self) -> HeldOut:
         """Return the rows of the deprecated parameter."""
@@ -182,7 +191,11 @@ class Fitting(NetworkEstimator):
             nonlocal stopped
             stopped = self._end_epoch(history, n_samples, held_out)
             ended = [callback(self, history) is True for callback in self.callbacks or ()]  # all are called
+            if self._report is not None:
+                ended.append(self._report.end_epoch())
             stopped = stopped or any(ended)
+            if self._report is not None and not stopped:
+                self._report.begin_epoch()
             return stopped
 
         plan = Plan(
@@ -196,8 +209,10 @@ class Fitting(NetworkEstimator):
             dropout=float(self.dropout),
             max_grad_norm=self.max_grad_norm,
             time_budget=self.time_budget,
-            losses_decide=not (self.callbacks or self.early_stopping or self._validation is not None),
+            losses_decide=not (self.callbacks or self._report or self.early_stopping or self._validation is not None),
         )
+        if self._report is not None:
+            self._report.begin_epoch()
         try:
             targets, state = self._targets(y), self._optimizer_state
             network.train(X, targets, plan, sample_weight=sample_weight, memory=state, after_epoch=after_epoch)
