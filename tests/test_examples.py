@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 EXPECTED = {  # a pattern of what each prints, and the least that its number may be
     "digits.py": (r"(\d+\.\d)% of", 95.0, ["digits.npz"]),
     "regression.py": (r"R\^2 (0\.\d+)", 0.2, ["regression.svg"]),
+    "explain.py": (r"(\d+\.\d)% of", 90.0, []),
     "from_scikit_learn.py": (r"score (0\.\d+)", 0.95, []),
 }
 
