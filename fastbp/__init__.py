@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         softmax_cross_entropy,
     )
     from .inputs.in_memory import StreamError
-    from .model.evaluation import Gradient, SampleGradients
+    from .model.evaluation import Derivatives, Gradient, SampleGradients
     from .model.npz_file import CheckpointError
     from .model_selection.cross_validation import CrossValidation, cross_validate
     from .model_selection.ensemble import Ensemble
@@ -58,6 +58,7 @@ __all__ = [
     "MLP",
     "CheckpointError",
     "CrossValidation",
+    "Derivatives",
     "DivergenceError",
     "Ensemble",
     "Gradient",
@@ -98,6 +99,7 @@ _WHERE = {
     "MLP": "network",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "Derivatives": "model.evaluation",
     "SampleGradients": "model.evaluation",
     "Search": "model_selection.search",
     "StreamError": "inputs.in_memory",

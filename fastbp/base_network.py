@@ -15,7 +15,7 @@ from . import validation
 from .inputs.in_memory import rows_of
 from .kernels.coefficients import CONSTANTS
 from .model import evaluation
-from .model.evaluation import Gradient, SampleGradients
+from .model.evaluation import Derivatives, Gradient, SampleGradients
 from .model.model import Model
 from .model.scores import score
 from .prediction import hidden_of, outputs_of
@@ -348,6 +348,40 @@ class BaseNetwork:
         """
         rows = rows_of(self._model, "X", X)
         return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key)
+
+    def backward(self, X: ArrayLike, dlogits: ArrayLike) -> Derivatives:
+        """Compute derivatives by back-propagation from those with respect to the logits, which come from elsewhere.
+
+        From a loss of another library, or of your own; or, from rows of 0 with a 1, the derivatives of an output.
+
+        Parameters
+        ----------
+        X : array_like (n, features)
+            As for `logits`.
+        dlogits : array_like (n, outputs), or (n,) if there is one output
+            The derivatives of some function of the logits of X; its derivatives with respect to weights and biases are
+            sums over rows.
+
+        Returns
+        -------
+        Derivatives
+            `weights`, `biases` and `inputs`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            `dlogits` has another shape, or is not real; or as for `logits`.
+
+        Examples
+        --------
+        How the second logit depends on the inputs:
+
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 2), dtype="float64", initializer=[[[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0]])
+        >>> net.backward([[3.0, 4.0]], [[0.0, 1.0]]).inputs
+        array([[0., 2.]])
+        """
+        return evaluation.backward(self._model, rows_of(self._model, "X", X), dlogits)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """Compute the gradient of each row's own loss: that of `gradient` for the row alone, for all rows at once.

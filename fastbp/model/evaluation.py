@@ -1,4 +1,4 @@
-"""Loss and gradients of a model: the work of `MLP.loss`, `gradient` and `sample_gradients`.
+"""Loss and gradients of a model: the work of `MLP.loss`, `gradient`, `backward` and `sample_gradients`.
 
 Rows are taken in blocks, so that activations stay small; a gradient is summed over the blocks.
 """
@@ -45,6 +45,25 @@ class Gradient:
     """
 
     loss: float
+    weights: list[Array]
+    biases: list[Array]
+    inputs: Array
+
+
+@dataclass(frozen=True)
+class Derivatives:
+    """The derivatives of a function of the logits, in the compute dtype.
+
+    Attributes
+    ----------
+    weights : list of array (fan_in, fan_out)
+        Those with respect to each W.
+    biases : list of array (fan_out,)
+        Those with respect to each b.
+    inputs : array (n, features)
+        Those with respect to X as it was given: in the order of its columns, input scaling included.
+    """
+
     weights: list[Array]
     biases: list[Array]
     inputs: Array
@@ -147,6 +166,34 @@ def gradient(
     layout = model.network.layout
     value = _objective(model, losses, total, l2)
     return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
+
+
+def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
+    """Return what `MLP.backward` returns."""
+    given, outputs = validation.real_array("dlogits", dlogits), model.sizes[-1]
+    if given.shape != (rows.count, outputs) and not (outputs == 1 and given.shape == (rows.count,)):
+        raise ValueError(f"dlogits: got shape {given.shape}, expected ({rows.count}, {outputs}), a row for each of X")
+    given = given.reshape(rows.count, outputs)
+    flat = np.empty(model.parameters.size, model.dtype)
+    inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
+    number = threads_for(6.0 * rows.count * model.parameters.size)
+
+    def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
+        program = passes.backward(model.network, end - begin, model.dtype, number, begin > 0, tuning())
+        at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
+        place = at.gradient(model.network.layers - 1)
+        with np.errstate(over="ignore"):  # to infinity, in float32
+            activations[place : place + count * outputs].reshape(count, outputs)[...] = given[begin:end]
+        coefficients = model.coefficients
+        run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands))
+        into = inputs[begin:end]
+        into[...] = activations[at.gradient(-1) : at.gradient(-1) + into.size].reshape(into.shape)
+
+    _over_blocks(model, rows, call)
+    if model.input_scale is not None:
+        inputs *= model.input_scale
+    layout = model.network.layout
+    return Derivatives(layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
 
 
 def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:

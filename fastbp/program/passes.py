@@ -94,6 +94,19 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
 
 
 @functools.lru_cache(maxsize=256)
+def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, forced: Any) -> Program:
+    """Return the program of `gradient` for a gradient of the logits that lies in its place in the activations."""
+
+    def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
+        operations = NetworkOperations(network, rows, model)
+        time, phases = chain([*operations.forward(), *operations.backward(inputs=True)], model)
+        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, resume)
+        return time + more, [*phases, strands]
+
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+
+
+@functools.lru_cache(maxsize=256)
 def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: int, form: StepForm,
                   forced: Any) -> Program:  # fmt: skip
     """Return the program of an update, with sums of the losses before it and of the weights' squares."""
