@@ -190,6 +190,22 @@ def test_command(gz: bool, tmp_path: Path) -> None:
 
 
 @needs_mpi
+def test_command_on_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(101, 3)).round(3)
+    price = (50 + X @ [3.0, -2.0, 1.0]).round(2)
+    lines = [",".join(map(str, row)) for row in np.column_stack([X, price]).tolist()]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,c,price", *lines]))
+    options = ["train", "--data", tmp_path / "rows.csv", "--dtype", "float64", "--epochs", "5"]
+    shown = succeeded(mpirun("-m", "fastbp", *options, "--mpi", "--out", tmp_path / "two.npz")).stdout
+    _, test = fastbp.datasets.stratified_split(np.zeros(101, int), 0.2, 0)
+    predicted = fastbp.load(tmp_path / "two.npz").predict(X[test])
+    missed, spread = np.square(price[test] - predicted), np.square(price[test] - price[test].mean())
+    assert f"test R^2            {1 - missed.sum() / spread.sum():.4f}\n" in shown
+    assert f"test RMSE           {np.sqrt(missed.mean()):.4g} (" in shown
+
+
+@needs_mpi
 def test_command_says_once_what_is_wrong(tmp_path: Path) -> None:
     process = mpirun("-m", "fastbp", "train", "--mpi", "--data", tmp_path / "none", folder=tmp_path)
     assert process.returncode == 2
