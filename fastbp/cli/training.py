@@ -44,7 +44,7 @@ def train(args: argparse.Namespace) -> None:
             print_remarks(args, data.remarks)
         given = {name: getattr(args, name) for name in Settings._fields}
         defaults = DEFAULTS[kind if target.task.name == CLASSES else NUMBERS]
-        if args.optimizer != "sgd":
+        if args.optimizer not in (None, defaults.optimizer):
             defaults = defaults._replace(learning_rate=OPTIMIZERS[args.optimizer].default_learning_rate)
         settings = defaults._replace(**{name: value for name, value in given.items() if value is not None})
         net = _new_network(args, data, settings.hidden, target, SCALES.get(kind), process)
@@ -67,7 +67,7 @@ def train(args: argparse.Namespace) -> None:
                     batch_size=settings.batch_size,
                     learning_rate=settings.learning_rate,
                     l2=settings.l2,
-                    optimizer=args.optimizer,
+                    optimizer=settings.optimizer,
                     sample_weight=_row_weights(data.y, net.classes, process) if args.class_weight else None,
                     checkpoint=args.checkpoint,
                     validation_data=(data.X_test, y_test) if plotting else None,
@@ -142,7 +142,7 @@ def _description(
     shown.append(("network", f"{'-'.join(map(str, net.sizes))}, {activation}{args.dtype}"))
     if args.mpi:
         shown.append(("processes", f"{processes:,}"))
-    steps = f"{settings.epochs} epochs, batches of {settings.batch_size}, {args.optimizer}"
+    steps = f"{settings.epochs} epochs, batches of {settings.batch_size}, {settings.optimizer}"
     steps += f", learning rate {settings.learning_rate:g}"
     shown.append(("settings", f"{steps}, l2 {settings.l2:g}, seed {args.seed}"))
     return shown

@@ -33,6 +33,7 @@ def test_prices_are_predicted(run: Run) -> None:
     assert shown["data"] == "houses.csv: 3 features"
     assert shown["target"] == "column 'price', numbers"
     assert shown["task"] == "numbers, since the target has fractions"
+    assert shown["settings"] == "50 epochs, batches of 32, adam, learning rate 0.001, l2 0.0001, seed 0"
     assert "test accuracy" not in shown
     net = fastbp.load("m.npz")
     assert (net.loss_name, net.sizes, net.class_names, net.target_name) == (
@@ -42,7 +43,7 @@ def test_prices_are_predicted(run: Run) -> None:
     predicted = net.predict(X[test]).astype(float)
     missed, off_mean = PRICE[test] - predicted, PRICE[test] - PRICE[train].mean()
     r2 = 1 - np.square(missed).sum() / np.square(PRICE[test] - PRICE[test].mean()).sum()
-    assert shown["test R^2"] == f"{r2:.4f}" and r2 > 0.95
+    assert shown["test R^2"] == f"{r2:.4f}" and r2 > 0.9
     root = np.sqrt(np.square(missed).mean()), np.sqrt(np.square(off_mean).mean())
     assert shown["test RMSE"] == "{:.4g} ({:.4g} by the mean)".format(*root)
     assert shown["test MAE"] == f"{np.abs(missed).mean():.4g} ({np.abs(off_mean).mean():.4g} by the mean)"
