@@ -40,16 +40,12 @@ def evaluate(args: argparse.Namespace) -> None:
     assert X is not None and y is not None
     shown = [("data", f"{args.data}: {len(X):,} {'test rows' if tested else 'rows'}")]
     with threads.limit(args.threads):
-        if loss.targets == "classes":
-            names = _class_names(net)
-            labels, probabilities = _labels(args.data, data, y, names), net.predict_proba(X)
-            predicted = probabilities.argmax(axis=1)
+        if loss.classifies:
+            names, probabilities = _class_names(net), net.predict_proba(X)
+            if probabilities.shape[1] == 1:
+                probabilities = np.column_stack([1 - probabilities, probabilities])
+            labels, predicted = _labels(args.data, data, y, names), probabilities.argmax(axis=1)
             rows, matrix = _of_classes(labels, predicted, probabilities), _mistakes(labels, predicted, names)
-        elif loss.classifies:
-            labels, second = _labels(args.data, data, y, ("0", "1")), net.predict_proba(X)
-            probabilities = np.column_stack([1 - second, second])
-            predicted = probabilities.argmax(axis=1)
-            rows, matrix = _of_classes(labels, predicted, probabilities), _mistakes(labels, predicted, ("0", "1"))
         else:
             rows, matrix = _of_numbers(_numbers(args.data, data, y), net.predict(X)), []
     print_rows(f"fastbp {__version__} evaluates {args.model}", [*shown, *rows])
@@ -58,6 +54,9 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _class_names(net: MLP) -> tuple[str, ...]:
+    """Return the names of the classes; a single output stands for 0 and 1."""
+    if net.classes == 1:
+        return "0", "1"
     return net.class_names or tuple(map(str, range(net.classes)))
 
 

@@ -161,12 +161,9 @@ def build_parser() -> Parser:
     parser = Parser(prog="fastbp", allow_abbrev=False, formatter_class=FORMATTER, **texts)
     parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    trained = "train a network to tell classes apart or predict a number, test it, and save it"
     verified = "check the kernels, as compiled here, against plain NumPy and numeric gradients"
-    _add_train(
-        _command(
-            commands, "train", "train a network to tell classes apart or predict a number, test it, and save it", TRAIN
-        )
-    )
+    _add_train(_command(commands, "train", trained, TRAIN))
     _add_predict(_command(commands, "predict", "predict each row and write the results as CSV", PREDICT))
     _add_evaluate(_command(commands, "evaluate", "score a network's predictions on rows with known targets", EVALUATE))
     _add_learn(
@@ -234,9 +231,7 @@ def _add_train(parser: Parser) -> None:
     add("--mpi", action="store_true", help=mpi)
     kinds = "of the hidden layers, a name that MLP takes (default: relu)"
     add("--activation", type=_known("activation"), default="relu", metavar="NAME", help=f"activation {kinds}")
-    optimizer = (
-        "rule of the updates, a name that MLP.fit takes; another one than the default has a learning rate of its own "
-    )
+    optimizer = "rule of the updates, a name that MLP.fit takes; others than the default have their own learning rates "
     add("--optimizer", type=_known("optimizer"), metavar="NAME", help=optimizer + _by_kind("optimizer"))
     loss = "what training makes small for targets that are numbers (default: mean_squared_error)"
     add("--loss", choices=LOSSES_OF_NUMBERS, help=loss)
@@ -268,8 +263,8 @@ def _add_evaluate(parser: Parser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="rows with their targets: an .npz file with the arrays X and y, a .csv file, a folder of IDX files, "
-        "digits or quadrants; if the data have test rows, these",
+        help="rows with their targets: an .npz file with the arrays X and y, a .csv or .tsv file, a folder of IDX "
+        "files, digits or quadrants; if the data have test rows, these",
     )
     _add_common(parser, count, "the column of the name that the model keeps, else as fastbp train finds it")
 

@@ -132,7 +132,7 @@ def _description(
     if target.task.name == CLASSES:
         shown = [("data", f"{found}, {net.classes:,} classes"), ("target", _target_words(args, data, net.classes))]
     else:
-        shown = [("data", found), ("target", f"{_column_words(args, data)}, numbers")]
+        shown = [("data", found), ("target", ", ".join(filter(None, (_column_words(args, data), "numbers"))))]
     if target.task.reason:
         shown.append(("task", f"{target.task.name}, since {target.task.reason}"))
     if data.feature_names:

@@ -84,6 +84,7 @@ def test_whole_numbers_of_an_archive(run: Run) -> None:
     assert "task" not in table(run("train", "--data", "rows.npz", "--epochs", "1").out)
     shown = table(run("train", "--data", "rows.npz", "--epochs", "1", "--task", "numbers").out)
     assert shown["rows"] == "200 to train on, 20 to test on" and "test R^2" in shown
+    assert shown["target"] == "numbers"
 
 
 def test_curves_of_numbers(run: Run) -> None:
