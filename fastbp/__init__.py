@@ -92,6 +92,7 @@ __all__ = [
 _WHERE = {
     "CheckpointError": "model.npz_file",
     "CrossValidation": "model_selection.cross_validation",
+    "Derivatives": "model.evaluation",
     "DivergenceError": "training.plan",
     "Ensemble": "model_selection.ensemble",
     "Gradient": "model.evaluation",
@@ -99,7 +100,6 @@ _WHERE = {
     "MLP": "network",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "Derivatives": "model.evaluation",
     "SampleGradients": "model.evaluation",
     "Search": "model_selection.search",
     "StreamError": "inputs.in_memory",

@@ -12,6 +12,7 @@ from .. import threads
 from ..datasets import readers
 from ..datasets.dataset import Dataset
 from ..kernels.losses import LOSSES
+from ..model.scores import score
 from ..names import listed
 from ..network import MLP, load
 from ..tables import scores
@@ -45,9 +46,12 @@ def evaluate(args: argparse.Namespace) -> None:
             if probabilities.shape[1] == 1:
                 probabilities = np.column_stack([1 - probabilities, probabilities])
             labels, predicted = _labels(args.data, data, y, names), probabilities.argmax(axis=1)
-            rows, matrix = _of_classes(labels, predicted, probabilities), _mistakes(labels, predicted, names)
+            wanted = labels if loss.targets == "classes" else labels[:, np.newaxis]
+            accuracy = score(loss, predicted, wanted)
+            rows, matrix = _of_classes(accuracy, labels, probabilities), _mistakes(labels, predicted, names)
         else:
-            rows, matrix = _of_numbers(_numbers(args.data, data, y), net.predict(X)), []
+            numbers, found = _numbers(args.data, data, y), net.predict(X)
+            rows, matrix = _of_numbers(score(loss, found, numbers), numbers, found), []
     print_rows(f"fastbp {__version__} evaluates {args.model}", [*shown, *rows])
     if matrix:
         print("\n" + "\n".join(matrix), flush=True)
@@ -62,12 +66,13 @@ def _class_names(net: MLP) -> tuple[str, ...]:
 
 def _labels(name: str, data: Dataset, y: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the rows' classes as the model numbers them."""
-    own = data.class_names or tuple(map(str, range(int(y.max()) + 1)))
+    found, place = np.unique(y, return_inverse=True)
+    own = [str(label) if data.class_names is None else data.class_names[label] for label in found.tolist()]
     numbers = {each: number for number, each in enumerate(names)}
-    if unknown := [own[label] for label in np.unique(y) if own[label] not in numbers]:
+    if unknown := [each for each in own if each not in numbers]:
         expected = f"expected only those of the model: {listed(names)}"
         raise ValueError(f"{name}: got the class {unknown[0]!r}, {expected}")
-    return np.array([numbers.get(each, -1) for each in own], np.int64)[y]
+    return np.array([numbers[each] for each in own], np.int64)[place]
 
 
 def _numbers(name: str, data: Dataset, y: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -79,24 +84,23 @@ def _numbers(name: str, data: Dataset, y: NDArray[np.int64]) -> NDArray[np.float
     return data.numbers
 
 
-def _of_classes(labels: NDArray[np.int64], predicted: NDArray[np.int64], probabilities: Array) -> list[tuple[str, str]]:
+def _of_classes(accuracy: float, labels: NDArray[np.int64], probabilities: Array) -> list[tuple[str, str]]:
     baseline = f"{100 * scores.majority(labels):.2f} %"
     area, how = scores.mean_roc_auc(labels, probabilities), ""
     if probabilities.shape[1] > 2:
         how = ", the mean of each class against the rest"
     shown = [
-        ("accuracy", f"{100 * scores.accuracy(labels, predicted):.2f} % ({baseline} by the most frequent class)"),
+        ("accuracy", f"{100 * accuracy:.2f} % ({baseline} by the most frequent class)"),
         ("log loss", f"{scores.log_loss(labels, probabilities):.4f}"),
     ]
     return shown if np.isnan(area) else [*shown, ("ROC AUC", f"{area:.4f}{how}")]
 
 
-def _of_numbers(wanted: NDArray[np.float64], predicted: Array) -> list[tuple[str, str]]:
+def _of_numbers(r2: float, wanted: NDArray[np.float64], predicted: Array) -> list[tuple[str, str]]:
     mean, given = np.full(len(wanted), wanted.mean()), predicted.astype(np.float64)
-    found = scores.r2(wanted, given)
     errors = (("MAE", scores.mean_absolute_error), ("RMSE", scores.root_mean_squared_error))
     rows = [(name, f"{error(wanted, given):.4g} ({error(wanted, mean):.4g} by the mean)") for name, error in errors]
-    return rows if np.isnan(found) else [("R^2", f"{found:.4f}"), *rows]
+    return [("R^2", f"{r2:.4f}"), *rows]
 
 
 def _mistakes(labels: NDArray[np.int64], predicted: NDArray[np.int64], names: tuple[str, ...]) -> list[str]:

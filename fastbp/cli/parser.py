@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from ..lessons import LESSONS
+from ..tables import TASKS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
 LOSSES_OF_NUMBERS = ("mean_squared_error", "mean_absolute_error", "huber")
-TASKS = ("classes", "numbers")  # as in `tables.task`, which imports NumPy
 TAB = "\t"
 
 
@@ -243,13 +243,16 @@ def _add_train(parser: Parser) -> None:
     _add_common(parser, count, "a column named target, label, class or y, else the last one; the output says which")
 
 
+def _add_model_and_data(parser: Parser, data: str) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file that fastbp train has saved")
+    parser.add_argument("data", metavar="DATA", help=data)
+
+
 def _add_predict(parser: Parser) -> None:
     count, add = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
-    add("model", metavar="MODEL", help="a file that fastbp train has saved")
-    add(
-        "data",
-        metavar="DATA",
-        help="rows to predict: an .npz file with the array X, a .csv file with or without the classes, a folder of "
+    _add_model_and_data(
+        parser,
+        "rows to predict: an .npz file with the array X, a .csv file with or without the classes, a folder of "
         "IDX files, one IDX file of pictures, digits or quadrants; if the data have test rows, these",
     )
     add("--proba", "--probabilities", action="store_true", help="add a column with the probability of each class")
@@ -258,12 +261,10 @@ def _add_predict(parser: Parser) -> None:
 
 
 def _add_evaluate(parser: Parser) -> None:
-    count, add = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
-    add("model", metavar="MODEL", help="a file that fastbp train has saved")
-    add(
-        "data",
-        metavar="DATA",
-        help="rows with their targets: an .npz file with the arrays X and y, a .csv or .tsv file, a folder of IDX "
+    count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
+    _add_model_and_data(
+        parser,
+        "rows with their targets: an .npz file with the arrays X and y, a .csv or .tsv file, a folder of IDX "
         "files, digits or quadrants; if the data have test rows, these",
     )
     _add_common(parser, count, "the column of the name that the model keeps, else as fastbp train finds it")

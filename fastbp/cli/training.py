@@ -19,8 +19,9 @@ from ..datasets.dataset import Dataset
 from ..names import counted, listed
 from ..network import MLP
 from ..optimizers import OPTIMIZERS
+from ..tables import CLASSES, NUMBERS
 from ..tables.targets import TargetScaling
-from ..tables.task import CLASSES, NUMBERS, Task, task_of
+from ..tables.task import Task, task_of
 from ..training.history import History
 from ..version import __version__
 from .data import SPLIT_SEED, check_finite, chunks, read
@@ -32,6 +33,7 @@ Array = NDArray[Any]
 
 SCALES = {"digits": 1 / 16, "IDX pictures": 1 / 255}  # for known ranges; other features are scaled by their deviation
 HELD_OUT = 0.2
+LEAST_SPREAD = 64  # of the training rows' targets, in roundings of their mean, with which a network answers
 MANY_CLASSES, MOST_GAPS = 10, 1000  # beyond the number of rows: measurements or identifiers, not classes
 
 
@@ -90,7 +92,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 class Target(NamedTuple):
-    """What is predicted, and by how many outputs."""
+    """Names what is predicted, and the number of outputs that do."""
 
     task: Task
     outputs: int
@@ -248,7 +250,10 @@ def _target_scaling(args: argparse.Namespace, y: Array, process: SingleProcess) 
     if not max(abs(mean), deviation) <= np.finfo(args.dtype).max:
         remedy = "; --dtype float64 holds more" if args.dtype == "float32" else ""
         raise ValueError(f"{args.data}: got targets beyond what {args.dtype} holds{remedy}")
-    return TargetScaling(mean, deviation or 1.0)
+    if not deviation > LEAST_SPREAD * np.finfo(args.dtype).eps * abs(mean):  # the answers would be steps
+        got = f"{args.data}: got targets that differ by {deviation:.3g} around {mean:.3g}, too little for {args.dtype}"
+        raise ValueError(f"{got}; subtract a number near their mean")
+    return TargetScaling(mean, deviation)
 
 
 def _plotting(path: str, *others: str) -> ModuleType:

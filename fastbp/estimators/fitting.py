@@ -79,10 +79,12 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         Raises
         ------
         ValueError
-            Only one of `X_val` and `y_val` is given; or as scikit-learn's `fit`.
+            Only one of `X_val` and `y_val` is given, or weights without them; or as scikit-learn's `fit`.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val: got weights, but no rows: expected X_val and y_val beside them")
         if X_val is not None:
             self._validation = HeldOut("X_val, y_val", X_val, y_val, sample_weight_val)
         try:
@@ -97,7 +99,7 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         before = Snapshot(self, incremental or self.warm_start)
         try:
             if self.validation_data is not None:
-                self._validation = self._validation_data()
+                self._validation = self._validation_data(callers=5 if incremental else 6)
             with self._limited():
                 super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
             if self._report is not None:
@@ -110,12 +112,12 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
             self.__dict__.pop("_validation", None)
             self.__dict__.pop("_report", None)
 
-    def _validation_data(self) -> HeldOut:
-        """Return the rows of the deprecated parameter."""
+    def _validation_data(self, callers: int) -> HeldOut:
+        """Return the rows of the deprecated parameter; the user's call is so many calls away."""
         warnings.warn(
             "validation_data is deprecated, since a search keeps its rows in every candidate: give fit X_val and y_val",
             FutureWarning,
-            stacklevel=5,
+            stacklevel=callers,
         )
         if self._validation is not None:
             raise ValueError("validation_data: got it beside X_val and y_val, expected these alone")
@@ -293,7 +295,9 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
                 reset=False,
             )
             weights = held_out.sample_weight
-            weights = None if weights is None else _check_sample_weight(weights, X, dtype=X.dtype)
+            weights = (
+                None if weights is None else _check_sample_weight(weights, X, dtype=X.dtype, ensure_non_negative=True)
+            )
         except ValueError as error:
             raise ValueError(f"{held_out.name}: {error}") from error
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y, weights
@@ -305,9 +309,10 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         if not np.isfinite(self._forward_pass_fast(X, check_input=False)).all():
             return np.nan
         weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
-        with warnings.catch_warnings():  # the rows are an array by now, whatever they were given as
-            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
-            return float(check_scoring(self, self.scoring)(self, X, y, **weighted))
+        unnamed = object.__new__(type(self))  # the rows are an array by now: their columns have no names to compare
+        unnamed.__dict__.update(self.__dict__)
+        unnamed.__dict__.pop("feature_names_in_", None)
+        return float(check_scoring(unnamed, self.scoring)(unnamed, X, y, **weighted))
 
     def _rows_of_a_batch(self, n_samples: int) -> int:
         if self.batch_size == "auto":

@@ -149,10 +149,9 @@ def gradient(
         of_rows = (key + begin * STREAM) % 2**64
         run(program, Operands(activations=activations, gradient=flat, weights=part, coefficients=coefficients,
                               key=of_rows, **operands, **chosen))  # fmt: skip
-        at = BatchLayout(model.network, end - begin, model.dtype, threshold > 0)
-        losses[begin:end] = activations[at.losses : at.losses + end - begin]
-        into = inputs[begin:end]
-        into[...] = activations[at.gradient(-1) : at.gradient(-1) + into.size].reshape(into.shape)
+        at, count = BatchLayout(model.network, end - begin, model.dtype, threshold > 0), end - begin
+        losses[begin:end] = activations[at.losses : at.losses + count]
+        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
 
     _over_blocks(model, rows, call, threshold > 0)
     if model.input_scale is not None:
@@ -181,13 +180,11 @@ def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         program = passes.backward(model.network, end - begin, model.dtype, number, begin > 0, tuning())
         at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
-        place = at.gradient(model.network.layers - 1)
         with np.errstate(over="ignore"):  # to infinity, in float32
-            activations[place : place + count * outputs].reshape(count, outputs)[...] = given[begin:end]
+            _matrix(activations, at.gradient(model.network.layers - 1), count, outputs)[...] = given[begin:end]
         coefficients = model.coefficients
         run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands))
-        into = inputs[begin:end]
-        into[...] = activations[at.gradient(-1) : at.gradient(-1) + into.size].reshape(into.shape)
+        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
 
     _over_blocks(model, rows, call)
     if model.input_scale is not None:
@@ -213,21 +210,23 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
         program = passes.gradient(model.network, end - begin, model.dtype, number, step, False, tuning())
         run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands, **chosen))
         at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
-
-        def matrix(start: int, width: int) -> Array:
-            return activations[start : start + count * width].reshape(count, width)
-
-        losses[begin:end] = matrix(at.losses, 1)[:, 0]
-        inputs[begin:end] = matrix(at.gradient(-1), model.sizes[0])
-        for layer, (fan_in, fan_out) in enumerate(fans):
-            into = matrix(at.output(layer - 1), fan_in) if layer else operands["inputs"].reshape(count, fan_in)
-            biases[layer][begin:end] = matrix(at.gradient(layer), fan_out)
+        losses[begin:end] = activations[at.losses : at.losses + count]
+        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
+        into = operands["inputs"].reshape(count, -1)
+        for layer, (_, fan_out) in enumerate(fans):
+            biases[layer][begin:end] = _matrix(activations, at.gradient(layer), count, fan_out)
             np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
+            into = _matrix(activations, at.output(layer), count, fan_out)
 
     _over_blocks(model, rows, call)
     if model.input_scale is not None:
         inputs *= model.input_scale
     return SampleGradients(losses, weights, biases, rows.as_given(inputs))
+
+
+def _matrix(activations: Array, start: int, rows: int, columns: int) -> Array:
+    """Return a view of the activations that begin there."""
+    return activations[start : start + rows * columns].reshape(rows, columns)
 
 
 def _objective(model: Model, losses: Array, total: float, l2: float) -> float:

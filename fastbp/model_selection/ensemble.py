@@ -172,7 +172,8 @@ class Ensemble:
         X = frames.read("X", X)
         outputs = np.array([net.outputs(X) for net in self.networks], np.float64)
         dtype, mean = np.result_type(*(net.dtype for net in self.networks)), self._mean(list(outputs))
-        deviation = np.sqrt(np.square(outputs - mean).mean(axis=0)).astype(dtype)
+        with np.errstate(over="ignore"):  # to infinity
+            deviation = np.sqrt(np.square(outputs - mean).mean(axis=0)).astype(dtype)
         return predictions(self._loss, mean.astype(dtype)), predictions(self._loss, deviation)
 
     def score(self, X: ArrayLike, y: ArrayLike) -> float:

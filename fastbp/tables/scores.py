@@ -1,4 +1,4 @@
-"""Scores of predictions, in NumPy alone; the larger, the better, but for losses and errors."""
+"""Scores of predictions beside those of `MLP.score`, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ Array = NDArray[Any]
 Labels = NDArray[np.int64]
 
 # ---- classes ----
-
-
-def accuracy(labels: Labels, predicted: Labels) -> float:
-    """Return the share of labels that are predicted."""
-    return float(np.mean(labels == predicted))
 
 
 def majority(labels: Labels) -> float:
@@ -63,12 +58,6 @@ def confusion_matrix(labels: Labels, predicted: Labels, classes: int) -> Labels:
 
 
 # ---- numbers ----
-
-
-def r2(wanted: Array, predicted: Array) -> float:
-    """Return ``1 - sum (t - y)^2 / sum (t - mean t)^2``: 1 if all is right, 0 for the mean; NaN for equal targets."""
-    spread = np.square(wanted - wanted.mean()).sum()
-    return float(1 - np.square(wanted - predicted).sum() / spread) if spread > 0 else float("nan")
 
 
 def mean_absolute_error(wanted: Array, predicted: Array) -> float:

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES, NUMBERS = TASKS = ("classes", "numbers")
+from . import CLASSES, NUMBERS
+
 MOST_CLASSES, ROWS_OF_A_CLASS = 20, 5  # of whole numbers: more, or with fewer rows on average, are numbers
 
 
 class Task(NamedTuple):
-    """One of `TASKS`, and why."""
+    """Names one of `TASKS`, and why it is that."""
 
     name: str
     reason: str

@@ -126,3 +126,9 @@ def test_what_cannot_be_evaluated(run: Run, columns: dict[str, Any], model: str,
     fastbp.MLP((3, 2), loss="huber").save("two.npz")
     write("rows.csv", **columns)
     refused(run("evaluate", model, "rows.csv"), words)
+
+
+def test_a_class_of_a_large_number_is_told_at_once(run: Run) -> None:
+    fastbp.MLP((3, 2), seed=0).save("two.npz")
+    np.savez("rows.npz", X=X, y=np.full(90, 2**40))
+    refused(run("evaluate", "two.npz", "rows.npz"), "rows.npz: got the class '1099511627776', expected only")

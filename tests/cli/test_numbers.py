@@ -105,6 +105,7 @@ def test_a_target_with_a_decimal_comma(run: Run) -> None:
     [
         (np.full(200, 7.5), (), "rows.csv: the target is 7.5 in all rows; expected one that differs"),
         (np.array(["no", "yes"])[np.arange(200) % 2], ("--task", "numbers"), "is text: 'no', 'yes'"),
+        (np.r_[2e9 + np.arange(200) % 50], (), "got targets that differ by 14.4 around 2e+09, too little for float32"),
         (PRICE * 1e40, (), "got targets beyond what float32 holds; --dtype float64 holds more"),
     ],
 )

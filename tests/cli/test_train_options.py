@@ -12,6 +12,7 @@ import pytest
 import fastbp
 from fastbp import MLP, datasets
 from fastbp.cli.data import SPLIT_SEED
+from fastbp.cli.parser import LOSSES_OF_NUMBERS
 from support.commands import Run, refused, table
 from support.comparisons import assert_same_bits
 
@@ -58,10 +59,11 @@ def test_balanced_classes(run: Run) -> None:
     assert_same_bits(saved.parameters, by_hand(saved, Y, learning_rate=0.1, weights=weights).parameters)
 
 
-def test_the_loss_of_numbers(run: Run) -> None:
+@pytest.mark.parametrize("loss", LOSSES_OF_NUMBERS)
+def test_the_loss_of_numbers(run: Run, loss: str) -> None:
     write("rows.csv", PRICE)
-    run("train", "--data", "rows.csv", *QUICK, "--loss", "huber", "--dtype", "float64")
-    assert fastbp.load("fastbp-model.npz").loss_name == "huber"
+    run("train", "--data", "rows.csv", *QUICK, "--loss", loss, "--dtype", "float64")
+    assert fastbp.load("fastbp-model.npz").loss_name == loss
 
 
 @pytest.mark.parametrize("name", ["rows.tsv", "rows.TSV", "rows.tsv.gz"])

@@ -73,7 +73,7 @@ def test_a_callback_ends_the_fit(kind: Any, y: Any, recwarn: pytest.WarningsReco
     assert not recwarn.list
 
 
-def test_an_epoch_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_that_does_not_come() -> None:
     recorder = Recorder()
     one = classifier(max_iter=50, time_budget=1e-9).set_callbacks(recorder).fit(X, Y)
     begins, ends = (sum(call == f"epoch {word}" for call in recorder.calls) for word in ("begins", "ends"))

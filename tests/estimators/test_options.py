@@ -186,11 +186,23 @@ def test_rows_to_validate_by_that_are_refused(data: Any, said: str) -> None:
         classifier().fit(X, Y, **dict(zip(("X_val", "y_val", "sample_weight_val"), data, strict=False)))
 
 
+@pytest.mark.parametrize(
+    "given", [{"sample_weight_val": np.ones(3)}, {"X_val": X, "y_val": Y, "sample_weight_val": -Y - 1.0}]
+)
+def test_weights_to_validate_by_that_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sample_weight_val: got weights, but no rows|[Nn]egative values"):
+        classifier().fit(X, Y, **given)
+
+
 def test_the_parameter_for_rows_to_validate_by_is_deprecated() -> None:
     expected = classifier(max_iter=5).fit(X[40:], Y[40:], X_val=X[:40], y_val=Y[:40])
-    with pytest.warns(FutureWarning, match="give fit X_val and y_val"):
+    with pytest.warns(FutureWarning, match="give fit X_val and y_val") as told:
         one = classifier(max_iter=5, validation_data=(X[:40], Y[:40])).fit(X[40:], Y[40:])
     assert one.validation_scores_ == expected.validation_scores_
+    with pytest.warns(FutureWarning) as told_again:
+        one.partial_fit(X, Y)
+    seen = [warning for warning in (*told, *told_again) if warning.category is FutureWarning]
+    assert [warning.filename for warning in seen] == [__file__] * 2  # where the user's calls are
     for data, words in (((X,), "got 1 items, expected a pair"), ((X[:, :2], Y), "has 2 features")):
         with pytest.warns(FutureWarning), pytest.raises(ValueError, match=f"validation_data: .*{words}"):
             classifier(validation_data=data).fit(X, Y)

@@ -302,6 +302,11 @@ def test_the_networks_disagreement(dtype: str, outputs: int) -> None:
     assert not Ensemble(nets[:1]).predict(X, return_std=True)[1].any()
 
 
+def test_a_deviation_beyond_the_dtype_is_infinite() -> None:
+    nets = [MLP((1, 1), loss="huber", dtype="float64", initializer=[[[slope]], [0.0]]) for slope in (1e300, -1e300)]
+    assert Ensemble(nets).predict([[1.0]], return_std=True) == (0.0, np.inf)
+
+
 def test_classes_have_no_deviation() -> None:
     with pytest.raises(ValueError, match="return_std: got networks whose loss is softmax_cross_entropy"):
         Ensemble(trained(1)).predict(data()[0], return_std=True)

@@ -16,7 +16,7 @@ from .forms import Workspace
 
 
 class Share(NamedTuple):
-    """What a layer needs to know: its tiles, the height of the high ones, and the numbers of its first and last."""
+    """Holds what a layer needs to know: its tiles, the height of the high ones, and their numbers."""
 
     cut: Cut
     height: Any
