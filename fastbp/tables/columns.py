@@ -1,0 +1,28 @@
+"""The columns of a table, as they travel from files and frames to the encoder: numbers, or text, with gaps."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+
+class Columns(NamedTuple):
+    """Hold the columns of a table.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        The names of the columns; None unless all are str.
+    arrays : tuple of array (n,)
+        Each float64, NaN where a value is missing; or of dtype object with str, None where one is missing. A bool is
+        the text "True" or "False", and a level of a column of categories is text whatever it was.
+    """
+
+    names: tuple[str, ...] | None
+    arrays: tuple[NDArray[Any], ...]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.arrays[0]) if self.arrays else 0
