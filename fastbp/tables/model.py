@@ -1,0 +1,127 @@
+"""A model of tables: from the columns of raw rows to answers, and all of it in one file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model import npz_file
+from ..model_selection import ensemble
+from ..model_selection.ensemble import Ensemble
+from ..network import MLP
+from .columns import Columns
+from .encoder import Encoder
+from .targets import TargetScaling
+
+Array = NDArray[Any]
+
+BLOCK_BYTES = 16 * 1024**2  # of encoded rows that are predicted at once
+
+
+class TableModel:
+    """Networks with the encoder of their inputs and the scaling of their outputs.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    networks : Ensemble
+        Their mean output is the answer. Names of classes and of the target are those of the networks.
+    scaling : TargetScaling or None
+        Of targets that are numbers.
+    quantiles : sequence of float
+        The levels of which each target has an output, if these are predicted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbp
+    >>> from fastbp.tables.columns import Columns
+    >>> rows = Columns(("size",), (np.array([1.0, 2.0, 3.0]),))
+    >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", initializer=[[[2.0]], [0.5]])
+    >>> TableModel(Encoder.fit(rows), fastbp.Ensemble([net]), TargetScaling(10.0, 4.0)).predict(rows).tolist()
+    [4.40983..., 12.0, 19.5901...]
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        networks: Ensemble,
+        scaling: TargetScaling | None = None,
+        quantiles: tuple[float, ...] = (),
+    ):
+        self.encoder, self.networks, self.scaling, self.quantiles = encoder, networks, scaling, tuple(quantiles)
+
+    @property
+    def network(self) -> MLP:
+        """The first network, which stands for all in what they have in common: the loss, and names."""
+        return self.networks.networks[0]
+
+    def outputs(self, columns: Columns) -> Array:
+        """Return mean outputs (n, outputs): probabilities, or numbers in float64."""
+        rows = max(1, BLOCK_BYTES // (self.network.dtype.itemsize * self.encoder.width))
+        found = [self.networks.outputs(self.encoder.encode(part, self.network.dtype)) for part in columns.blocks(rows)]
+        outputs = found[0] if len(found) == 1 else np.concatenate(found)
+        if self.scaling is None:
+            return outputs
+        return self.scaling.unscaled(outputs.astype(np.float64))
+
+    def predict(self, columns: Columns) -> Array:
+        """Return the number of each row's class (n,); or numbers (n,) or (n, targets).
+
+        Quantiles are in a last axis, those of each row in ascending order: networks that were trained by different
+        losses may cross them, and sorting never raises the sum of the losses (Chernozhukov, Fernández-Val and Galichon:
+        Quantile and probability curves without crossing. Econometrica 78, 2010).
+        """
+        outputs = self.outputs(columns)
+        if self.scaling is None:
+            labels: Array = outputs.argmax(axis=1)
+            return labels
+        if self.quantiles:
+            outputs = np.sort(outputs.reshape(len(outputs), -1, len(self.quantiles)), axis=-1)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    # ---- files ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one ``.npz`` file, which is replaced as a whole. See `MLP.save`."""
+        arrays, networks = ensemble.to_arrays(self.networks)
+        table: dict[str, Any] = {"encoder": self.encoder.to_metadata(), "quantiles": list(self.quantiles)}
+        if self.scaling is not None:
+            table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
+        npz_file.write(path, arrays, {"table": table, "networks": networks})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TableModel:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        CheckpointError
+            The file is damaged, or is not that of such a model.
+        """
+        return cls.of(path, *npz_file.read(path))
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str], arrays: dict[str, Array], metadata: dict[str, Any]) -> TableModel:
+        """Return the model of a file that was read from `path`."""
+        try:
+            if "table" not in metadata:
+                raise ValueError("it holds no encoder; fastbp.load reads the file of a network, Ensemble.load of many")
+            table = metadata["table"]
+            encoder = Encoder.from_metadata(table["encoder"])
+            networks = ensemble.from_arrays(arrays, metadata["networks"])
+            scaling = None
+            if "scaling" in table:
+                scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
+            for net in networks.networks:
+                if net.sizes[0] != encoder.width:
+                    raise ValueError(f"networks: got {net.sizes[0]} features, expected {encoder.width}, as encoded")
+            return cls(encoder, networks, scaling, tuple(map(float, table["quantiles"])))
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            message = f"{os.fspath(path)}: not a table's model that fastbp can read: {error}"
+            raise npz_file.CheckpointError(message) from error
