@@ -190,6 +190,8 @@ class Encoder(NamedTuple):
         for place, (column, array) in enumerate(zip(self.columns, arrays, strict=True)):
             called = f"column {self.names[place]!r}" if self.names else f"column {place}"
             if isinstance(column, NumberColumn):
+                if column.width == 0:  # nothing is known of it, not even that it is of numbers
+                    continue
                 column.encode(_as_numbers(array, called), encoded[:, at : at + column.width])
             elif column.embedded:
                 encoded[:, embedded] = column.numbers(_as_texts(array))
