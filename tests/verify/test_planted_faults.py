@@ -273,7 +273,7 @@ FAULTS = {
     ),
     "clipping's norm is one without biases": fault(
         "program/network_operations.py",
-        "parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])", "pass",
+        "of(biases, 0, fan_out, False)", "pass",
         "optimizers' steps",
     ),
     "clipping adds the penalty twice": fault(
