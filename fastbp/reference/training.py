@@ -79,12 +79,12 @@ def train(
     >>> weights[0].round(3), losses.round(3)
     (array([[-0.964,  0.964]]), array([0.693, 4.018]))
     """
-    _, *trained = embedded_train(
+    _, trained_weights, trained_biases, losses = embedded_train(
         {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
         sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
         l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, dropout_key=dropout_key, **options,
     )  # fmt: skip
-    return trained[0], trained[1], trained[2]
+    return trained_weights, trained_biases, losses
 
 
 def embedded_train(

@@ -254,5 +254,5 @@ def embedded_cases(rows: Iterable[int]) -> Iterator[Case]:
         {"embeddings": tuple(Embedding(column, 4, 5) for column in range(5)), "optimizer": "momentum"},
     )
     for n, more in itertools.product(rows, settings):
+        yield Case((5, 3), n, **{name: more[name] for name in ("embeddings", "scaled") if name in more})
         yield Case((5, 18, 7, 4) if n % 2 else (5, 12, 3), n, **more)
-    yield Case((5, 3), 13, embeddings=first_and_last, l2=0.02)  # no hidden layer

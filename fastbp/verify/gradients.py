@@ -60,7 +60,11 @@ def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
 
     loss = value(parts)
     tally.within(f"{case}: loss", g.loss, loss, case.terms * eps_of(net.dtype) * (1 + loss))
+    embedded = [column for column, *_ in case.embeddings]
+    tally.same(f"{case}: inputs of embedded columns", g.inputs[:, embedded], np.zeros((case.n, len(embedded))))
     for number, (name, analytic) in enumerate(tensors(g)):
+        if name == "inputs" and len(embedded) == case.sizes[0]:
+            continue
 
         def function(moving: Array, number: int = number) -> float:
             return value([moving if i == number else part for i, part in enumerate(parts)])
