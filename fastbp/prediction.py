@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .inputs.in_memory import Rows, rows_of
-from .inputs.levels import all_right
+from .inputs.levels import check_of
 from .model.model import Model
 from .program import narrow, passes
 from .program.batch_layout import BatchLayout
@@ -127,11 +127,10 @@ def _program(model: Model, rows: int, answered: bool, threads: int) -> Program:
 
 def _checking(model: Model, bound_pass: BoundPass) -> BoundPass:
     """Return a bound pass that returns None where an embedded column of X holds what is no level."""
-
-    def outputs_of_levels(X: Array) -> Array | None:
-        return bound_pass(X) if all_right(X, model.embeddings) else None
-
-    return outputs_of_levels if model.embeddings else bound_pass
+    if not model.embeddings:
+        return bound_pass
+    right = check_of(model.embeddings)
+    return lambda X: bound_pass(X) if right(X) else None
 
 
 def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> BoundPass | None:

@@ -13,14 +13,17 @@ from ..program.parameters import Embedding
 Array = NDArray[Any]
 
 
-def _right(values: Array, levels: int) -> NDArray[np.bool_]:
-    right: NDArray[np.bool_] = (values >= 0) & (values < np.float64(levels))  # both False for NaN
+def _right(values: Array, levels: NDArray[np.float64] | np.float64) -> NDArray[np.bool_]:
+    """Return which values are levels, in float64 so that no number of levels is rounded."""
+    right: NDArray[np.bool_] = (values >= 0) & (values < levels)  # both False for NaN
     return right & (values == np.floor(values)) if values.dtype.kind == "f" else right
 
 
-def all_right(X: Array, embeddings: Sequence[Embedding]) -> bool:
-    """Return whether the embedded columns of X (n, features) hold levels."""
-    return all(_right(X[:, each.column], each.levels).all() for each in embeddings)
+def check_of(embeddings: Sequence[Embedding]) -> Callable[[Array], bool]:
+    """Return a function that tells whether the embedded columns of X (n, features) hold levels."""
+    columns = np.array([each.column for each in embeddings])
+    levels = np.array([each.levels for each in embeddings], np.float64)
+    return lambda X: bool(_right(X[:, columns], levels).all())  # of all at once: 8 us for a row, not 7 for each column
 
 
 def refuse_wrong(
@@ -44,7 +47,7 @@ def refuse_wrong(
         Called with a place in the columns, returns the number by which the error calls the row.
     """
     for values, (column, levels, _) in zip(columns, embeddings, strict=True):
-        right = _right(values, levels)
+        right = _right(values, np.float64(levels))
         if not right.all():
             at = int(np.argmin(right))
             where = f"column {column}" if names is None else f"column {names[column]!r}"
