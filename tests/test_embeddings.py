@@ -58,7 +58,7 @@ def test_tables_may_be_given() -> None:
     given = [np.ones((3, 2)), np.zeros(2), [[1.0, 2.0], [3.0, 4.0]]]
     net = MLP((2, 2), initializer=given, embeddings={0: (2, 2)})
     np.testing.assert_array_equal(net.embeddings[0], given[2])
-    with pytest.raises(ValueError, match=r"initializer: got 2 arrays, .* or 3 arrays: W1, .*, then the embeddings' tab"):
+    with pytest.raises(ValueError, match=r"initializer: got 2 arrays, .* or 3 arrays: W1, .*, then the embe"):
         MLP((2, 2), initializer=given[:2], embeddings={0: (2, 2)})
 
 
@@ -84,7 +84,7 @@ def test_without_embeddings_nothing_changes() -> None:
         ({0: (0, 1)}, ValueError, r"embeddings\[0\]: got 0, expected at least 1"),
         ({0: (3, 0)}, ValueError, r"embeddings\[0\]: got 0, expected at least 1"),
         ({0: (3, 1.5)}, TypeError, r"embeddings\[0\]: got 1.5, expected a whole number"),
-        ({0: (2**24 + 1, 1)}, ValueError, r"embeddings\[0\]: got 16777217 levels, expected at most 16777216, as float32"),
+        ({0: (2**24 + 1, 1)}, ValueError, r"embeddings\[0\]: got 16777217 levels, expected at most 16777216"),
         ({0: (2**24, 2**60)}, ValueError, "embeddings: got .*, expected a network that fits into memory"),
     ],
 )  # fmt: skip
@@ -113,7 +113,7 @@ def test_input_scaling_leaves_embedded_columns_out() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("embeddings", [EMBEDDINGS, {0: (2, 1)}, {2: (5, 16)}, {c: (9, 4) for c in range(5)}])
+@pytest.mark.parametrize("embeddings", [EMBEDDINGS, {0: (2, 1)}, {2: (5, 16)}, dict.fromkeys(range(5), (9, 4))])
 @pytest.mark.parametrize("n", [1, 2, 53, 700])
 def test_an_embedding_is_a_layer_of_the_same_bits_over_its_vectors(dtype: str, embeddings: Any, n: int) -> None:
     net = embedded(dtype, embeddings=embeddings)

@@ -142,7 +142,7 @@ def embedded_train(
         if sample_weight is not None:
             options["sample_weight"] = weight[batch]
         if dropout > 0:
-            hidden = [len(b) for b in p[layers:-1]]
+            hidden = [len(b) for b in p[layers : 2 * layers - 1]]
             options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
         strength = l2 / weight[batch].sum() if l2_per_weight else l2
         rows = X[batch], labels[batch]
