@@ -76,6 +76,11 @@ class BaseNetwork:
         return self._model.biases
 
     @property
+    def embeddings(self) -> dict[int, Array]:
+        """Tables of the embedded columns, (levels, width), by column; views into `parameters`."""
+        return self._model.tables
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes, or of other outputs; None if they have none."""
         return self._model.class_names

@@ -30,10 +30,11 @@ PARTS = {
     "loss": (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.ELEMENTWISE_LOSS, op.WEIGH_ROWS,
              op.SOFTMAX),
     "optimizer": (op.UPDATE, op.ADD_L2_GRADIENT, op.SUM_OF_SQUARES, op.CLIP_FACTOR, op.SUM_UP),
-    "gathering": (op.FETCH,),
+    "gathering": (op.FETCH, op.COPY_COLUMNS, op.EMBED, op.EMBED_BACKWARD),
 }  # fmt: skip
 _PART_OF = {op.NAMES[code]: part for part, codes in PARTS.items() for code in codes} | {"gather": "gathering"}
 _SOFTMAX = tuple(op.NAMES[code] for code in (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.SOFTMAX))
+_EMBEDDING = tuple(op.NAMES[code] for code in (op.COPY_COLUMNS, op.EMBED, op.EMBED_BACKWARD))
 Names = str | Sequence[str] | None
 
 
@@ -101,7 +102,8 @@ def warmup(
             if value is not None:
                 raise TypeError(f"{name}: got {value!r} beside a network, whose own are compiled; leave it out")
         hidden = [activation.name for activation in network.model.network.activations]
-        functions = needed((network.dtype.name,), hidden, (network.loss_name,), optimizers)
+        embeds = bool(network.model.embeddings)
+        functions = needed((network.dtype.name,), hidden, (network.loss_name,), optimizers, embeds)
         parts = _parts(functions, _of_shape(network, OPTIMIZERS if optimizers is None else optimizers, batch_size))
     else:
         chosen = DTYPES if network is None else (_dtype_of(network),)
@@ -145,8 +147,10 @@ def needed(
     activations: Collection[str] | None = None,
     losses: Collection[str] | None = None,
     optimizers: Collection[str] | None = None,
+    embeds: bool = True,
 ) -> list[Function]:
-    """Return the functions that any network with these may need, or all functions where nothing is left out."""
+    """Return the functions that any network with these may need, or all functions where nothing is left out; those of
+    embeddings only if it `embeds`."""
     rows = [LOSSES[name] for name in (LOSSES if losses is None else losses)]
     outputs = {row.output.name for row in rows if row.output is not None}
     values = {row.value.__name__ for row in rows if row.value is not None}
@@ -161,6 +165,8 @@ def needed(
             return activations is None or function.kind in activations
         if function.operation == op.NAMES[op.ELEMENTWISE_LOSS]:
             return function.kind in values
+        if function.operation in _EMBEDDING:
+            return embeds
         if function.operation in _SOFTMAX:
             return any(row.value is None for row in rows)
         return function.operation != op.NAMES[op.UPDATE] or function.kind in forms

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,8 +115,9 @@ class MLP(BaseNetwork):
                  loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
+                 embeddings: Mapping[int, tuple[int, int]] | None = None,
                  **constants: float | Sequence[float]):  # fmt: skip
-        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, constants)
+        self._model = Model(sizes, activation, loss, dtype, input_shift, input_scale, constants, embeddings)
         self._model.draw(seed, initializer)
         self._optimizer_state = OptimizerState()  # of partial_fit
 
@@ -169,6 +170,8 @@ class MLP(BaseNetwork):
         arguments = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
         scaling = {"input_shift": self.input_shift, "input_scale": self.input_scale}
         arguments += [f"{name}={_brief(vector)}" for name, vector in scaling.items() if vector is not None]
+        if embeddings := {each.column: (each.levels, each.width) for each in self._model.embeddings}:
+            arguments.append(f"embeddings={embeddings}")
         return f"MLP({', '.join([repr(self.sizes), *arguments])})"
 
     # ---- training ----

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import validation
 from .inputs.in_memory import Rows, rows_of
+from .inputs.levels import check_of
 from .model.model import Model
 from .program import narrow, passes
 from .program.batch_layout import BatchLayout
@@ -69,7 +70,7 @@ def _unbound(model: Model, X: Array, answered: bool, threads: int, kept: Kept, l
                 kept.clear()
             kept[like] = []
         elif (bound_pass := _bound_pass(model, rows, answered, threads)) is not None:
-            kept.setdefault(like, []).append(bound_pass)
+            kept.setdefault(like, []).append(_checking(model, bound_pass))
     return out
 
 
@@ -122,6 +123,14 @@ def _program(model: Model, rows: int, answered: bool, threads: int) -> Program:
         return passes.forward(model.network, rows, model.dtype, threads, answered, tuning())
     work = model.operations_per_input * rows * model.sizes[0]
     return narrow.forward(rows, compiled, threads if work > SHORT else 1)
+
+
+def _checking(model: Model, bound_pass: BoundPass) -> BoundPass:
+    """Return a bound pass that returns None where an embedded column of X holds what is no level."""
+    if not model.embeddings:
+        return bound_pass
+    right = check_of(model.embeddings)
+    return lambda X: bound_pass(X) if right(X) else None
 
 
 def _bound_pass(model: Model, rows: Rows, answered: bool, threads: int) -> BoundPass | None:

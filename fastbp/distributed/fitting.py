@@ -209,6 +209,7 @@ class _Run:
         self.held_out = None if held_out is None else _HeldOut(net, held_out, ranks, known=names)
         self.stop = arguments.make_early_stopping(net.model, *stopping)
         self.rows = rows_of(net.model, "X_local", X, names)
+        self.rows.check_levels(0, self.rows.count)
         self.targets = net.model.targets("y_local", y, self.rows.count)
         self.weights = validation.sample_weight("sample_weight", weights, self.rows.count, net.dtype)
         path, seconds = saving

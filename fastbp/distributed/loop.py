@@ -186,7 +186,8 @@ class ParallelTraining:
         if position.epoch == 0:  # rows that are read in place were not checked before
             self.ranks.agree(self.rows.check)
         mine = self.rows.between(0, min(self.rows.count, self.rows.most), checked=False)
-        magnitudes = Magnitudes.of(mine.reshape(-1, self.rows.features), self.targets)
+        mine = mine.reshape(-1, self.rows.features)
+        magnitudes = Magnitudes.of(mine, self.targets, self.model.embeddings)
         shared = Magnitudes(*(self.ranks.summed(each) / self.ranks.size for each in magnitudes))
         raise self.ranks.mark_agreed(self.plan.diverged(wrong, position.epoch, self.model.loss, shared))
 

@@ -221,7 +221,8 @@ class _Buffers:
         shape = source.target_shape
         self.inputs, self.targets = inputs, np.empty((2 * block, *shape), model.dtype if shape else np.int64)
         self.weights = np.empty(2 * block, model.dtype) if source.weighted else None
-        self.rows = _BufferedRows("X", inputs, model.sizes[0], model.dtype, model.input_shift, model.input_scale)
+        scaling = model.input_shift, model.input_scale
+        self.rows = _BufferedRows("X", inputs, model.sizes[0], model.dtype, *scaling, None, None, model.embeddings)
         self.rows.names, self.rows.starts = source.names, ([], [])
 
     def between(self, begin: int, end: int) -> tuple[Array, Array, Array | None]:

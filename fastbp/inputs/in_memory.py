@@ -22,7 +22,9 @@ from ..model.model import Model
 from ..names import match_exactly
 from ..program.interrupts import interrupt_held
 from ..program.memory import address, aligned, most_rows
+from ..program.parameters import Embedding
 from ..program.run import bound_call
+from .levels import refuse_wrong
 
 Array = NDArray[Any]
 Order = NDArray[np.int64]
@@ -88,6 +90,8 @@ class Rows:
         Use only these rows of X, in this order; the methods below count within them.
     known : tuple of str, optional
         The names of the network's columns: a frame's columns are put in this order.
+    embeddings : tuple of Embedding, optional
+        Of columns that hold levels, which `between` checks; `chosen` takes those that were checked before.
 
     Attributes
     ----------
@@ -114,7 +118,9 @@ class Rows:
         scale: Array | None,
         index: Order | None = None,
         known: tuple[str, ...] | None = None,
+        embeddings: tuple[Embedding, ...] = (),
     ):
+        self.embeddings = embeddings
         self.name, self.dtype, self.features = name, dtype, features
         if type(X) is not np.ndarray:  # checked before the call: the time of one row is all Python
             X = self._columns(frames.read(name, X), known)
@@ -152,7 +158,7 @@ class Rows:
 
     def subset(self, index: Order) -> Rows:
         """Return the rows with these indices, in this order."""
-        found = Rows(self.name, self.source, self.features, self.dtype, *self._given, index)
+        found = Rows(self.name, self.source, self.features, self.dtype, *self._given, index, None, self.embeddings)
         found.names, found._column_order = self.names, self._column_order
         return found
 
@@ -183,6 +189,8 @@ class Rows:
     def between(self, begin: int, end: int, checked: bool = True) -> Array:
         """Return rows [begin, end) as a flat vector: X's own memory where it is readable in place, and then `checked`
         for NaN and infinity or not."""
+        if self.embeddings and not self._sliced:
+            self.check_levels(begin, end)
         if self._in_place:
             flat = (self.source if end - begin == self.count else self.source[begin:end]).reshape(-1)
             if checked and not all_finite(flat):
@@ -191,9 +199,28 @@ class Rows:
         return self._read(begin, end) if self._sliced else self.chosen(np.arange(begin, end))
 
     def check(self) -> None:
-        """Raise ValueError for the first row that holds NaN or infinity."""
+        """Raise ValueError for the first row that holds NaN or infinity, or what is no level."""
         for begin in range(0, self.count, self.most):
             self.between(begin, min(self.count, begin + self.most))
+
+    def check_levels(self, begin: int, end: int) -> None:
+        """Raise ValueError for the first of rows [begin, end) that holds what is no level in an embedded column."""
+        if not self.embeddings:
+            return
+        source, rows = self.source, slice(begin, end) if self._index is None else self._index[begin:end]
+        places = [each.column for each in self.embeddings]
+        if isinstance(source, np.ndarray):
+            columns = [source[rows, column] for column in places]
+        elif hasattr(source, "tocsr"):
+            columns = list(source[rows][:, places].toarray().T)
+        else:
+            return self._check_sliced(begin, end)
+        numbers = self.places(np.arange(begin, end))
+        refuse_wrong(self.name, columns, self.embeddings, self.names, lambda at: self.number(int(numbers[at])))
+
+    def _check_sliced(self, begin: int, end: int) -> None:
+        for first in range(begin, end, self.most):
+            self._read(first, min(end, first + self.most))
 
     def chosen(self, rows: Order) -> Array:
         """Gather these rows to a flat vector that is valid until the next call."""
@@ -229,8 +256,10 @@ class Rows:
             del window
             window = read(self.name, self.source, begin, min(self.count, begin + count))
             self._window = first, window
-        rows = _RowRange(self.name, window[begin - first : end - first], self.features, self.dtype, *self._given)
+        part = window[begin - first : end - first]
+        rows = _RowRange(self.name, part, self.features, self.dtype, *self._given, None, None, self.embeddings)
         rows.first = begin
+        rows.check_levels(0, end - begin)
         return rows.chosen(np.arange(end - begin))
 
     def compiled_functions(self) -> list[functions.Function]:
@@ -296,7 +325,8 @@ class _RowRange(Rows):
 def rows_of(model: Model, name: str, X: ArrayLike, known: tuple[str, ...] | None = None) -> Rows:
     """Return the rows of X as a network reads them, with named columns in the order of `known` or of its own names."""
     names = known or model.feature_names
-    return Rows(name, X, model.sizes[0], model.dtype, model.input_shift, model.input_scale, None, names)
+    scaling = model.input_shift, model.input_scale
+    return Rows(name, X, model.sizes[0], model.dtype, *scaling, None, names, model.embeddings)
 
 
 class Stage(NamedTuple):
@@ -327,6 +357,7 @@ class InMemory:
     def __init__(self, rows: Rows, targets: Array, weights: Array | None, target_name: str | None):
         self.rows, self.targets, self.weights, self.target_name = rows, targets.copy(), weights, target_name
         self.count, self.features, self.names = rows.count, rows.features, rows.names
+        rows.check_levels(0, rows.count)
         self.readable_in_place = rows.readable_in_place
 
     def compiled_functions(self) -> list[functions.Function]:

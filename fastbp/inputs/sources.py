@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .. import frames, validation
 from ..model.model import Model
 from .in_memory import StreamError, read, rows_of
+from .levels import refuse_wrong
 from .options import UNKNOWN
 
 Array = NDArray[Any]
@@ -148,6 +149,7 @@ class SliceSource:
     def _copier(self, first: int) -> Copy:
         def copy(begin: int, end: int, inputs: Array, targets: Array, weights: Array | None) -> None:
             self.inputs.copy(first + begin, first + end, inputs)
+            _check_levels("X", inputs, self._model, self.names, first + begin)
             targets[...], found = self._targets_and_weights(first + begin, first + end)
             if weights is not None:
                 weights[...] = found
@@ -156,6 +158,12 @@ class SliceSource:
                     argument.release_pages()
 
         return copy
+
+
+def _check_levels(name: str, X: Array, model: Model, names: tuple[str, ...] | None, first: int) -> None:
+    """Refuse rows, numbered from `first` on, that hold what is no level in an embedded column."""
+    columns = [X[:, each.column] for each in model.embeddings]
+    refuse_wrong(name, columns, model.embeddings, names, lambda row: first + row)
 
 
 def _sliced_argument(name: str, values: Any, rows: int) -> SlicedArgument:
@@ -240,6 +248,7 @@ class ChunkSource:
         rows = rows_of(model, f"X {of}", chunk[0], self.names)
         self.names = self.names or rows.names
         X = SlicedArgument(f"X {of}", rows.source).between(0, rows.count)
+        _check_levels(f"X {of}", X, model, self.names, 0)
         y = model.targets(f"y {of}", chunk[1], len(X))
         given = chunk[2] if len(chunk) == 3 else None
         weights = validation.sample_weight(f"sample_weight {of}", given, len(X), model.dtype)

@@ -24,6 +24,7 @@ from .elementwise import (
     update_block,
     weigh_rows,
 )
+from .embedding import copy_columns, embed, embed_backward
 from .functions import KINDS, Compiled, Function
 from .gather import fetch_rows, gather_rows
 from .gemm import Blocking, Product, block
@@ -190,6 +191,44 @@ def l2_gradient(row, operands, workspace):
     add_l2_gradient(rows_in(row), c, a, operands[op.COEFFICIENTS][co.L2])
 
 
+# ---- embeddings ----
+
+
+@kernel
+def batch_rows(row, operands):
+    """Return where row 0 of the operation's rows of A lies, from which `order`, if they are fetched, counts."""
+    a = operand(row, op.A_BUFFER, op.A, operands)
+    return a if row[op.FETCHED] else advance(a, row[op.ROW_BEGIN] * row[op.LDA])
+
+
+@kernel
+def batch_target(row, operands):
+    return rows_of(row, op.LDC, op.C_BUFFER, op.C, operands)
+
+
+@kernel
+def order_of(row, operands):
+    return advance(integers(operands[op.ORDER]), row[op.ROW_BEGIN])
+
+
+def columns_copied(row, operands, workspace):
+    columns, x = row[op.COLUMN_END] - row[op.COLUMN_BEGIN], advance(batch_rows(row, operands), row[op.COLUMN_BEGIN])
+    copy_columns(rows_in(row), columns, row[op.FETCHED], order_of(row, operands), x, row[op.LDA],
+                 batch_target(row, operands), row[op.LDC])  # fmt: skip
+
+
+def embedding(row, operands, workspace):
+    table, kept = operand(row, op.B_BUFFER, op.B, operands), losses_of(row, operands)
+    embed(rows_in(row), row[op.FETCHED], order_of(row, operands), batch_rows(row, operands), row[op.LDA],
+          row[op.DEPTH], row[op.LDB], table, batch_target(row, operands), row[op.LDC], kept)  # fmt: skip
+
+
+def embedding_backward(row, operands, workspace):
+    kept, d = operand(row, op.Y_BUFFER, op.Y, operands), operand(row, op.A_BUFFER, op.A, operands)
+    embed_backward(row[op.RESUME], row[op.DEPTH], row[op.ROW_BEGIN], row[op.ROW_END], row[op.LDC], kept, d,
+                   row[op.LDA], operand(row, op.C_BUFFER, op.C, operands))  # fmt: skip
+
+
 # ---- one function for each row of a table ----
 
 
@@ -260,6 +299,9 @@ OPERATIONS: dict[int, Callable[..., None]] = {
     op.SUM_OF_SQUARES: sum_of_squares_of,
     op.CLIP_FACTOR: clip_factor_of,
     op.SUM_UP: sum_up,
+    op.COPY_COLUMNS: columns_copied,
+    op.EMBED: embedding,
+    op.EMBED_BACKWARD: embedding_backward,
 }
 OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
     op.ELEMENTWISE_LOSS: elementwise_loss_by,

@@ -383,6 +383,16 @@ def unsigned(typingctx: Any, value: Any) -> Any:
 
 
 @instruction
+def truncated(typingctx: Any, value: Any) -> Any:
+    """Convert a number within the range of int64 to a whole number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[0], signature.args[0], types.intp)
+
+    return types.intp(value), codegen
+
+
+@instruction
 def load(typingctx: Any, start: Any, count: Any, beyond: Any) -> Any:
     """Load a vector of ``start[:count]``, with `beyond` in the lanes behind."""
 

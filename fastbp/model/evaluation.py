@@ -6,7 +6,7 @@ Rows are taken in blocks, so that activations stay small; a gradient is summed o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,13 +41,17 @@ class Gradient:
     biases : list of array (fan_out,)
         The derivatives with respect to each b.
     inputs : array (n, features)
-        The derivatives with respect to X as it was given: in the order of its columns, input scaling included.
+        The derivatives with respect to X as it was given: in the order of its columns, input scaling included; 0 in
+        embedded columns.
+    embeddings : dict of int to array (levels, width)
+        The derivatives with respect to each table, the penalty's part included, by column.
     """
 
     loss: float
     weights: list[Array]
     biases: list[Array]
     inputs: Array
+    embeddings: dict[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,16 @@ class Derivatives:
     biases : list of array (fan_out,)
         Those with respect to each b.
     inputs : array (n, features)
-        Those with respect to X as it was given: in the order of its columns, input scaling included.
+        Those with respect to X as it was given: in the order of its columns, input scaling included; 0 in embedded
+        columns.
+    embeddings : dict of int to array (levels, width)
+        Those with respect to each table, by column.
     """
 
     weights: list[Array]
     biases: list[Array]
     inputs: Array
+    embeddings: dict[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,17 @@ class SampleGradients:
     biases : list of array (n, fan_out)
         The derivatives of each row's loss with respect to each b.
     inputs : array (n, features)
-        The derivatives with respect to X as it was given: in the order of its columns, input scaling included.
+        The derivatives with respect to X as it was given: in the order of its columns, input scaling included; 0 in
+        embedded columns.
+    embeddings : dict of int to array (n, levels, width)
+        The derivatives of each row's loss with respect to each table, by column.
     """
 
     losses: Array
     weights: list[Array]
     biases: list[Array]
     inputs: Array
+    embeddings: dict[int, Array] = field(default_factory=dict)
 
 
 class Rows(Protocol):
@@ -137,7 +149,7 @@ def gradient(
     key = validation.whole_number("dropout_key", dropout_key, 0)
     flat = np.empty(model.parameters.size, model.dtype)
     losses = np.empty(rows.count, model.dtype)
-    inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
+    inputs = _empty_inputs(model, rows.count)
     number = threads_for(6.0 * rows.count * model.parameters.size)
     coefficients = co.row(model.dtype, **model.fixed_coefficients, scale=1.0 / total)
 
@@ -151,7 +163,7 @@ def gradient(
                               key=of_rows, **operands, **chosen))  # fmt: skip
         at, count = BatchLayout(model.network, end - begin, model.dtype, threshold > 0), end - begin
         losses[begin:end] = activations[at.losses : at.losses + count]
-        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
+        _take_inputs(model, inputs[begin:end], activations, at)
 
     _over_blocks(model, rows, call, threshold > 0)
     if model.input_scale is not None:
@@ -164,7 +176,8 @@ def gradient(
         )
     layout = model.network.layout
     value = _objective(model, losses, total, l2)
-    return Gradient(value, layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
+    found = layout.weights(flat), layout.biases(flat), rows.as_given(inputs), layout.tables(flat)
+    return Gradient(value, *found)
 
 
 def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
@@ -174,7 +187,7 @@ def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
         raise ValueError(f"dlogits: got shape {given.shape}, expected ({rows.count}, {outputs}), a row for each of X")
     given = given.reshape(rows.count, outputs)
     flat = np.empty(model.parameters.size, model.dtype)
-    inputs = np.empty((rows.count, model.sizes[0]), model.dtype)
+    inputs = _empty_inputs(model, rows.count)
     number = threads_for(6.0 * rows.count * model.parameters.size)
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
@@ -184,13 +197,13 @@ def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
             _matrix(activations, at.gradient(model.network.layers - 1), count, outputs)[...] = given[begin:end]
         coefficients = model.coefficients
         run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands))
-        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
+        _take_inputs(model, inputs[begin:end], activations, at)
 
     _over_blocks(model, rows, call)
     if model.input_scale is not None:
         inputs *= model.input_scale
     layout = model.network.layout
-    return Derivatives(layout.weights(flat), layout.biases(flat), rows.as_given(inputs))
+    return Derivatives(layout.weights(flat), layout.biases(flat), rows.as_given(inputs), layout.tables(flat))
 
 
 def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
@@ -199,7 +212,8 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
     n, fans = rows.count, model.network.layout.fans
     weights = [np.empty((n, fan_in, fan_out), model.dtype) for fan_in, fan_out in fans]
     biases = [np.empty((n, fan_out), model.dtype) for _, fan_out in fans]
-    losses, inputs = np.empty(n, model.dtype), np.empty((n, model.sizes[0]), model.dtype)
+    losses, inputs = np.empty(n, model.dtype), _empty_inputs(model, n)
+    tables = {each.column: np.zeros((n, each.levels, each.width), model.dtype) for each in model.embeddings}
     coefficients = co.row(model.dtype, **model.fixed_coefficients, scale=1.0)
     number = threads_for(6.0 * n * model.parameters.size)
     flat = np.empty(model.parameters.size, model.dtype)
@@ -211,8 +225,11 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
         run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands, **chosen))
         at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
         losses[begin:end] = activations[at.losses : at.losses + count]
-        inputs[begin:end] = _matrix(activations, at.gradient(-1), count, model.sizes[0])
-        into = operands["inputs"].reshape(count, -1)
+        vectors = _take_inputs(model, inputs[begin:end], activations, at)
+        for place, (each, of_rows) in enumerate(zip(model.embeddings, vectors, strict=True)):
+            levels = _matrix(activations, at.levels(place), count, 1)[:, 0].astype(np.int64)
+            tables[each.column][np.arange(begin, end), levels] += of_rows
+        into = _first_inputs(model, operands["inputs"], activations, at)
         for layer, (_, fan_out) in enumerate(fans):
             biases[layer][begin:end] = _matrix(activations, at.gradient(layer), count, fan_out)
             np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
@@ -221,7 +238,31 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
     _over_blocks(model, rows, call)
     if model.input_scale is not None:
         inputs *= model.input_scale
-    return SampleGradients(losses, weights, biases, rows.as_given(inputs))
+    return SampleGradients(losses, weights, biases, rows.as_given(inputs), tables)
+
+
+def _empty_inputs(model: Model, rows: int) -> Array:
+    """Return an array for dX, with 0 in embedded columns, which are numbers of levels."""
+    return (np.zeros if model.embeddings else np.empty)((rows, model.sizes[0]), model.dtype)
+
+
+def _take_inputs(model: Model, inputs: Array, activations: Array, at: BatchLayout) -> list[Array]:
+    """Copy dX from the activations; return the part of each embedding's vectors."""
+    layout, (fan_in, _) = model.network.layout, model.network.layout.fans[0]
+    found = _matrix(activations, at.gradient(-1), len(inputs), fan_in)
+    if not model.embeddings:
+        inputs[...] = found
+        return []
+    inputs[:, layout.plain_columns] = found[:, : layout.plain]
+    places = zip(layout.vector_starts, model.embeddings, strict=True)
+    return [found[:, first : first + each.width] for first, each in places]
+
+
+def _first_inputs(model: Model, rows: Array, activations: Array, at: BatchLayout) -> Array:
+    """Return what the first layer read of these rows."""
+    if model.embeddings:
+        return _matrix(activations, at.inputs, at.rows, model.network.layout.fans[0][0])
+    return rows.reshape(at.rows, -1)
 
 
 def _matrix(activations: Array, start: int, rows: int, columns: int) -> Array:
@@ -231,8 +272,9 @@ def _matrix(activations: Array, start: int, rows: int, columns: int) -> Array:
 
 def _objective(model: Model, losses: Array, total: float, l2: float) -> float:
     """Return the objective, from weighted row losses and the sum of the weights."""
+    penalised = [*model.weights, *model.tables.values()]
     with np.errstate(over="ignore"):  # to infinity
-        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in model.weights) if l2 else 0.0
+        penalty = sum(float(np.square(W, dtype=np.float64).sum()) for W in penalised) if l2 else 0.0
         return float(losses.sum(dtype=np.float64) / total) + 0.5 * l2 * penalty
 
 

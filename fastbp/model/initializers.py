@@ -31,9 +31,11 @@ def initialise(
     flat : array (n_parameters,)
         Filled in place.
     rng : numpy.random.Generator
-        Draws weights in float64, which are then rounded. Biases are 0.
+        Draws weights, and then the embeddings' tables, in float64, which are rounded. Biases are 0.
     initializer : str, None or sequence of array
-        A name from `INITIALIZERS`, None for `of_layers`, or arrays W1, b1, W2, b2, ...
+        A name from `INITIALIZERS`, None for `of_layers`, or arrays W1, b1, W2, b2, ..., and behind them the tables.
+        With a name, tables are drawn from the standard normal distribution: the first layer's inputs then have a
+        variance of 1, which the variances of weights go by.
     of_layers : list of str
         The default initializer of each layer.
     """
@@ -43,13 +45,19 @@ def initialise(
             weights[...] = draw(name or of_layer, weights.shape, rng)
         for biases in layout.biases(flat):
             biases[...] = 0.0
+        for table in layout.tables(flat).values():
+            table[...] = rng.standard_normal(table.shape)
         return
     given = validation.as_list(initializer)
     places = [place for pair in zip(layout.weights(flat), layout.biases(flat), strict=True) for place in pair]
+    places += layout.tables(flat).values()
     if given is None or len(given) != len(places):
         got = repr(initializer) if given is None else f"{len(given)} arrays"
         names = " or ".join(INITIALIZERS)
-        raise ValueError(f"initializer: got {got}, expected {names}, or {len(places)} arrays: W1, b1, W2, b2, ...")
+        behind = ", then the embeddings' tables" if layout.embeddings else ""
+        raise ValueError(
+            f"initializer: got {got}, expected {names}, or {len(places)} arrays: W1, b1, W2, b2, ...{behind}"
+        )
     for i, (place, value) in enumerate(zip(places, given, strict=True)):
         array = validation.real_array(f"initializer[{i}]", value)
         validation.shape(f"initializer[{i}]", array, place.shape)

@@ -20,6 +20,7 @@ from ..kernels.losses import LOSSES, Loss
 from ..program import passes
 from ..program.memory import aligned, most_rows
 from ..program.network import network_of
+from ..program.parameters import Embedding, ParameterLayout
 from .fit_lock import FitLock
 from .initializers import initialise
 
@@ -61,18 +62,20 @@ class Model:
     bound_passes: dict[Any, Any]
 
     def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
-                 constants: Mapping[str, Any]):  # fmt: skip
+                 constants: Mapping[str, Any], embeddings: Any = None):  # fmt: skip
         self.sizes = validation.layer_sizes(sizes)
         self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
         self.loss = LOSSES[validation.choice("loss", loss, tuple(LOSSES))]
         self.dtype = validation.float_dtype(dtype)
         self.constants = _constants(constants, self.sizes[-1], self.dtype)
-        self.input_shift = validation.per_feature("input_shift", input_shift, self.sizes[0], self.dtype)
-        self.input_scale = validation.per_feature("input_scale", input_scale, self.sizes[0], self.dtype)
+        embedded = embeddings_of(embeddings, self.sizes, self.dtype)
+        columns = [each.column for each in embedded]
+        self.input_shift = _scaling("input_shift", input_shift, self.sizes[0], self.dtype, columns, 0.0)
+        self.input_scale = _scaling("input_scale", input_scale, self.sizes[0], self.dtype, columns, 1.0)
         self.class_names = self.feature_names = self.target_name = None
         hidden = len(self.sizes) - 2
         activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
-        self.network = network_of(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss)
+        self.network = network_of(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss, embedded)
         self.fixed_coefficients: dict[str, Any] = {"share": self.loss.share_of(self.sizes[-1])}
         rows: tuple[Activation | Loss, ...] = (*self.network.activations, self.loss)
         for constant in itertools.chain(*(row.constants for row in rows)):
@@ -83,7 +86,7 @@ class Model:
         self.coefficients = co.row(self.dtype, **self.fixed_coefficients)
         self.rows_at_once = passes.rows_at_once(self.network, self.dtype, most_rows(self.sizes[0], self.dtype))
         self.parameters: Array = aligned(self.network.layout.total, self.dtype)
-        self.operations_per_input = 2.0 * self.parameters.size / self.sizes[0]
+        self.operations_per_input = 2.0 * self.network.layout.of_layers / self.sizes[0]
         self.rng = np.random.default_rng(0)
         self.seed: int | None = None
         self.lock = FitLock()
@@ -116,6 +119,14 @@ class Model:
     @property
     def biases(self) -> list[Array]:
         return self.network.layout.biases(self.parameters)
+
+    @property
+    def embeddings(self) -> tuple[Embedding, ...]:
+        return self.network.embeddings
+
+    @property
+    def tables(self) -> dict[int, Array]:
+        return self.network.layout.tables(self.parameters)
 
     def set_parameters(self, values: ArrayLike) -> None:
         """Copy values into the parameters; array_like (n_parameters,), checked for dtype and shape."""
@@ -158,6 +169,7 @@ class Model:
             "sizes": list(self.sizes), "loss": self.loss.name, "dtype": self.dtype.name,
             "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
             **{name: value for name, value in self.constants.items() if value != co.CONSTANTS[name].default},
+            **({"embeddings": [list(each) for each in self.embeddings]} if self.embeddings else {}),
         }  # fmt: skip
 
     def targets(self, name: str, y: ArrayLike, rows: int) -> Array:
@@ -170,6 +182,48 @@ class Model:
             if columns.names is not None and self.class_names is not None:
                 y = y[:, names.match_exactly(self.class_names, columns.names, name)]
         return validation.targets(name, y, rows, self.sizes[-1], self.dtype, self.loss.targets)
+
+
+def embeddings_of(given: Any, sizes: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Embedding, ...]:
+    """Return the embeddings in ascending order of their columns, from a mapping of column to (levels, width)."""
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping):
+        raise TypeError(f"embeddings: got {given!r}, expected a mapping of columns of X to (levels, width)")
+    most = 2 ** (np.finfo(dtype).nmant + 1)  # up to which the dtype has every whole number
+    found: dict[int, Embedding] = {}
+    for key, value in given.items():
+        column = validation.whole_number("embeddings: column", key, 0)
+        if column >= sizes[0]:
+            raise ValueError(f"embeddings: got column {column}, expected one from 0 to {sizes[0] - 1}")
+        pair = None if isinstance(value, (str, bytes)) else validation.as_list(value)
+        if pair is None or len(pair) != 2:
+            raise ValueError(f"embeddings[{column}]: got {value!r}, expected (levels, width)")
+        levels, width = (validation.whole_number(f"embeddings[{column}]", each) for each in pair)
+        if levels > most:
+            raise ValueError(f"embeddings[{column}]: got {levels} levels, expected at most {most}, as {dtype} can hold")
+        found[column] = Embedding(column, levels, width)
+    embedded = tuple(found[column] for column in sorted(found))
+    if ParameterLayout(sizes, embedded).total > validation.MAX_SIZE:
+        raise ValueError(f"embeddings: got {given!r}, expected a network that fits into memory")
+    return embedded
+
+
+def _scaling(
+    name: str, given: Any, features: int, dtype: np.dtype[Any], embedded: list[int], neutral: float
+) -> Array | None:
+    """Return input scaling for each column: where a column is embedded, it must be neutral, and one number for all
+    columns does not concern it."""
+    array = validation.per_feature(name, given, features, dtype)
+    if array is None or not embedded:
+        return array
+    if np.ndim(given) == 0:
+        array[embedded] = neutral
+    if wrong := [column for column in embedded if array[column] != neutral]:
+        raise ValueError(
+            f"{name}: got {array[wrong[0]]} for column {wrong[0]}, which is embedded; expected {neutral:g}"
+        )
+    return array
 
 
 def _constants(given: Mapping[str, Any], outputs: int, dtype: np.dtype[Any]) -> dict[str, float | tuple[float, ...]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .. import validation
 from ..kernels.coefficients import CONSTANTS
 from ..program.parameters import ParameterLayout
-from .model import NAMES, SCALING, Model
+from .model import NAMES, SCALING, Model, embeddings_of
 
 
 def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -26,10 +26,21 @@ def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Mo
     """Return the model that arrays and metadata describe; raise KeyError, TypeError or ValueError if they do not."""
     parameters = arrays["parameters"]
     sizes = validation.layer_sizes(metadata["sizes"])
-    validation.shape("parameters", parameters, (ParameterLayout(sizes).total,))  # before memory is allocated for them
+    embeddings = {column: (levels, width) for column, levels, width in metadata.get("embeddings", [])}
+    embedded = embeddings_of(embeddings, sizes, validation.float_dtype(metadata["dtype"]))
+    total = ParameterLayout(sizes, embedded).total
+    validation.shape("parameters", parameters, (total,))  # before memory is allocated for them
     scaling = {name: arrays.get(name) for name in SCALING}
     constants = {name: metadata[name] for name in CONSTANTS if name in metadata}
-    model = Model(sizes, metadata["activation"], metadata["loss"], metadata["dtype"], **scaling, constants=constants)
+    model = Model(
+        sizes,
+        metadata["activation"],
+        metadata["loss"],
+        metadata["dtype"],
+        **scaling,
+        constants=constants,
+        embeddings=embeddings,
+    )
     if parameters.dtype != model.dtype:
         raise ValueError(f"parameters: got dtype {parameters.dtype}, expected {model.dtype}")
     model.parameters[...] = parameters

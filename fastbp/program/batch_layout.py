@@ -28,7 +28,9 @@ class BatchLayout:
         net = self.network
         outputs = [self.rows * size for size in net.sizes[1:]]
         hidden = list(zip(net.activations, outputs, strict=False))
-        squares = sum(-(-fan_in * fan_out // SQUARES) for fan_in, fan_out in net.layout.fans)
+        tables = [(each.levels, each.width) for each in net.embeddings]
+        squares = sum(-(-rows * columns // SQUARES) for rows, columns in (*net.layout.fans, *tables))
+        first = self.rows * net.layout.fans[0][0]
         lengths = {
             "output": outputs,
             "gradient": outputs,
@@ -37,7 +39,9 @@ class BatchLayout:
             "losses": [self.rows],
             "squares": [squares],
             "clip factor": [1 + squares + len(net.layout.fans)],
-            "inputs": [self.rows * net.sizes[0]],
+            "inputs": [first],
+            "input gradient": [first if tables else 0],
+            "levels": [self.rows for _ in tables],
             "end": [0],
         }
         starts, at = {}, 0
@@ -53,7 +57,9 @@ class BatchLayout:
 
     def gradient(self, layer: int) -> int:
         """dH of a layer, before its activation; of layer -1: dX."""
-        return self._starts["gradient", layer] if layer >= 0 else self.inputs
+        if layer >= 0:
+            return self._starts["gradient", layer]
+        return self._starts["input gradient", 0] if self.network.embeddings else self.inputs
 
     def pre_activation(self, layer: int) -> int:
         """H of a hidden layer before its activation, where the derivative needs it; else in the output's place."""
@@ -81,13 +87,17 @@ class BatchLayout:
 
     @property
     def inputs(self) -> int:
-        """The rows of X, where a step fetches them, or dX, which no training step computes."""
+        """The rows of X, where a step fetches or embeds them; or dX, which only steps that embed compute, elsewhere."""
         return self._starts["inputs", 0]
+
+    def levels(self, embedding: int) -> int:
+        """The level of each row in the column of an embedding."""
+        return self._starts["levels", embedding]
 
     @property
     def without_inputs(self) -> int:
         """Elements that a training step needs that does not fetch its rows."""
-        return self.inputs
+        return self.total if self.network.embeddings else self.inputs
 
     @property
     def total(self) -> int:

@@ -79,7 +79,7 @@ def _forward_of(network: Network, dtype: np.dtype[Any], outputs: bool) -> Narrow
 def _is_narrow(network: Network) -> bool:
     if not (tuning().specialised or (tuning().nothing and switched_on())):
         return False
-    return max(network.sizes) <= WIDEST and 2 <= network.layers <= MOST_LAYERS
+    return max(network.sizes) <= WIDEST and 2 <= network.layers <= MOST_LAYERS and not network.embeddings
 
 
 def threads_for(step: NarrowStep, rows: int, threads: int) -> int:

@@ -10,7 +10,7 @@ from ..cached_property import cached_property
 from ..kernels.activations import Activation
 from ..kernels.losses import Loss
 from ..kernels.updates import SGD
-from .parameters import ParameterLayout
+from .parameters import Embedding, ParameterLayout
 
 
 @dataclass(eq=False, repr=False)
@@ -20,10 +20,11 @@ class Network:
     sizes: tuple[int, ...]
     activations: tuple[Activation, ...]  # of the hidden layers
     loss: Loss
+    embeddings: tuple[Embedding, ...] = ()
 
     @cached_property
     def layout(self) -> ParameterLayout:
-        return ParameterLayout(self.sizes)
+        return ParameterLayout(self.sizes, self.embeddings)
 
     @property
     def layers(self) -> int:
@@ -44,7 +45,6 @@ class StepForm(NamedTuple):
     clipped: bool = False
     fetched: bool = False  # rows of X by their order, else they lie side by side
 
-    @property
-    def fused(self) -> bool:
-        """True if the update is the weight gradient's epilogue."""
-        return self.update == SGD.name and not self.clipped
+    def fused(self, network: Network) -> bool:
+        """Return whether the update is the weight gradient's epilogue."""
+        return self.update == SGD.name and not self.clipped and not network.embeddings

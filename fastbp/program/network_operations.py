@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from ..kernels import operations as op
 from ..kernels.updates import UPDATES
@@ -13,6 +14,7 @@ from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
 from .network import Network, StepForm
+from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
 from .table import Operation, Place, Strand, operation
@@ -34,7 +36,7 @@ class NetworkOperations:
         """Every layer's product with what follows it, rows fetched before; logits to their place in the batch, or to
         another one. Of the layers so many, or all."""
         layout, last = self.network.layout, self.network.layers - 1
-        links: list[Link] = [self._fetch()] if self.fetched else []
+        links: list[Link] = self._embed() if self.network.embeddings else [self._fetch()] if self.fetched else []
         for layer, (fan_in, fan_out) in enumerate(layout.fans[:layers]):
             target, epilogue = (op.ACTIVATIONS, self.at.output(layer)), op.ADD_BIAS
             if layer < last:
@@ -56,15 +58,47 @@ class NetworkOperations:
         return links
 
     def _input(self, layer: int) -> tuple[int, int, int]:
-        width = self.network.sizes[layer]
+        width = self.network.layout.fans[layer][0]
         if layer == 0:
-            return (op.ACTIVATIONS, self.at.inputs, width) if self.fetched else (op.INPUTS, 0, width)
+            copied = self.fetched or self.network.embeddings
+            return (op.ACTIVATIONS, self.at.inputs, width) if copied else (op.INPUTS, 0, width)
         return (op.ACTIVATIONS, self.at.dropped(layer - 1), width)
 
     def _fetch(self) -> Link:
         width = self.network.sizes[0]
         fetch = operation(op.FETCH, a=(op.INPUTS, 0, width), c=(op.ACTIVATIONS, self.at.inputs))
         return RowWise(self.rows, fetch, FETCH_COST * -(-width // self.model.lanes))
+
+    def _embed(self) -> list[Link]:
+        """Return what fetches rows where some columns are embedded: the others side by side, then the vectors."""
+        layout, features, fetched = self.network.layout, self.network.sizes[0], int(self.fetched)
+        width, links, done = layout.fans[0][0], [], 0
+        for begin, end in _runs(layout.plain_columns):
+            to = (op.ACTIVATIONS, self.at.inputs + done, width)
+            a, columns = (op.INPUTS, begin, features), end - begin
+            copy = operation(op.COPY_COLUMNS, fetched=fetched, column_end=columns, a=a, c=to)
+            links.append(self._fetching(columns, copy))
+            done += columns
+        for number, (each, table, first) in enumerate(self._embeddings()):
+            look_up = operation(
+                op.EMBED,
+                fetched=fetched,
+                depth=each.levels,
+                a=(op.INPUTS, each.column, features),
+                b=(op.PARAMETERS, table, each.width),
+                c=(op.ACTIVATIONS, self.at.inputs + first, width),
+                y=(op.ACTIVATIONS, self.at.levels(number)),
+            )
+            links.append(self._fetching(each.width, look_up))
+        return links
+
+    def _fetching(self, columns: int, what: Operation) -> Link:
+        return RowWise(self.rows, what, FETCH_COST * -(-columns // self.model.lanes))
+
+    def _embeddings(self) -> Iterator[tuple[Embedding, int, int]]:
+        """Each embedding, where its table begins among the parameters, and where its vector among the inputs."""
+        layout = self.network.layout
+        return zip(layout.embeddings, layout.table_starts, layout.vector_starts, strict=True)
 
     def _activation(self, layer: int) -> list[Link]:
         """Return what follows a hidden layer's product: the activation where it is not fused, and dropout."""
@@ -115,7 +149,8 @@ class NetworkOperations:
         return links
 
     def backward(self, inputs: bool) -> list[Link]:
-        """Return what computes every dH, from the last layer's to the first's, and dX where `inputs` asks for it."""
+        """Return what computes every dH, from the last layer's to the first's, and dX where `inputs` asks for it; of
+        dX, embedded vectors are needed in any case."""
         layout = self.network.layout
         links: list[Link] = []
         for layer in range(self.network.layers - 1, -1 if inputs else 0, -1):
@@ -133,7 +168,23 @@ class NetworkOperations:
             ))  # fmt: skip
             if layer:
                 links += self._activation_backward(layer - 1)
+        if self.network.embeddings and not inputs:
+            links.append(self._backward_to_vectors())
         return links
+
+    def _backward_to_vectors(self) -> Product:
+        """Return the product for the embedded vectors' part of dX, which they are the end of."""
+        layout = self.network.layout
+        (fan_in, fan_out), plain = layout.fans[0], layout.plain
+        return Product(
+            rows=self.rows,
+            columns=fan_in - plain,
+            depth=fan_out,
+            a=(op.ACTIVATIONS, self.at.gradient(0), fan_out),
+            b=(op.PARAMETERS, layout.weight_starts[0] + plain * fan_out, fan_out),
+            b_transposed=True,
+            c=(op.ACTIVATIONS, self.at.gradient(-1) + plain, fan_in),
+        )
 
     def _activation_backward(self, layer: int) -> list[Link]:
         """Return the way back from the next layer's input to the pre-activation, in place."""
@@ -180,12 +231,33 @@ class NetworkOperations:
             for layer, (_, fan_out) in enumerate(self.network.layout.fans)
         ]
 
-    def weight_and_bias_gradients(self, to: int, epilogue: int, resume: bool) -> tuple[float, list[Strand]]:
-        """Return the gradients of all layers in one phase, the biases with the shortest strands."""
+    def parameter_gradients(self, to: int, epilogue: int, resume: bool) -> tuple[float, list[Strand]]:
+        """Return the gradients of all parameters in one phase: the biases with the shortest strands, a share of the
+        tables with each."""
         time, strands = side_by_side(self.weight_gradients(to, epilogue, resume), self.model)
         for number, bias in enumerate(self.bias_gradients(to, epilogue, resume)):
             strands[-1 - number % len(strands)].append(bias)
+        for number, (each, table, first) in enumerate(self._embeddings()):
+            vectors = -(-each.levels * each.width // self.model.lanes)
+            time += (UPDATE_COST * vectors + FETCH_COST * self.rows) / self.model.threads
+            for strand, (begin, end) in zip(strands, bounds(each.levels, len(strands), 1), strict=False):
+                strand.append(self._table_gradient(number, each, (begin, end), (to, table, each.width), first, resume))
         return time, strands
+
+    def _table_gradient(self, number: int, each: Embedding, levels: tuple[int, int], to: Place, first: int,
+                        resume: bool) -> Operation:  # fmt: skip
+        """Return the gradient of some rows of a table, from the part of dX that begins with input `first`."""
+        return operation(
+            op.EMBED_BACKWARD,
+            resume=int(resume),
+            depth=self.rows,
+            row_begin=levels[0],
+            row_end=levels[1],
+            column_end=each.width,
+            a=(op.ACTIVATIONS, self.at.gradient(-1) + first, self.network.layout.fans[0][0]),
+            c=to,
+            y=(op.ACTIVATIONS, self.at.levels(number)),
+        )
 
     # ---- updates ----
 
@@ -211,10 +283,10 @@ class NetworkOperations:
 
     def updates(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the rows' gradients to new parameters."""
-        if step.fused:
-            time, strands = self.weight_and_bias_gradients(op.PARAMETERS, op.SGD, False)
+        if step.fused(self.network):
+            time, strands = self.parameter_gradients(op.PARAMETERS, op.SGD, False)
             return time, [strands]
-        time, strands = self.weight_and_bias_gradients(op.GRADIENT, 0, False)
+        time, strands = self.parameter_gradients(op.GRADIENT, 0, False)
         if step.clipped:
             blocks = [block for strand in strands for block in strand]
             return time, [strands, *self._clipped_updates(step, blocks)]
@@ -242,6 +314,10 @@ class NetworkOperations:
             for begin, end in bounds(fan_in, max(1, fan_in * fan_out // SQUARES), 1):
                 parts.append(operation(op.GEMM, row_begin=begin, row_end=end, column_end=fan_out, c=c))
             parts.append(operation(op.COLUMN_SUMS, column_end=fan_out, c=(op.GRADIENT, biases)))
+        for each, table, _ in self._embeddings():
+            c = (op.GRADIENT, table, each.width)
+            for begin, end in bounds(each.levels, max(1, each.levels * each.width // SQUARES), 1):
+                parts.append(operation(op.EMBED_BACKWARD, row_begin=begin, row_end=end, column_end=each.width, c=c))
         return parts
 
     def _shared_out(self, strands: list[Strand]) -> list[Strand]:
@@ -260,26 +336,30 @@ class NetworkOperations:
     def norm(self, step: StepForm) -> list[Strand]:
         """Return sums of squares of the gradient's parts, cut at fixed places; the penalty's part is added before."""
         parts: list[Strand] = []
+
+        def of(start: int, begin: int, end: int, penalised: bool) -> None:
+            strand = [self._sum_of_squares((op.GRADIENT, start), begin, end, self.at.clip_factor + 1 + len(parts))]
+            if penalised:
+                a, c = (op.PARAMETERS, start), (op.GRADIENT, start)
+                strand.insert(0, operation(op.ADD_L2_GRADIENT, row_begin=begin, row_end=end, a=a, c=c))
+            parts.append(strand)
+
         for (fan_in, fan_out), weights, biases in self.network.layout.layers:
             for begin, end in _spans(fan_in * fan_out):
-                strand = [
-                    self._sum_of_squares((op.GRADIENT, weights), begin, end, self.at.clip_factor + 1 + len(parts))
-                ]
-                if step.penalised:
-                    a, c = (op.PARAMETERS, weights), (op.GRADIENT, weights)
-                    strand.insert(0, operation(op.ADD_L2_GRADIENT, row_begin=begin, row_end=end, a=a, c=c))
-                parts.append(strand)
-            to = self.at.clip_factor + 1 + len(parts)
-            parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])
+                of(weights, begin, end, step.penalised)
+            of(biases, 0, fan_out, False)
+        for each, table, _ in self._embeddings():
+            for begin, end in _spans(each.levels * each.width):
+                of(table, begin, end, step.penalised)
         return parts
 
     def squares(self) -> list[Operation]:
         """Return the L2 penalty's sums, cut at fixed places."""
         operations: list[Operation] = []
-        for (fan_in, fan_out), weights, _ in self.network.layout.layers:
-            for begin, end in _spans(fan_in * fan_out):
+        for start, length in self.network.layout.penalised:
+            for begin, end in _spans(length):
                 to = self.at.squares + len(operations)
-                operations.append(self._sum_of_squares((op.PARAMETERS, weights), begin, end, to))
+                operations.append(self._sum_of_squares((op.PARAMETERS, start), begin, end, to))
         return operations
 
     def probes(self, strands: int) -> list[Operation]:
@@ -301,6 +381,13 @@ class NetworkOperations:
 
 def _interleaved(first: Strand, second: Strand) -> Strand:
     return list(itertools.chain.from_iterable(zip(first, second, strict=True)))
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """Cut ascending numbers to runs without gaps, [begin, end) of each."""
+    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        found = [number for _, number in run]
+        yield found[0], found[-1] + 1
 
 
 def _spans(total: int) -> list[tuple[int, int]]:

@@ -87,7 +87,7 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
         operations = NetworkOperations(network, rows, model, form.threshold)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=True)], model)
-        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, resume)
+        more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows))
@@ -100,7 +100,7 @@ def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, re
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
         time, phases = chain([*operations.forward(), *operations.backward(inputs=True)], model)
-        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, resume)
+        more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 
     return cheapest(write, dtype, threads, _least_workspace(network, rows))
@@ -135,7 +135,7 @@ def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: in
         operations = NetworkOperations(network, rows, model, form.threshold)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
-        more, strands = operations.weight_and_bias_gradients(op.GRADIENT, 0, False)
+        more, strands = operations.parameter_gradients(op.GRADIENT, 0, False)
         strands[-1].append(operations.sum_up(0))
         return time + more, [*phases, strands]
 
@@ -157,8 +157,8 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
 def add_l2(network: Network) -> Program:
     """The penalty's part of the gradient: ``dW += l2 W``, dW in the activations' place."""
     strand = [
-        operation(op.ADD_L2_GRADIENT, row_end=fan_in * fan_out, a=(op.PARAMETERS, weights), c=(op.ACTIVATIONS, weights))
-        for (fan_in, fan_out), weights, _ in network.layout.layers
+        operation(op.ADD_L2_GRADIENT, row_end=length, a=(op.PARAMETERS, start), c=(op.ACTIVATIONS, start))
+        for start, length in network.layout.penalised
     ]
     return Program.of([[strand]], 1, 1)
 
@@ -171,6 +171,7 @@ def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout:
 
 def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:
     """Return the rows of one call: activations within some megabytes, and some 10 ms of work."""
-    activations = 4 * 1024**2 // (2 * sum(network.sizes[1:]) * dtype.itemsize)
+    embedded = network.layout.fans[0][0] if network.embeddings else 0
+    activations = 4 * 1024**2 // (2 * (sum(network.sizes[1:]) + embedded) * dtype.itemsize)
     work = 2 * 10**9 // (6 * sum(fan_in * fan_out for fan_in, fan_out in network.layout.fans))
     return max(64, min(most, activations, work))

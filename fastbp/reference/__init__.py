@@ -19,6 +19,7 @@ from .activations import (
 )
 from .arrays import Array
 from .dropout import dropout_mask, dropout_masks, step_key
+from .embeddings import embed, embed_backward, embedded_gradient, embedded_loss
 from .layers import affine_backward, affine_forward, scale_inputs
 from .losses import LOSSES, loss_of, losses_of, outputs_of, row_losses, softmax, softmax_cross_entropy
 from .network import forward, gradient, loss
@@ -35,7 +36,7 @@ from .optimizers import (
     sgd_step,
     sgd_update,
 )
-from .training import train
+from .training import embedded_train, train
 
 __all__ = [
     "ACTIVATIONS",
@@ -52,6 +53,11 @@ __all__ = [
     "clip_gradients",
     "dropout_mask",
     "dropout_masks",
+    "embed",
+    "embed_backward",
+    "embedded_gradient",
+    "embedded_loss",
+    "embedded_train",
     "forward",
     "gradient",
     "logistic",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array, float64
 from .dropout import dropout_masks, step_key
-from .network import gradient
+from .embeddings import embedded_gradient
 from .optimizers import clip_gradients, optimizer_step, options_for
 
 
@@ -79,31 +79,85 @@ def train(
     >>> weights[0].round(3), losses.round(3)
     (array([[-0.964,  0.964]]), array([0.693, 4.018]))
     """
+    _, trained_weights, trained_biases, losses = embedded_train(
+        {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
+        sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
+        l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, dropout_key=dropout_key, **options,
+    )  # fmt: skip
+    return trained_weights, trained_biases, losses
+
+
+def embedded_train(
+    tables: Mapping[int, ArrayLike],
+    weights: Sequence[ArrayLike],
+    biases: Sequence[ArrayLike],
+    X: ArrayLike,
+    labels: ArrayLike,
+    order: ArrayLike,
+    batch_size: int,
+    learning_rate: float | Sequence[float],
+    l2: float = 0.0,
+    activation: str | Sequence[str] = "relu",
+    input_shift: ArrayLike | None = None,
+    input_scale: ArrayLike | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    optimizer: str = "sgd",
+    optimizer_options: Mapping[str, float] | None = None,
+    l2_per_weight: bool = False,
+    max_grad_norm: float | None = None,
+    dropout: float = 0.0,
+    dropout_key: int = 0,
+    **options: Any,
+) -> tuple[dict[int, Array], list[Array], list[Array], Array]:
+    """Do what `train` does for a network with embeddings, whose tables are updated as weights are, unused rows too.
+
+    Parameters
+    ----------
+    tables
+        As in `embed`.
+    weights, biases, ...
+        As in `train`.
+
+    Returns
+    -------
+    tables : dict of int to ndarray of float64
+    weights, biases, losses
+        As of `train`.
+    """
     X, labels = np.asarray(X), np.asarray(labels)
     batches = _minibatches(order, len(X), batch_size)
     rates = np.broadcast_to(float64("learning_rate", learning_rate), len(batches))
     weight = np.ones(len(X)) if sample_weight is None else float64("sample_weight", sample_weight, (len(X),))
     p = [float64("weights", W) for W in weights] + [float64("biases", b) for b in biases]
+    p += [float64("tables", table) for table in tables.values()]
     layers = len(weights)
+
+    def tables_now() -> dict[int, Array]:
+        return dict(zip(tables, p[2 * layers :], strict=True))
+
     states: list[tuple[Array, ...]] = [()] * len(p)
     losses: list[float] = []
     for step, batch in enumerate(batches):
         if sample_weight is not None:
             options["sample_weight"] = weight[batch]
         if dropout > 0:
-            hidden = [len(b) for b in p[layers:-1]]
+            hidden = [len(b) for b in p[layers : 2 * layers - 1]]
             options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
         strength = l2 / weight[batch].sum() if l2_per_weight else l2
         rows = X[batch], labels[batch]
-        value, dWs, dbs, _ = gradient(
-            p[:layers], p[layers:], *rows, strength, activation, input_shift, input_scale, **options
-        )
-        gradients = [*dWs, *dbs] if max_grad_norm is None else clip_gradients([*dWs, *dbs], max_grad_norm)[0]
+        value, dWs, dbs, _, d_tables = embedded_gradient(
+            tables_now(), p[:layers], p[layers : 2 * layers], *rows, strength, activation, input_shift, input_scale,
+            **options,
+        )  # fmt: skip
+        gradients = [*dWs, *dbs, *(d_tables[column] for column in tables)]
+        if max_grad_norm is not None:
+            gradients = clip_gradients(gradients, max_grad_norm)[0]
         for i, g in enumerate(gradients):
-            hyper = options_for(optimizer, optimizer_options or {}, is_bias=i >= layers)
+            hyper = options_for(optimizer, optimizer_options or {}, is_bias=layers <= i < 2 * layers)
             p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, rates[step], **hyper)
         losses.append(value)
-    return p[:layers], p[layers:], np.array(losses, dtype=np.float64)
+    return tables_now(), p[:layers], p[layers : 2 * layers], np.array(losses, dtype=np.float64)
 
 
 def _minibatches(order: ArrayLike, n: int, batch_size: int) -> list[NDArray[Any]]:

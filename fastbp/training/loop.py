@@ -82,7 +82,7 @@ class Training:
         self._fetched_form = self._form._replace(fetched=True)
         places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
         self._fetches = self.data.readable_in_place  # where there is an order
-        fused = self._form.fused
+        fused = self._form.fused(self.network)
         if fused:  # it has no state, but an optimizer that follows it must start from 0
             self.optimizer_state.forget()
         self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
@@ -290,7 +290,7 @@ class Training:
         inputs = stage.inputs.reshape(-1, self.data.features)
         if stage.order is not None:
             inputs = inputs[stage.order[: max(1, SAMPLED // self.data.features)]]
-        return Magnitudes.of(inputs, stage.targets)
+        return Magnitudes.of(inputs, stage.targets, self.model.embeddings)
 
     def _keep(self, now: bool) -> None:
         """Write a checkpoint where one is due; the seconds that this takes do not count as training."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.losses import Loss
+from ..program.parameters import Embedding
 
 Array = NDArray[Any]
 LARGE = 5.0  # mean magnitude: at the default rates SGD trains on targets of mean magnitude 3, and diverges at 10
@@ -21,11 +22,14 @@ class Magnitudes(NamedTuple):
     targets: NDArray[np.float64]
 
     @classmethod
-    def of(cls, inputs: Array, targets: Array) -> Magnitudes:
-        """Measure the first rows of inputs (n, features) and of targets (n,) or (n, outputs)."""
+    def of(cls, inputs: Array, targets: Array, embeddings: tuple[Embedding, ...]) -> Magnitudes:
+        """Measure the first rows of inputs (n, features), in which levels count as 0, and of targets (n,) or
+        (n, outputs)."""
         rows = min(len(inputs), len(targets), max(1, SAMPLED // inputs.shape[1]))
         with np.errstate(over="ignore", invalid="ignore"):
-            return cls(_mean_magnitudes(inputs[:rows]), _mean_magnitudes(targets[:rows]))
+            found = cls(_mean_magnitudes(inputs[:rows]), _mean_magnitudes(targets[:rows]))
+        found.inputs[[each.column for each in embeddings]] = 0.0
+        return found
 
     def about_targets(self, loss: Loss) -> str:
         """Return advice on targets far larger than 1; "" where they are not, or where they are classes."""

@@ -12,9 +12,22 @@ from .. import functional, threads
 from ..kernels import shapes
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.shapes import BY_ROWS, IN_PLACE, PACKED
+from ..model.evaluation import Gradient
+from ..network import MLP
 from ..optimizers import OPTIMIZERS
 from ..program.tuning import Tuning, forced
-from .cases import DROPOUT, FORMS, WIDE, Case, combinations, described, draw, key_of_next_fit, softmax_cases
+from .cases import (
+    DROPOUT,
+    FORMS,
+    WIDE,
+    Case,
+    combinations,
+    described,
+    draw,
+    embedded_cases,
+    key_of_next_fit,
+    softmax_cases,
+)
 from .gradients import tensors
 from .tally import Array, Tally
 
@@ -88,6 +101,7 @@ def _bit_cases(dtype: np.dtype[Any]) -> list[tuple[str, Callable[[], Iterator[tu
         Case((9, 40, 35, 23), 300, l2=0.02),
         Case((40, 20, 4), 29, "identity", scaled=True),
         *_of_every_kind(),
+        *embedded_cases((37, 300)),
     ]
     shapes = [(1, 30, 50), (5, 70, 3), (37, 50, 67), (300, 33, 40), (15, 1300, 35)]
     return [
@@ -143,9 +157,9 @@ def check_threads(tally: Tally, dtype: np.dtype[Any]) -> None:
 def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Check rows alone and in batches of every size up to two tiles."""
     forms = itertools.cycle(FORMS)
-    for sizes, activation in itertools.product(WIDE, ACTIVATIONS):
-        loss, form = next(forms)
-        case = Case(sizes, 64, activation, loss, form)  # a power of two: the mean over rows is an exact division
+    cases = [Case(sizes, 64, activation, *next(forms)) for sizes, activation in itertools.product(WIDE, ACTIVATIONS)]
+    # A power of two: the mean over rows is an exact division.
+    for case in itertools.chain(cases, (case._replace(weighted=False, dropout=0.0) for case in embedded_cases((64,)))):
         drawn = draw(case, dtype)
         net, X, y = drawn.net, drawn.X, drawn.y
         logits, outputs, dX = net.logits(X), net.outputs(X), net.gradient(X, y).inputs
@@ -156,28 +170,39 @@ def check_rows(tally: Tally, dtype: np.dtype[Any]) -> None:
             row, what = slice(i, i + 1), f"{case}: row {i} alone"
             tally.same(f"{what}, logits", net.logits(X[row]), logits[row])
             tally.same(f"{what}, inputs", net.gradient(X[row], y[row]).inputs / dtype.type(case.n), dX[row])
-        tally.same(f"{case}: sample_gradients", net.sample_gradients(X, y).inputs / dtype.type(case.n), dX)
+        each = net.sample_gradients(X, y)
+        tally.same(f"{case}: sample_gradients", each.inputs / dtype.type(case.n), dX)
+        for column, tables in each.embeddings.items():
+            table = net.gradient(X[-1:], y[-1:]).embeddings[column]
+            tally.same(f"{case}: sample_gradients of embeddings[{column}]", tables[-1], table)
+
+
+def _parts(of: MLP | Gradient) -> tuple[Array, ...]:
+    """Return weights, biases and tables, or their gradients."""
+    return *of.weights, *of.biases, *of.embeddings.values()
 
 
 def check_fused(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Check a step of `fit`, with weights and dropout, against `gradient` and `sgd_update`."""
     ways = itertools.cycle((Tuning(), *BLOCKINGS, *SPLITS))
     rows = (1, 13, 37, 300)
-    for case in itertools.chain(softmax_cases(WIDE, rows), combinations(WIDE, (1, 13, 37))):
+    sgd = (case for case in embedded_cases((13, 37)) if case.max_grad_norm is None)
+    for case in itertools.chain(softmax_cases(WIDE, rows), combinations(WIDE, (1, 13, 37)), sgd):
         drawn = draw(case, dtype)
         net, X, y = drawn.net, drawn.X, drawn.y
         start, state = net.parameters.copy(), net.rng.bit_generator.state
         whole: dict[str, Any] = {"epochs": 1, "batch_size": case.n, "shuffle": False, "progress": False}
         whole["sample_weight"] = drawn.weights
         g = net.gradient(X, y, sample_weight=drawn.weights, dropout=case.dropout, dropout_key=key_of_next_fit(net))
-        expected = [array.copy() for array in (*net.weights, *net.biases)]
-        for i, (array, slope) in enumerate(zip(expected, (*g.weights, *g.biases), strict=True)):
-            functional.sgd_update(array, slope, 0.1, case.l2 if i < len(g.weights) else 0.0)
+        expected = [array.copy() for array in _parts(net)]
+        for i, (array, slope) in enumerate(zip(expected, _parts(g), strict=True)):
+            of_bias = len(g.weights) <= i < 2 * len(g.weights)
+            functional.sgd_update(array, slope, 0.1, 0.0 if of_bias else case.l2)
         for way in itertools.islice(ways, 2):  # the next two of them for each case
             net.parameters, net.rng.bit_generator.state = start, state
             with forced(way):
                 net.fit(X, y, learning_rate=0.1, l2=case.l2, dropout=case.dropout, **whole)
-            for actual, value in zip((*net.weights, *net.biases), expected, strict=True):
+            for actual, value in zip(_parts(net), expected, strict=True):
                 tally.same(f"{case}, {described(way)}", actual, value)
 
 

@@ -17,6 +17,7 @@ from ..kernels.activations import ACTIVATIONS
 from ..kernels.losses import LOSSES
 from ..model.evaluation import Gradient
 from ..network import MLP
+from ..program.parameters import Embedding
 from ..program.tuning import Tuning
 from ..reference.tables import Constants
 from .objective import Objective
@@ -59,11 +60,13 @@ class Case(NamedTuple):
     dropout: float = 0.0
     optimizer: str = "sgd"
     max_grad_norm: float | None = None
+    embeddings: tuple[Embedding, ...] = ()
 
     def __str__(self) -> str:
         activation = self.activation if isinstance(self.activation, str) else ", ".join(self.activation)
         words = [f"{'-'.join(map(str, self.sizes))} {activation}", f"{self.n} rows", f"{self.loss} of {self.form}"]
         words += [f"{name} {getattr(self, name)}" for name in ("l2", "dropout", "max_grad_norm") if getattr(self, name)]
+        words += [f"column {column}: {levels} vectors of {width}" for column, levels, width in self.embeddings]
         words += ["inputs scaled"] * self.scaled + ["rows weighted"] * self.weighted
         return ", ".join(words + [self.optimizer] * (self.optimizer != "sgd"))
 
@@ -82,7 +85,7 @@ class Case(NamedTuple):
     @property
     def terms(self) -> int:
         """The terms of all the sums that an entry of the gradient goes through, and some for activations and loss."""
-        return self.n + 2 * sum(self.sizes) + 16
+        return self.n + 2 * (sum(self.sizes) + sum(each.width for each in self.embeddings)) + 16
 
 
 def trial(constants: Constants, turn: int, outputs: int) -> dict[str, Any]:
@@ -126,14 +129,15 @@ class Drawn(NamedTuple):
     def logits(self, masks: list[Array] | None = None) -> Array:
         """Return the reference's logits."""
         case, net = self.case, self.net
-        inputs = reference.scale_inputs(self.X, net.input_shift, net.input_scale)
+        inputs = reference.embed(reference.scale_inputs(self.X, net.input_shift, net.input_scale), net.embeddings)
         more = {"masks": masks, **case.constants}
         return reference.forward(net.weights, net.biases, inputs, case.activation, **more)[-1]
 
     def gradient(self) -> Gradient:
         """Return the reference's gradient."""
         more = {**self.of_reference, "sample_weight": self.weights, "masks": self.masks}
-        return Gradient(*reference.gradient(self.net.weights, self.net.biases, self.X, self.y, self.case.l2, **more))
+        parameters = self.net.embeddings, self.net.weights, self.net.biases
+        return Gradient(*reference.embedded_gradient(*parameters, self.X, self.y, self.case.l2, **more))
 
 
 def objective_of(case: Case, net: MLP) -> Objective:
@@ -144,13 +148,20 @@ def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
     """Return the case with numbers of which no row comes near a kink."""
     rng = np.random.default_rng([seed, len(case.sizes), case.n])
     features, outputs = case.sizes[0], case.sizes[-1]
-    more = dict(case.constants)
+    more: dict[str, Any] = dict(case.constants)
     if case.scaled:
         more |= {"input_shift": np.arange(features) / 8, "input_scale": 0.5}
+    if case.embeddings:
+        more["embeddings"] = {column: (levels, width) for column, levels, width in case.embeddings}
+    for column, *_ in case.embeddings if case.scaled else ():
+        more["input_shift"][column] = 0.0
     net = MLP(case.sizes, case.activation, case.loss, dtype, seed, **more)
-    parameters = np.concatenate([part.ravel() for pair in _initial(case, rng) for part in pair])
-    net.parameters = parameters.astype(np.float32)
+    parts = [part for pair in _initial(net, rng) for part in pair]
+    parts += [rng.normal(size=table.shape) for table in net.embeddings.values()]
+    net.parameters = np.concatenate([part.ravel() for part in parts]).astype(np.float32)
     X = rng.normal(size=(4 * case.n + 50, features)).astype(np.float32).astype(dtype)
+    for column, levels, _ in case.embeddings:
+        X[:, column] = rng.integers(0, levels, len(X))
     y = _targets(rng, case, len(X), outputs)
     y = y if case.form == "labels" else y.astype(np.float32).astype(dtype)
     weights = (rng.permutation(case.n) % 9 / 4 + (case.n == 1)).astype(dtype) if case.weighted else None
@@ -158,7 +169,7 @@ def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
     objective, t = objective_of(case, net), _as_rows(y, case)
     rows, taken = np.arange(case.n), case.n
     while True:  # the next row takes the place of one near a kink, since a mask belongs to a place
-        near = objective.nearest_kink(net.weights, net.biases, X[rows], t[rows], masks) < KINK
+        near = objective.nearest_kink(net.weights, net.biases, X[rows], t[rows], masks, net.embeddings) < KINK
         if not near.any():
             break
         rows[near] = np.arange(taken, taken + near.sum())
@@ -166,9 +177,9 @@ def draw(case: Case, dtype: np.dtype[Any], seed: int = 0) -> Drawn:
     return Drawn(case, net, X[rows], y[rows], weights, masks, taken - case.n)
 
 
-def _initial(case: Case, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+def _initial(net: MLP, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
     """Give weights that keep pre-activations of order 1, and biases other than 0, so that a missing one shows."""
-    for fan_in, fan_out in itertools.pairwise(case.sizes):
+    for fan_in, fan_out in net.model.network.layout.fans:
         yield rng.normal(0.0, fan_in**-0.5, (fan_in, fan_out)), rng.normal(0.0, 0.5, fan_out)
 
 
@@ -230,3 +241,18 @@ def combinations(sizes: Sequence[tuple[int, ...]], rows: Sequence[int]) -> Itera
     for shape in (shape for shape in sizes if len(shape) > 3):  # another activation in each layer
         for first, second in itertools.permutations(("tanh", "relu", "silu", "identity"), 2):
             yield Case(shape, int(rng.choice(rows)), (first, second), "huber", "targets", 0.02, dropout=DROPOUT)
+
+
+def embedded_cases(rows: Iterable[int]) -> Iterator[Case]:
+    """Give networks with embeddings: first, last and all columns, narrow and wide vectors, levels that no row has."""
+    first_and_last = (Embedding(0, 5, 3), Embedding(4, 70, 19))
+    settings: tuple[dict[str, Any], ...] = (
+        {"embeddings": first_and_last, "activation": "silu", "l2": 0.02, "optimizer": "adam"},
+        {"embeddings": first_and_last, "scaled": True, "weighted": True, "dropout": DROPOUT, "max_grad_norm": 0.2},
+        {"embeddings": (Embedding(2, 3, 8),), "activation": "tanh", "l2": 0.02, "scaled": True, "max_grad_norm": 0.2},
+        {"embeddings": (Embedding(1, 2, 1), Embedding(2, 4, 2)), "optimizer": "adamw", "weighted": True},
+        {"embeddings": tuple(Embedding(column, 4, 5) for column in range(5)), "optimizer": "momentum"},
+    )
+    for n, more in itertools.product(rows, settings):
+        yield Case((5, 3), n, **{name: more[name] for name in ("embeddings", "scaled") if name in more})
+        yield Case((5, 18, 7, 4) if n % 2 else (5, 12, 3), n, **more)

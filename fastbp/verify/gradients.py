@@ -10,7 +10,20 @@ import numpy as np
 from .. import reference
 from ..model.evaluation import Gradient
 from ..numeric_gradients.check import gradcheck
-from .cases import DROPOUT, SMALL, WIDE, Case, Drawn, combinations, draw, eps_of, objective_of, softmax_cases
+from ..program.parameters import Embedding
+from .cases import (
+    DROPOUT,
+    SMALL,
+    WIDE,
+    Case,
+    Drawn,
+    combinations,
+    draw,
+    embedded_cases,
+    eps_of,
+    objective_of,
+    softmax_cases,
+)
 from .tally import Array, Tally
 
 NEARBY = 1e-5  # a relative change of logits, too small to take a row across a kink
@@ -22,7 +35,8 @@ def check_numeric(tally: Tally, dtype: np.dtype[Any]) -> None:
     All of it is float64; gradients in float32 are compared with the float64 ones of the same numbers.
     """
     large = (case for case in softmax_cases(((3, 4), (3, 7, 3), (3, 6, 5, 3)), (300,)) if case.scaled)
-    for case in itertools.chain(combinations(SMALL, (1, 5, 13)), softmax_cases(SMALL, (37,)), large):
+    plain = itertools.chain(combinations(SMALL, (1, 5, 13)), softmax_cases(SMALL, (37,)), large)
+    for case in itertools.chain(plain, embedded_cases((13,))):
         drawn = draw(case, dtype)
         tally.left_out += drawn.left_out
         g = drawn.net.gradient(drawn.X, drawn.y, case.l2, **drawn.options)
@@ -35,20 +49,25 @@ def check_numeric(tally: Tally, dtype: np.dtype[Any]) -> None:
 
 def _differentiate(tally: Tally, drawn: Drawn, g: Gradient) -> None:
     case, net = drawn.case, drawn.net
-    parts = [*net.weights, *net.biases, drawn.X]
+    parts = [*net.weights, *net.biases, drawn.X, *net.embeddings.values()]
     layers = len(net.weights)
     objective = objective_of(case, net)
 
-    def value(weights: list[Array], biases: list[Array], X: Array) -> float:
-        return objective(weights, biases, X, drawn.t, case.l2, drawn.weights, drawn.masks)
+    def value(parts: list[Array]) -> float:
+        weights, biases, X = parts[:layers], parts[layers : 2 * layers], parts[2 * layers]
+        tables = dict(zip(net.embeddings, parts[2 * layers + 1 :], strict=True))
+        return objective(weights, biases, X, drawn.t, case.l2, drawn.weights, drawn.masks, tables)
 
-    loss = value(net.weights, net.biases, drawn.X)
+    loss = value(parts)
     tally.within(f"{case}: loss", g.loss, loss, case.terms * eps_of(net.dtype) * (1 + loss))
+    embedded = [column for column, *_ in case.embeddings]
+    tally.same(f"{case}: inputs of embedded columns", g.inputs[:, embedded], np.zeros((case.n, len(embedded))))
     for number, (name, analytic) in enumerate(tensors(g)):
+        if name == "inputs" and len(embedded) == case.sizes[0]:
+            continue
 
         def function(moving: Array, number: int = number) -> float:
-            moved = [moving if i == number else part for i, part in enumerate(parts)]
-            return value(moved[:layers], moved[layers:-1], moved[-1])
+            return value([moving if i == number else part for i, part in enumerate(parts)])
 
         tally.numeric(f"{case}: {name}", gradcheck(function, analytic, parts[number]))
 
@@ -57,7 +76,8 @@ def tensors(g: Gradient) -> list[tuple[str, Array]]:
     """Return the arrays of a gradient, each with its name."""
     weights = [(f"weights[{i}]", dW) for i, dW in enumerate(g.weights)]
     biases = [(f"biases[{i}]", db) for i, db in enumerate(g.biases)]
-    return [*weights, *biases, ("inputs", g.inputs)]
+    tables = [(f"embeddings[{column}]", d_table) for column, d_table in g.embeddings.items()]
+    return [*weights, *biases, ("inputs", g.inputs), *tables]
 
 
 def _compare(tally: Tally, drawn: Drawn, found: Gradient, wanted: Gradient) -> None:
@@ -101,14 +121,16 @@ def check_gradient(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Check `MLP.gradient`, `loss`, `logits` and `outputs` against the reference."""
     rows = (1, 13, 37, 300)
     in_parts = [Case((33, 90, 70, 10), 3200, name, weighted=True, dropout=DROPOUT) for name in ("relu", "silu")]
-    for case in itertools.chain(combinations(WIDE, rows), softmax_cases(WIDE, rows), in_parts):
+    embedded = Case((5, 30, 4), 3200, embeddings=(Embedding(1, 6, 5), Embedding(3, 900, 4)))  # in parts, too
+    plain = itertools.chain(combinations(WIDE, rows), softmax_cases(WIDE, rows), in_parts)
+    for case in itertools.chain(plain, embedded_cases(rows), [embedded]):
         drawn = draw(case, dtype)
         net, X, y = drawn.net, drawn.X, drawn.y
         tally.left_out += drawn.left_out
         _compare(tally, drawn, net.gradient(X, y, case.l2, **drawn.options), drawn.gradient())
         k = case.terms * eps_of(dtype)
         more = {**drawn.of_reference, "sample_weight": drawn.weights}
-        loss = reference.loss(net.weights, net.biases, X, y, case.l2, **more)
+        loss = reference.embedded_loss(net.embeddings, net.weights, net.biases, X, y, case.l2, **more)
         tally.within(f"{case}: loss alone", net.loss(X, y, case.l2, sample_weight=drawn.weights), loss, k * (1 + loss))
         logits = drawn.logits()
         size = np.abs(logits).max()

@@ -15,6 +15,8 @@ from .. import reference
 from ..reference.tables import values_of
 from .tally import Array
 
+NO_TABLES: Mapping[int, Array] = {}
+
 
 class Objective:
     """The objective of a network, as a function of its parameters and its inputs.
@@ -28,6 +30,8 @@ class Objective:
         Those of the activations and the loss.
     shift, scale : array, optional
         Those of the inputs.
+
+    The tables of embedded columns come with the parameters, by column.
     """
 
     def __init__(
@@ -54,21 +58,32 @@ class Objective:
         l2: float,
         sample_weight: Array | None = None,
         masks: Sequence[Array] | None = None,
+        tables: Mapping[int, Array] = NO_TABLES,
     ) -> float:
         """Return the weighted mean of the rows' losses, and the penalty; `t` are targets as (n, outputs)."""
-        entries = self._loss.value(self._pre_activations(weights, biases, X, masks)[-1], t, **self._constants)
+        inputs = self.inputs(X, tables)
+        entries = self._loss.value(self._pre_activations(weights, biases, inputs, masks)[-1], t, **self._constants)
         losses = entries.sum(axis=1) / (entries.shape[1] if self._loss.mean else 1)
         w = np.ones(len(X)) if sample_weight is None else sample_weight
-        return float((w * losses).sum() / w.sum() + l2 / 2 * sum((W * W).sum() for W in weights))
+        return float((w * losses).sum() / w.sum() + l2 / 2 * sum((W * W).sum() for W in (*weights, *tables.values())))
+
+    def inputs(self, X: Array, tables: Mapping[int, Array] = NO_TABLES) -> Array:
+        """Return what the first layer reads of X: the vectors of a table are those of the nearest whole numbers."""
+        h: Array = (X.astype(np.float64) - self._shift) * self._scale
+        if not tables:
+            return h
+        vectors = [table[np.rint(X[:, column]).astype(int)] for column, table in sorted(tables.items())]
+        return np.concatenate([np.delete(h, list(tables), axis=1), *vectors], axis=1)
 
     def nearest_kink(
-        self, weights: Sequence[Array], biases: Sequence[Array], X: Array, t: Array, masks: Sequence[Array] | None
-    ) -> Array:
+        self, weights: Sequence[Array], biases: Sequence[Array], X: Array, t: Array, masks: Sequence[Array] | None,
+        tables: Mapping[int, Array] = NO_TABLES,
+    ) -> Array:  # fmt: skip
         """Return how near each row comes to a kink: of an activation in a pre-activation, or of the loss in a logit."""
         nearest = np.full(len(X), np.inf)
         if self._loss.kink is None and all(row.kink is None for row, _ in self._activations):
             return nearest
-        *hidden, logits = self._pre_activations(weights, biases, X, masks)
+        *hidden, logits = self._pre_activations(weights, biases, self.inputs(X, tables), masks)
         for (row, constants), x in zip(self._activations, hidden, strict=True):
             if row.kink is not None:
                 nearest = np.minimum(nearest, row.kink(x, **constants).min(axis=1))
@@ -77,11 +92,10 @@ class Objective:
         return nearest
 
     def _pre_activations(
-        self, weights: Sequence[Array], biases: Sequence[Array], X: Array, masks: Sequence[Array] | None
+        self, weights: Sequence[Array], biases: Sequence[Array], h: Array, masks: Sequence[Array] | None
     ) -> list[Array]:
-        """Return the input of each activation, and the logits."""
+        """Return the input of each activation, and the logits; h is the first layer's input."""
         found: list[Array] = []
-        h = (X.astype(np.float64) - self._shift) * self._scale
         for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
             found.append(h @ W.astype(np.float64) + b)
             if layer < len(self._activations):

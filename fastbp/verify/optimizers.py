@@ -12,6 +12,7 @@ from .. import reference
 from ..kernels.activations import ACTIVATIONS
 from ..learning_rates import Adaptive, Constant, Cosine, InverseScaling, LearningRate
 from ..optimizers import OPTIMIZERS
+from ..program.parameters import Embedding
 from ..reference.optimizers import options_for
 from .cases import FORMS, Case, Drawn, draw, eps_of
 from .tally import Array, Tally
@@ -30,7 +31,8 @@ def check_optimizers(tally: Tally, dtype: np.dtype[Any]) -> None:
         loss, form = FORMS[number % len(FORMS)]
         activation, weighted = list(ACTIVATIONS)[number % len(ACTIVATIONS)], number % 4 < 2
         settings: dict[str, Any] = {"weighted": weighted, "optimizer": optimizer, "max_grad_norm": clip}
-        case = Case((5, 9, 7, 3), ROWS, activation, loss, form, l2, **settings)
+        embeddings = (Embedding(1, 6, 3), Embedding(4, 50, 9)) if number % 5 == 0 else ()
+        case = Case((5, 9, 7, 3), ROWS, activation, loss, form, l2, **settings, embeddings=embeddings)
         _check_steps(tally, case, schedule, dtype)
 
 
@@ -90,7 +92,7 @@ def _one_by_one(tally: Tally, what: str, drawn: Drawn, rates: list[float]) -> No
     """Compare each step, from the network's own parameters and gradient, so that only the state carries errors on."""
     case, net = drawn.case, drawn.net
     hyper, jumps = reference.OPTIMIZERS[case.optimizer].tried, reference.OPTIMIZERS[case.optimizer].smooth is None
-    parts = [*net.weights, *net.biases]
+    parts, layers = [*net.weights, *net.biases, *net.embeddings.values()], len(net.weights)
     states: list[tuple[Array, ...]] = [()] * len(parts)
     sizes = list(states)
     optimizer = OPTIMIZERS[case.optimizer](**hyper)
@@ -100,7 +102,7 @@ def _one_by_one(tally: Tally, what: str, drawn: Drawn, rates: list[float]) -> No
         rows = slice(begin, min(begin + BATCH, case.n))
         w = None if drawn.weights is None else drawn.weights[rows]
         g = net.gradient(drawn.X[rows], drawn.y[rows], case.l2, sample_weight=w)
-        gradients: list[Array] = [*g.weights, *g.biases]
+        gradients: list[Array] = [*g.weights, *g.biases, *g.embeddings.values()]
         if case.max_grad_norm is not None:
             gradients, _ = reference.clip_gradients(gradients, case.max_grad_norm)
         before = [part.copy() for part in parts]
@@ -110,7 +112,7 @@ def _one_by_one(tally: Tally, what: str, drawn: Drawn, rates: list[float]) -> No
         k = 8 + 2 * (step + 1) + (net.parameters.size if clipped else 0)
         relative = k * eps_of(net.dtype) + 2 * EPS64 / (1 - getattr(optimizer, "beta_2", 0.0))  # 1 - beta_2^t cancels
         for i, (old, slope) in enumerate(zip(before, gradients, strict=True)):
-            own = options_for(case.optimizer, hyper, is_bias=i >= len(g.weights))
+            own = options_for(case.optimizer, hyper, is_bias=layers <= i < 2 * layers)
 
             def stepped(w: Array, g: Array, state: Any, own: Any = own, t: int = step + 1, rate: float = rate) -> Any:
                 return reference.optimizer_step(case.optimizer, w, g, state, t, rate, **own)

@@ -26,6 +26,7 @@ from .cases import (
     Case,
     Drawn,
     draw,
+    embedded_cases,
     eps_of,
     key_of_next_fit,
     masks_of,
@@ -56,13 +57,16 @@ def compare_runs(tally: Tally, dtype: np.dtype[Any], cases: Iterable[Case], batc
         history = net.train(drawn.X, drawn.y, run.plan(), sample_weight=drawn.weights)
         k = EPOCHS * -(-case.n // batch) * case.terms * eps_of(dtype)
         tally.within(f"{case}: losses", history.loss, run.losses, k * (1 + np.max(run.losses)))
-        for i, (W, b) in enumerate(zip(run.parts[: len(net.weights)], run.parts[len(net.weights) :], strict=True)):
+        for i, (W, b) in enumerate(zip(*run.weights_and_biases, strict=True)):
             tally.within(f"{case}: weights[{i}]", net.weights[i], W, k * np.abs(W).max())
             tally.within(f"{case}: biases[{i}]", net.biases[i], b, k * np.abs(b).max())
+        for (column, table), T in zip(net.embeddings.items(), run.tables.values(), strict=True):
+            tally.within(f"{case}: embeddings[{column}]", table, T, k * np.abs(T).max())
 
 
 def _runs() -> Iterator[Case]:
     yield from softmax_cases(((6, 5), (7, 11, 4), (6, 9, 8, 3), (5, 7, 23)), (ROWS,))
+    yield from embedded_cases((ROWS,))
     rng = np.random.default_rng(8)
     shapes = (7, 11, 4), (6, 9, 8, 3), (5, 7, 23)
     smooth = [name for name in OPTIMIZERS if reference.OPTIMIZERS[name].smooth is not None]
@@ -88,13 +92,23 @@ class _Run:
         self.hyper = dict(reference.OPTIMIZERS[case.optimizer].smooth or {})
         self.per_weight = case.optimizer != "sgd" and case.weighted
         self.rate = 0.25 if case.loss == SOFTMAX and case.optimizer == "sgd" else 0.05
-        self.parts: list[Array] = [part.astype(np.float64) for part in (*net.weights, *net.biases)]
+        parameters = *net.weights, *net.biases, *net.embeddings.values()
+        self.parts: list[Array] = [part.astype(np.float64) for part in parameters]
+        self.layers = len(net.weights)
         self.states: list[tuple[Array, ...]] = [()] * len(self.parts)
         self.objective = objective_of(case, net)
         self.key = key_of_next_fit(net)
         self.draws = copy.deepcopy(net.rng)
         if case.dropout:
             self.draws.integers(2**63)  # the key, before the first order
+
+    @property
+    def weights_and_biases(self) -> tuple[list[Array], list[Array]]:
+        return self.parts[: self.layers], self.parts[self.layers : 2 * self.layers]
+
+    @property
+    def tables(self) -> dict[int, Array]:
+        return dict(zip(self.drawn.net.embeddings, self.parts[2 * self.layers :], strict=True))
 
     def plan(self) -> Plan:
         case, rng = self.drawn.case, self.drawn.net.rng
@@ -123,21 +137,22 @@ class _Run:
             self.losses.append(total / n)
 
     def _step(self, rows: NDArray[np.int64], step: int) -> float:
-        drawn, case, layers = self.drawn, self.drawn.case, len(self.drawn.net.weights)
+        drawn, case, layers = self.drawn, self.drawn.case, self.layers
         count = len(rows)
         masks = masks_of(case, reference.step_key(self.key, step), count) if case.dropout else None
-        weights, biases = self.parts[:layers], self.parts[layers:]
-        near = self.objective.nearest_kink(weights, biases, drawn.X[rows], drawn.t[rows], masks)
+        X, tables = drawn.X[rows], self.tables
+        near = self.objective.nearest_kink(*self.weights_and_biases, X, drawn.t[rows], masks, tables)
         self.nearest = min(self.nearest, float(near.min()))
         w = None if drawn.weights is None else drawn.weights[rows]
         l2 = case.l2 / (count if w is None else w.sum()) if self.per_weight else case.l2
         more = {**drawn.of_reference, "sample_weight": w, "masks": masks}
-        loss, dWs, dbs, _ = reference.gradient(weights, biases, drawn.X[rows], drawn.y[rows], l2, **more)
-        gradients = [*dWs, *dbs]
+        parameters = tables, *self.weights_and_biases
+        loss, dWs, dbs, _, d_tables = reference.embedded_gradient(*parameters, X, drawn.y[rows], l2, **more)
+        gradients = [*dWs, *dbs, *d_tables.values()]
         if case.max_grad_norm is not None:
             gradients, _ = reference.clip_gradients(gradients, case.max_grad_norm)
         for i, g in enumerate(gradients):
-            hyper = options_for(case.optimizer, self.hyper, is_bias=i >= layers)
+            hyper = options_for(case.optimizer, self.hyper, is_bias=layers <= i < 2 * layers)
             self.parts[i], self.states[i] = reference.optimizer_step(
                 case.optimizer, self.parts[i], g, self.states[i], step + 1, self.rate, **hyper
             )

@@ -45,6 +45,8 @@ class Case:
             y = np.tanh(X @ rng.normal(size=(self.sizes[0], outputs)))
             y = np.abs(y) if loss == "binary_cross_entropy" else y
         weights = rng.choice([0.0, 0.5, 1.0, 3.0], rows) if self.weighted else None
+        for column, (levels, _) in self.network.get("embeddings", {}).items():
+            X[:, column] = rng.integers(levels, size=rows)
         return X, y, weights
 
     def net(self) -> fastbp.MLP:
@@ -75,6 +77,8 @@ CASES = {
     "adaptive": Case(options={"learning_rate": Adaptive(0.5, patience=1, tol=0.1)}, epochs=8),
     "regression": Case((33, 50), {"optimizer": "adam"}, {"loss": "mean_squared_error"}, held_out=True),
     "binary": Case((33, 50), {"optimizer": "adam"}, {"loss": "binary_cross_entropy"}, held_out=True),
+    "embeddings": Case((33, 50), {**BASE, "optimizer": "adamw", "max_grad_norm": 0.3},
+                       {"embeddings": {1: (7, 3), 4: (3, 9)}}),
     "early stopping": Case((70, 50), {"early_stopping": 2, "learning_rate": 1.5}, held_out=True, epochs=40),
     # 67,850 parameters: messages beyond `allreduce.ALLGATHER_BYTES`, and updates cut into several strands
     "wide": Case((30, 30), {**BASE, "optimizer": "adam", "max_grad_norm": 1.0}, sizes=(5, 200, 330, 4), epochs=2),

@@ -273,12 +273,44 @@ FAULTS = {
     ),
     "clipping's norm is one without biases": fault(
         "program/network_operations.py",
-        "parts.append([self._sum_of_squares((op.GRADIENT, biases), 0, fan_out, to)])", "pass",
+        "of(biases, 0, fan_out, False)", "pass",
         "optimizers' steps",
     ),
     "clipping adds the penalty twice": fault(
         "program/network_operations.py", "PENALTY if step.penalised and not step.clipped",
         "PENALTY if step.penalised", "optimizers' steps",
+    ),
+    "an embedding takes the vector of another level": fault(
+        "kernels/embedding.py", "advance(table, level * width)", "advance(table, (levels - 1 - level) * width)",
+        "reference gradients",
+    ),
+    "an embedding takes the level of the first row": fault(
+        "kernels/embedding.py", "advance(x, row_at(i, fetched, order) * ldx), levels",
+        "advance(x, row_at(0, fetched, order) * ldx), levels", "reference training",
+    ),
+    "columns beside an embedding are not fetched by the order": fault(
+        "kernels/embedding.py", "advance(x, row_at(i, fetched, order) * ldx), advance(out, i * ldo)",
+        "advance(x, i * ldx), advance(out, i * ldo)", "reference training",
+    ),
+    "a table's gradient knows the last row of a level only": fault(
+        "kernels/embedding.py", "add_entries(width, advance(d", "copy_entries(width, advance(d", "numeric gradients"
+    ),
+    "a table's gradient keeps that of the step before": fault(
+        "kernels/embedding.py", "if not resume:", "if resume:", "reference training"
+    ),
+    "a share of a table misses its last level": fault(
+        "kernels/embedding.py", "level < end:", "level < end - 1:", "numeric gradients"
+    ),
+    "a wide vector lacks its last entries": fault(
+        "kernels/embedding.py", "for j in range(whole, count):  # one", "for j in range(whole, whole):  # one",
+        "reference gradients",
+    ),
+    "tables are not penalised": fault(
+        "program/parameters.py", "return (*weights, *tables)", "return tuple(weights)", "reference gradients"
+    ),
+    "a table's place among the inputs is the first one's": fault(
+        "program/network_operations.py", "c=(op.ACTIVATIONS, self.at.inputs + first, width)",
+        "c=(op.ACTIVATIONS, self.at.inputs + layout.plain, width)", "reference gradients",
     ),
     "every step has the first one's rates": fault(
         "kernels/steps.py", "step.number * call[op.STEP_BYTES + operand]",
