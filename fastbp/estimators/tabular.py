@@ -1,4 +1,4 @@
-"""`TabularClassifier` and `TabularRegressor`: tables as they are, by the recipe of `fastbp.tables`, for scikit-learn."""
+"""`TabularClassifier` and `TabularRegressor`: the recipe of `fastbp.tables` with the interface of scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring, d2_pinball_score
 from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -49,7 +49,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "scoring": [str, callable, None],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "progress": ["boolean", None],
@@ -120,23 +120,20 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         if X_val is not None:
             held_out = self._rows(self._columns(X_val, reset=False), y_val, sample_weight_val, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
-            return self._fit(rows, held_out, report_of(self, X, y, sample_weight, self.max_iter * self._trainings))
+            epochs = self._recipe.epochs_of(columns.rows) * self._recipe.trainings(columns.rows)
+            return self._fit(rows, held_out, epochs, report_of(self, X, y, sample_weight, epochs))
 
     @property
     def _recipe(self) -> Recipe:
-        return replace(Recipe(), networks=int(self.n_networks), epochs=int(self.max_iter))
+        epochs = None if self.max_iter is None else int(self.max_iter)
+        return replace(Recipe(), networks=int(self.n_networks), epochs=epochs)
 
-    @property
-    def _trainings(self) -> int:
-        """The number of networks that are trained."""
-        return self._recipe.networks * len(self._recipe.encodings)
-
-    def _fit(self, rows: fitting.Rows, held_out: fitting.Rows | None, report: FitReport | None) -> Any:
+    def _fit(self, rows: fitting.Rows, held_out: fitting.Rows | None, epochs: int, report: FitReport | None) -> Any:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1, size=4))
         lock, recipe, stopped = threading.Lock(), self._recipe, False
         if report is not None:
             report.begin_epoch()
-        with progress_bar(self.progress, recipe.epochs * self._trainings, "epoch") as bar:
+        with progress_bar(self.progress, epochs, "epoch") as bar:
 
             def after_epoch(encoder: Encoder, net: MLP) -> bool:
                 nonlocal stopped
@@ -160,7 +157,8 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
             )
         self.model_ = self._model(fitted.encoder, fitted.networks)
         self.n_iter_ = fitted.epochs
-        self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == recipe.epochs else "time_budget"
+        planned = fitted.epochs == recipe.epochs_of(rows.columns.rows)
+        self.stopped_by_ = "callback" if stopped else "max_iter" if planned else "time_budget"
         if report is not None:
             report.end()
         return self
@@ -191,15 +189,16 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     """Tell classes apart by the columns of a table, as they are: numbers, bools, text and categories, with gaps.
 
     Several networks are trained side by side, each without another fifth of the rows, by which its best epoch is found;
-    for each of two encodings of numbers, of which the one with the lower loss is kept. Predictions are the mean of its
-    networks. Nothing needs to be tuned.
+    the first of them with each of two encodings of numbers, of which the one with the lower loss is kept. Predictions
+    are the mean of its networks. Nothing needs to be tuned.
 
     Parameters
     ----------
     n_networks : int, default 4
-        Networks of each encoding.
-    max_iter : int, default 60
-        Epochs of each network; the learning rate falls to 0 with the last.
+        Networks whose mean predicts.
+    max_iter : int or None
+        Epochs of each network, of which those after the best one may be left out; the learning rate falls to 0 with the
+        last. None: 60, or fewer for over 5,000 rows.
     class_weight : "balanced", dict or None
         As in scikit-learn.
     scoring : str, callable or None
@@ -245,7 +244,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     >>> from fastbp import TabularClassifier
     >>> X = np.array([["red", 1.0], ["blue", 2.0], ["red", None], ["blue", 2.5]] * 20, dtype=object)
     >>> y = np.array(["warm", "cold", "warm", "cold"] * 20)
-    >>> TabularClassifier(max_iter=20, random_state=0).fit(X, y).predict(X[:2])
+    >>> TabularClassifier(random_state=0).fit(X, y).predict(X[:2])
     array(['warm', 'cold'], dtype='<U4')
     """
 
@@ -254,8 +253,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
-    def __init__(self, *, n_networks=4, max_iter=60, class_weight=None, scoring=None, time_budget=None, progress=False,
-                 n_threads=None, random_state=None):  # fmt: skip
+    def __init__(self, *, n_networks=4, max_iter=None, class_weight=None, scoring=None, time_budget=None,
+                 progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.n_networks, self.max_iter, self.class_weight = n_networks, max_iter, class_weight
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress
         self.n_threads, self.random_state = n_threads, random_state
@@ -284,12 +283,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return fitting.Rows(columns, labels.astype(np.int64), weights)
 
     def _objective(self) -> fitting.Objective:
-        return fitting.Objective("softmax_cross_entropy", len(self.classes_))
+        differ = len(set(map(str, self.classes_))) == len(self.classes_)
+        names = self.classes_ if differ else None
+        return fitting.Objective("softmax_cross_entropy", len(self.classes_), class_names=names)
 
     def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
-        if len(set(map(str, self.classes_))) == len(self.classes_):
-            for net in networks.networks:
-                net.class_names = self.classes_
         return TableModel(encoder, networks)
 
     def _scored(self, net: MLP) -> ScoredClassifier:
@@ -332,7 +330,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     >>> import numpy as np
     >>> from fastbp import TabularRegressor
     >>> x = np.linspace(0.0, 1.0, 200)
-    >>> model = TabularRegressor(max_iter=30, random_state=0).fit(x[:, np.newaxis], np.sin(6 * x))
+    >>> model = TabularRegressor(random_state=0).fit(x[:, np.newaxis], np.sin(6 * x))
     >>> model.score(x[:, np.newaxis], np.sin(6 * x)) > 0.95
     True
     """
@@ -343,7 +341,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         "quantiles": ["array-like", None],
     }
 
-    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=4, max_iter=60, scoring=None,
+    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=4, max_iter=None, scoring=None,
                  time_budget=None, progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.loss, self.quantiles, self.n_networks, self.max_iter = loss, quantiles, n_networks, max_iter
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress

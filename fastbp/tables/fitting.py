@@ -1,11 +1,11 @@
-"""Train networks on a table by a recipe: several encodings, several networks each, and the best of the encodings."""
+"""Train networks on a table by a recipe: some with each encoding, and then others with that which did best."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,11 +39,15 @@ class Objective(NamedTuple):
     outputs : int
     constants : mapping of str to float or tuple
         Of the loss.
+    class_names : sequence of str, optional
+    target_name : str, optional
     """
 
     loss: str
     outputs: int
     constants: Mapping[str, Any] = {}
+    class_names: Sequence[Any] | None = None
+    target_name: str | None = None
 
 
 class Rows(NamedTuple):
@@ -72,7 +76,7 @@ class Fitted(NamedTuple):
     epochs : int
         That each network was trained for.
     loss : float
-        The mean of the networks' lowest held-out losses (or, by a score, of its negative).
+        The mean of the networks' lowest held-out losses (or, by a score, of its negatives).
     """
 
     encoder: Encoder
@@ -82,22 +86,25 @@ class Fitted(NamedTuple):
 
 
 class BestEpoch:
-    """A callback of `MLP.fit` that keeps the parameters of the epoch with the lowest loss of held-out rows."""
+    """A callback of `MLP.fit` that keeps the parameters of the epoch with the lowest loss of held-out rows.
 
-    def __init__(self, X: Array, y: Array, weights: Array | None, score: Score | None, then: Callable[[MLP], bool]):
-        self.held_out, self._score, self._then = (X, y, weights), score, then
-        self.loss = math.inf
+    It ends the training when that loss has not fallen for `patience` epochs.
+    """
+
+    def __init__(self, X: Array, y: Array, weights: Array | None, score: Score | None, then: Callable[[MLP], bool],
+                 patience: int):  # fmt: skip
+        self.held_out, self._score, self._then, self._patience = (X, y, weights), score, then, patience
+        self.loss, self._waited = math.inf, 0
         self._parameters: Array | None = None
 
     def __call__(self, net: MLP, history: History) -> bool:
         X, y, weights = self.held_out
-        if self._score is None:
-            loss = net.loss(X, y, sample_weight=weights)
-        else:
-            loss = -self._score(net, X, y, weights)
+        loss = net.loss(X, y, sample_weight=weights) if self._score is None else -self._score(net, X, y, weights)
+        self._waited += 1
         if loss < self.loss:
+            self._waited = 0
             self.loss, self._parameters = loss, net.parameters.copy()
-        return self._then(net)
+        return self._then(net) or self._waited >= self._patience
 
     def restore(self, net: MLP) -> None:
         """Give the network the parameters of that epoch."""
@@ -142,16 +149,20 @@ def fit(
         _Training(rows, objective, recipe, encoding, parts, rng, held_out, score, after_epoch)
         for encoding in recipe.encodings
     ]
-    epochs = recipe.epochs
+    epochs, probes = recipe.epochs_of(rows.columns.rows), recipe.probes(rows.columns.rows)
     if time_budget is not None:
-        epochs = _epochs_within(trainings, recipe, time_budget, started)
-    tasks = [task for training in trainings for task in training.tasks(epochs)]
-    costs = [float(training.nets[0].parameters.size) for training in trainings for _ in training.nets]
-    raise_first_error(run_all(tasks, costs, False, "network"), "networks[{}]".format)
+        epochs = _epochs_within(trainings, recipe, epochs, probes, time_budget, started)
+    _run([task for training in trainings for task in training.tasks(epochs)[:probes]])
     best = min(trainings, key=lambda training: training.loss)
+    _run(best.tasks(epochs)[probes:])
     for net, watch in zip(best.nets, best.watches, strict=True):
         watch.restore(net)
     return Fitted(best.encoder, Ensemble(best.nets), epochs, best.loss)
+
+
+def _run(tasks: list[Callable[[], History]]) -> None:
+    if tasks:
+        raise_first_error(run_all(tasks, [1.0] * len(tasks), False, "network"), "networks[{}]".format)
 
 
 class _Training:
@@ -173,12 +184,22 @@ class _Training:
         self.encoder = Encoder.fit(rows.columns, encoding.bins)
         self.X = self.encoder.encode(rows.columns, np.dtype(np.float32))
         shape = (self.encoder.width, *recipe.hidden, objective.outputs)
-        embeddings = {"embeddings": self.encoder.embeddings} if self.encoder.embeddings else {}
         seeds = rng.integers(2**63, size=recipe.networks)
         self.nets = [
-            MLP(shape, recipe.activation, objective.loss, seed=int(seed), **embeddings, **objective.constants)
+            MLP(
+                shape,
+                recipe.activation,
+                objective.loss,
+                seed=int(seed),
+                embeddings=self.encoder.embeddings,
+                **objective.constants,
+            )
             for seed in seeds
         ]
+        for net in self.nets:
+            net.class_names, net.target_name = objective.class_names, objective.target_name
+            for table in net.embeddings.values():
+                table[0] = 0  # what no row of the training shows, such as a level that only comes later, adds nothing
         self.subsets: list[Array | None] = [None] * recipe.networks
         if held_out is None:
             self.subsets = [np.flatnonzero(parts != k % (parts.max() + 1)) for k in range(recipe.networks)]
@@ -187,12 +208,14 @@ class _Training:
         else:
             encoded = self.encoder.encode(held_out.columns, np.dtype(np.float32))
             validation = [(encoded, held_out.targets, held_out.weights)] * recipe.networks
-        self.watches = [BestEpoch(*each, score, partial(after_epoch, self.encoder)) for each in validation]
+        self.watches = [
+            BestEpoch(*each, score, partial(after_epoch, self.encoder), recipe.patience) for each in validation
+        ]
 
     @property
     def loss(self) -> float:
-        """The mean of the networks' lowest losses."""
-        return float(np.mean([watch.loss for watch in self.watches]))
+        """The mean of the lowest losses of the networks that have been trained."""
+        return float(np.mean([watch.loss for watch in self.watches if watch.loss < math.inf] or [math.inf]))
 
     def tasks(self, epochs: int) -> list[Callable[[], History]]:
         """Return functions that train the networks."""
@@ -224,12 +247,14 @@ class _Training:
         return time.perf_counter() - begun
 
 
-def _epochs_within(trainings: list[_Training], recipe: Recipe, budget: float, started: float) -> int:
-    """Return how many epochs of all networks the time budget allows, at least 1."""
-    seconds = sum(training.seconds_per_epoch() for training in trainings)
-    rounds = math.ceil(recipe.networks * len(trainings) / threads.count()) / len(trainings)
+def _epochs_within(
+    trainings: list[_Training], recipe: Recipe, most: int, probes: int, budget: float, started: float
+) -> int:
+    """Return how many epochs of all networks the time budget allows, at least 1 and so many at most."""
+    seconds = [training.seconds_per_epoch() for training in trainings]
+    first, others = (math.ceil(count / threads.count()) for count in (probes * len(seconds), recipe.networks - probes))
     left = SPENT_ON_EPOCHS * (budget - (time.perf_counter() - started))
-    return int(np.clip(left / (seconds * rounds), 1, recipe.epochs))
+    return int(np.clip(left / (max(seconds) * (first + others)), 1, most))
 
 
 def _parts(targets: Array, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -26,6 +26,9 @@ class Encoding:
     learning_rate: float
 
 
+MOST_EPOCHS, LEAST_EPOCHS = 60, 12
+MANY_ROWS = 5000
+
 PLAIN = Encoding(bins=0, dropout=0.3, learning_rate=4e-3)
 BINNED = Encoding(bins=16, dropout=0.15, learning_rate=2e-3)
 
@@ -38,8 +41,10 @@ class Recipe:
     ----------
     networks : int
         How many are trained; each leaves out another part of the rows, by which its best epoch is found.
-    epochs : int
-        At most; the learning rate falls to 0 with the last.
+    epochs : int or None
+        At most; the learning rate falls to 0 with the last. None: by the number of rows.
+    patience : int
+        Epochs without a lower held-out loss after which a training ends.
     hidden : tuple of int
     activation : str
     weight_decay : float
@@ -49,7 +54,8 @@ class Recipe:
     """
 
     networks: int = 4
-    epochs: int = 60
+    epochs: int | None = None
+    patience: int = 16
     hidden: tuple[int, ...] = (128, 128)
     activation: str = "silu"
     weight_decay: float = 0.1
@@ -64,6 +70,18 @@ class Recipe:
     def schedule(self, encoding: Encoding) -> Cosine:
         """Return the learning rates of a training."""
         return Cosine(encoding.learning_rate, warmup=self.warmup)
+
+    def epochs_of(self, rows: int) -> int:
+        """Return the number of epochs: of many rows fewer, each of which has more steps."""
+        return self.epochs or int(np.clip(MOST_EPOCHS * np.sqrt(MANY_ROWS / rows), LEAST_EPOCHS, MOST_EPOCHS))
+
+    def probes(self, rows: int) -> int:
+        """Return how many networks of each encoding are trained to choose one: of few rows the losses vary more."""
+        return min(self.networks, 2 if rows < MANY_ROWS else 1)
+
+    def trainings(self, rows: int) -> int:
+        """Return how many networks are trained in all."""
+        return self.networks + self.probes(rows) * (len(self.encodings) - 1)
 
     def batch_size(self, rows: int) -> int:
         """Return the rows of a step: some 60 steps an epoch, in a power of two."""
