@@ -284,7 +284,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
 
     def _objective(self) -> fitting.Objective:
         differ = len(set(map(str, self.classes_))) == len(self.classes_)
-        names = self.classes_ if differ else None
+        names = self.classes_.tolist() if differ else None
         return fitting.Objective("softmax_cross_entropy", len(self.classes_), class_names=names)
 
     def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
