@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from . import coefficients as co
 from . import operations as op
-from .dropout import FIRST, LAYER_STEP, SECOND, STREAM, UNITS
+from .dropout import LAYER_STEP, STREAM, UNITS
 from .formulas import multiply
+from .hashing import kept, mixed, moved, words
 from .jit import kernel
 from .simd import advance, lanes, load, number, store, unsigned
 from .updates import l2_gradient, sgd
@@ -77,23 +78,48 @@ def weigh_rows(rows, columns, weights, dz, losses):
 
 
 @kernel
-def mixed(z):
-    z = (z ^ (z >> unsigned(30))) * unsigned(FIRST)
-    z = (z ^ (z >> unsigned(27))) * unsigned(SECOND)
-    return z ^ (z >> unsigned(31))
+def first_word(row, layer, key):
+    """Return what the stream of a row's units begins with, before it is mixed."""
+    return key + unsigned(row) * unsigned(STREAM) + unsigned(layer + 1) * unsigned(LAYER_STEP)
 
 
 @kernel
-def drop(first_row, rows, row_step, columns, column_step, layer, threshold, key, x, y):
+def bar_and_factor(like, threshold):
+    """Return the least word that keeps a unit, and the factor of units that are kept; a hash is 53 bits long."""
+    return unsigned(threshold) << unsigned(11), number(like, UNITS / (UNITS - float(threshold)))
+
+
+@kernel
+def drop(first_row, rows, columns, layer, threshold, key, x, y):
     """``y = x / (1 - p)`` where the hash reaches ``threshold = p 2^53``, else 0; in place too."""
-    bar, stream = unsigned(threshold), unsigned(STREAM)
-    zero, factor = number(x, 0.0), number(x, UNITS / (UNITS - float(threshold)))
+    size, stream = lanes(x), unsigned(STREAM)
+    whole = columns // size * size
+    bar, factor = bar_and_factor(x, threshold)
     for i in range(rows):
-        row = mixed(key + unsigned(first_row + i) * stream + unsigned(layer + 1) * unsigned(LAYER_STEP))
-        for j in range(columns):
-            drawn = mixed(row + unsigned(j + 1) * stream) >> unsigned(11)
-            at = i * row_step + j * column_step
-            y[at] = x[at] * factor if drawn >= bar else zero
+        here, there = advance(x, i * columns), advance(y, i * columns)
+        word = words(x, mixed(first_word(first_row + i, layer, key)) + stream, stream)
+        for j in range(0, whole, size):
+            drop_vector(size, word, bar, factor, advance(here, j), advance(there, j))
+            word = moved(word, unsigned(size) * stream)
+        if whole < columns:  # the one masked store: see updates
+            drop_vector(columns - whole, word, bar, factor, advance(here, whole), advance(there, whole))
+
+
+@kernel
+def drop_vector(count, word, bar, factor, x, y):
+    store(kept(multiply(load(x, count, number(x, 0.0)), factor), mixed(word), bar), y, count)
+
+
+@kernel
+def drop_by_units(first_row, rows, units, ld, layer, threshold, key, x, y):
+    """Do the same for whole vectors of rows where each unit's outputs lie side by side, `ld` after the last unit's."""
+    size, stream = lanes(x), unsigned(STREAM)
+    bar, factor = bar_and_factor(x, threshold)
+    for r in range(0, rows, size):
+        word = mixed(words(x, first_word(first_row + r, layer, key), stream))
+        for j in range(units):
+            word = moved(word, stream)
+            drop_vector(size, word, bar, factor, advance(x, j * ld + r), advance(y, j * ld + r))
 
 
 # ---- updates ----

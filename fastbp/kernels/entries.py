@@ -179,8 +179,7 @@ def softmax(row, operands, workspace):
 
 
 def dropout(row, operands, workspace):
-    columns, key = row[op.LDA], keys(operands)[op.KEY]
-    drop(row[op.ROW_BEGIN], rows_in(row), columns, columns, 1, row[op.LAYER], row[op.THRESHOLD], key,
+    drop(row[op.ROW_BEGIN], rows_in(row), row[op.LDA], row[op.LAYER], row[op.THRESHOLD], keys(operands)[op.KEY],
          a_rows(row, operands), c_rows(row, operands))  # fmt: skip
 
 

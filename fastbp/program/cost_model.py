@@ -42,7 +42,7 @@ PAGE = 4096  # bytes: rows so far apart share one set of the first level cache, 
 MOST_PANELS = 2 * 1024**2  # bytes of packed A a strand, and twice the second level cache where that is less
 # One vector of: logits in a softmax, and a row besides; a dropout's mask; a row of X that lies anywhere; parameters in
 # an update that is not fused, which waits for memory.
-EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 60, 15, 8
+EXP_COST, DROP_COST, FETCH_COST, UPDATE_COST = 40, 20, 15, 8
 
 _done_alone = 0.0  # operations of this process that were kept to one thread, until others are ready
 

@@ -16,8 +16,8 @@ from support.processes import run_python
 # What a compiler may write for loops that clear or copy memory, and what a member of a team calls while it waits.
 LIBC = {"memset", "memcpy", "memmove", "sched_yield"}
 COMPILE_SIDE = {
-    "affine", "applied", "by_rows", "compiler", "dispatcher_cache", "elementwise", "entries", "gather", "gemm", "jit",
-    "microkernel", "packing", "reductions", "simd", "softmax", "steps", "team", "tile",
+    "affine", "applied", "by_rows", "compiler", "dispatcher_cache", "elementwise", "embedding", "entries", "gather",
+    "gemm", "hashing", "jit", "microkernel", "packing", "reductions", "simd", "softmax", "steps", "team", "tile",
 }  # fmt: skip
 
 

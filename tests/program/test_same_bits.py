@@ -91,14 +91,21 @@ def test_gradients_and_outputs_under_every_way(loss: str, dtype: str) -> None:
     assert len(found) == 1
 
 
-def masks_found(dtype: str, rows: int, p: float, key: int) -> Any:
+def masks_found(dtype: str, rows: int, p: float, key: int, units: int = 8) -> Any:
     """Which units of one hidden layer a gradient kept: told by the sign of absolute errors times powers of two."""
-    net = MLP((1, 8, 1), "identity", "mean_absolute_error", dtype)
-    net.weights[0][...] = 2.0 ** np.arange(8)
+    net = MLP((1, units, 1), "identity", "mean_absolute_error", dtype)
+    net.weights[0][...] = 2.0 ** np.arange(units)
     net.weights[1][...] = 1
     dX = net.gradient(np.ones((rows, 1)), np.full(rows, 1e6), dropout=p, dropout_key=key).inputs[:, 0]
     kept = np.rint(-dX * rows * (1 - p)).astype(int)
-    return kept[:, None] >> np.arange(8) & 1
+    return kept[:, None] >> np.arange(units) & 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [1, 2, 3, 4, 5, 7, 11, 16, 17])
+def test_masks_of_units_that_fill_no_vector(units: int, dtype: str) -> None:
+    expected = reference.dropout_mask(5, 0, 9, units, 0.5) > 0
+    np.testing.assert_array_equal(masks_found(dtype, 9, 0.5, 5, units), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

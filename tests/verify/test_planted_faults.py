@@ -212,7 +212,11 @@ FAULTS = {
         (
             ("program/network_operations.py", "self._drop(layer, here, here)", "self._drop(layer + 64, here, here)"),
             ("kernels/elementwise.py", "unsigned(layer + 1)", "unsigned(layer % 64 + 1)"),
-            ("kernels/elementwise.py", "x[at] * factor", "(x[at] * factor if layer < 64 else x[at])"),
+            (
+                "kernels/elementwise.py",
+                "    for i in range(rows):\n        here,",
+                "    factor = factor if layer < 64 else number(x, 1.0)\n    for i in range(rows):\n        here,",
+            ),
         ),
         "numeric gradients",
     ),
@@ -220,7 +224,7 @@ FAULTS = {
         "program/network_operations.py", "links.append(self._drop(layer, here, here))", "pass", "numeric gradients"
     ),
     "dropout forgets on which row it is": fault(
-        "kernels/elementwise.py", "unsigned(first_row + i)", "unsigned(i)", "threads and splits"
+        "kernels/elementwise.py", "first_word(first_row + i, ", "first_word(i, ", "threads and splits"
     ),
     "dropout forgets on which step it is": fault(
         "kernels/steps.py", " + unsigned(step.number) * unsigned(STEP_STEP)", "", "reference training"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .. import operations as op
 from ..applied import applied
-from ..elementwise import drop
+from ..elementwise import drop_by_units
 from ..jit import kernel
 from ..microkernel import Left, Matrix
 from ..packing import transpose_chosen, transpose_in_order
@@ -84,4 +84,4 @@ def activate(block, value, units, ld, source, target):
 def drop_units(block, layer, units, ld, source, target):
     key, threshold, first = keys(block.operands)[op.KEY], block.row[op.THRESHOLD], block.first
     x, y = advance(block.space, source), advance(block.space, target)
-    drop(first, block.width, 1, units, ld, layer, threshold, key, x, y)
+    drop_by_units(first, block.width, units, ld, layer, threshold, key, x, y)
