@@ -58,8 +58,8 @@ class TableModel:
     >>> rows = Columns(("size",), (np.array([1.0, 2.0, 3.0]),))
     >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", initializer=[[[2.0]], [0.5]])
     >>> member = Member(Encoder.fit(rows), fastbp.Ensemble([net]), 1.0)
-    >>> TableModel([member], TargetScaling(10.0, 4.0)).predict(rows).tolist()
-    [4.40983..., 12.0, 19.5901...]
+    >>> TableModel([member], TargetScaling(10.0, 4.0)).predict(rows).round(3).tolist()
+    [4.411, 12.0, 19.589]
     """
 
     def __init__(
