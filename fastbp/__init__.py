@@ -11,7 +11,9 @@ Modules and names are loaded on first access:
 - `fastbp.kernels`: the kernels, for a user's own ``@njit`` code.
 - `fastbp.threads`: the number of threads.
 - `fastbp.reference`: the same mathematics in plain NumPy.
-- `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's, which must be installed.
+- `fastbp.TabularClassifier` and `fastbp.TabularRegressor`: tables as they are, for scikit-learn, which must be
+  installed; `fastbp.tables`: their models, without it.
+- `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
@@ -29,10 +31,13 @@ if TYPE_CHECKING:
     from . import graph as graph
     from . import lessons as lessons
     from . import plotting as plotting
+    from . import tables as tables
     from . import verify as verify
     from .compile_ahead import warmup
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
+    from .estimators.tabular import TabularClassifier as TabularClassifier
+    from .estimators.tabular import TabularRegressor as TabularRegressor
     from .functional import (
         affine_backward,
         affine_forward,
@@ -100,6 +105,8 @@ _WHERE = {
     "MLP": "network",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "estimators.tabular",
+    "TabularRegressor": "estimators.tabular",
     "SampleGradients": "model.evaluation",
     "Search": "model_selection.search",
     "StreamError": "inputs.in_memory",
@@ -120,12 +127,13 @@ _WHERE = {
 }
 _WHERE |= dict.fromkeys(
     ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
-     "threads", "verify"],
+     "tables", "threads", "verify"],
     "",
 )  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
-_ASIDE = {"MLPClassifier": "sklearn", "MLPRegressor": "sklearn", "plotting": "matplotlib"}
-_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "verify"], "")
+_ASIDE = dict.fromkeys(["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"], "sklearn")
+_ASIDE |= {"plotting": "matplotlib"}
+_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "tables", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:

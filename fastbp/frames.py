@@ -54,37 +54,51 @@ def read(argument: str, value: Any) -> Any:
         A column holds something else than numbers; the message names it and its dtype.
     """
     kind = type(value)
-    if isinstance(value, PLAIN) or _is_series(kind):
+    if isinstance(value, PLAIN) or is_series(kind):
         return value
-    if hasattr(kind, "iloc") and hasattr(kind, "columns"):  # pandas and libraries with its interface
+    if _is_pandas(kind):
         if hasattr(kind, "compute"):  # Dask
             value = value.compute()
-        dtypes, labels = list(value.dtypes), list(value.columns)
+        dtypes = list(value.dtypes)
         if len(set(dtypes)) == 1 and _numeric(dtypes[0]):
-            return Table(_names(labels), np.asarray(value))  # a view, if pandas stores them in one array
-        columns = [value.iloc[:, i] for i in range(len(labels))]
-    elif hasattr(kind, "get_columns") and hasattr(kind, "schema"):  # Polars
-        labels, columns = list(value.columns), value.get_columns()
-    else:
-        if not (hasattr(kind, "column_names") and hasattr(kind, "column")):  # else a table of PyArrow
-            if not (hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "__dataframe__")):
-                return value
-            value = _to_pyarrow(argument, value)
-        labels = list(value.column_names)
-        columns = [value.column(i) for i in range(len(labels))]
+            return Table(names_of(list(value.columns)), np.asarray(value))  # a view, if pandas has them in one array
+    parts = split(argument, value)
+    if parts is None:
+        return value
+    labels, columns = parts
     arrays = [_numbers(argument, column, f"column {label!r}") for label, column in zip(labels, columns, strict=True)]
     dtype = np.result_type(*{array.dtype for array in arrays}) if arrays else np.dtype(np.float64)
     values = np.empty((len(arrays[0]) if arrays else 0, len(arrays)), dtype)
     for i, array in enumerate(arrays):
         values[:, i] = array
-    return Table(_names(labels), values)
+    return Table(names_of(labels), values)
+
+
+def split(argument: str, value: Any) -> tuple[list[Any], list[Any]] | None:
+    """Return the labels and the columns of a frame, each column of the frame's library; None for anything else."""
+    kind = type(value)
+    if isinstance(value, PLAIN) or is_series(kind):
+        return None
+    if _is_pandas(kind):
+        if hasattr(kind, "compute"):  # Dask
+            value = value.compute()
+        labels = list(value.columns)
+        return labels, [value.iloc[:, i] for i in range(len(labels))]
+    if hasattr(kind, "get_columns") and hasattr(kind, "schema"):  # Polars
+        return list(value.columns), value.get_columns()
+    if not (hasattr(kind, "column_names") and hasattr(kind, "column")):  # else a table of PyArrow
+        if not (hasattr(kind, "__arrow_c_stream__") or hasattr(kind, "__dataframe__")):
+            return None
+        value = _to_pyarrow(argument, value)
+    labels = list(value.column_names)
+    return labels, [value.column(i) for i in range(len(labels))]
 
 
 def array_of(argument: str, value: Any) -> Array | None:
     """Return the numbers of a frame or a series; None for anything else. Raises what `read` raises."""
     if isinstance(value, PLAIN):
         return None
-    if _is_series(type(value)):
+    if is_series(type(value)):
         return _numbers(argument, value)
     table = read(argument, value)
     return table.values if isinstance(table, Table) else None
@@ -95,7 +109,7 @@ def name_of(value: Any) -> str | None:
     if isinstance(value, PLAIN):
         return None
     kind = type(value)
-    if _is_series(kind):
+    if is_series(kind):
         name = getattr(value, "name", None)
     else:
         names = getattr(value, "column_names", None) if hasattr(kind, "column_names") else None
@@ -105,14 +119,20 @@ def name_of(value: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _is_series(kind: type) -> bool:
+def is_series(kind: type) -> bool:
     """Return True for the class of a single column: a series, index or array of pandas, or a series of another one."""
     finds_missing = any(hasattr(kind, name) for name in ("isna", "is_null"))
     return finds_missing and (hasattr(kind, "to_frame") or not hasattr(kind, "columns"))  # a Dask series has columns
 
 
-def _names(labels: list[Any]) -> tuple[str, ...] | None:
+def names_of(labels: list[Any]) -> tuple[str, ...] | None:
+    """Return the labels of columns if all are str; else None."""
     return tuple(map(str, labels)) if labels and all(isinstance(label, str) for label in labels) else None
+
+
+def _is_pandas(kind: type) -> bool:
+    """Return True for the class of a frame of pandas, or of a library with its interface."""
+    return hasattr(kind, "iloc") and hasattr(kind, "columns")
 
 
 def _numeric(dtype: Any) -> bool:
@@ -175,10 +195,10 @@ def _of_objects(array: Array) -> Array:
         whole = np.array(values)
         if whole.dtype.kind in NUMERIC:
             return whole
-    return np.array([_nearest(value) for value in values], np.float64)
+    return np.array([nearest(value) for value in values], np.float64)
 
 
-def _nearest(value: Any) -> float:
+def nearest(value: Any) -> float:
     """Return the number as float, or infinity beyond its range."""
     try:
         return float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["CallbackSupportMixin", "FitReport", "report_of"]
@@ -41,10 +43,13 @@ class FitReport:
             self._epoch = self._context.subcontext(task_name="epoch")
             self._epoch.call_on_fit_task_begin(**self._given, reconstruction_attributes={})
 
-    def end_epoch(self) -> bool:
-        """Tell that an epoch has ended; return whether a callback wants the fit to end."""
+    def end_epoch(self, attributes: Mapping[str, Any] = MappingProxyType({})) -> bool:
+        """Tell that an epoch has ended; return whether a callback wants the fit to end.
+
+        With these attributes besides its own the estimator can predict.
+        """
         context, self._epoch = self._epoch, None
-        return bool(context.call_on_fit_task_end(**self._given, reconstruction_attributes={}))
+        return bool(context.call_on_fit_task_end(**self._given, reconstruction_attributes=dict(attributes)))
 
     def end(self) -> None:
         """Tell that the fit has ended; an epoch that had begun for nothing ends without data."""

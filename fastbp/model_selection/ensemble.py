@@ -183,13 +183,8 @@ class Ensemble:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all networks to one ``.npz`` file, which is replaced as a whole. See `MLP.save`."""
-        arrays: dict[str, Array] = {}
-        metadata = []
-        for i, net in enumerate(self.networks):
-            own, described = serialization.to_arrays(net.model)
-            arrays |= {f"{i}.{name}": array for name, array in own.items()}
-            metadata.append(described)
-        npz_file.write(path, arrays, {"networks": metadata})
+        arrays, networks = to_arrays(self)
+        npz_file.write(path, arrays, {"networks": networks})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Ensemble:
@@ -204,14 +199,32 @@ class Ensemble:
         """
         arrays, metadata = npz_file.read(path)
         try:
+            if "table" in metadata:
+                raise ValueError("it is a table's model, which fastbp.tables.TableModel.load reads")
             if "networks" not in metadata:
                 raise ValueError("it holds no list of networks; fastbp.load reads the file of a single one")
-            networks = []
-            for i, described in enumerate(metadata["networks"]):
-                prefix = f"{i}."
-                own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-                networks.append(MLP.of(serialization.from_arrays(own, described)))
-            return cls(networks)
+            return from_arrays(arrays, metadata["networks"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{os.fspath(path)}: not an ensemble that fastbp can read: {error}"
             raise npz_file.CheckpointError(message) from error
+
+
+def to_arrays(ensemble: Ensemble) -> tuple[dict[str, Array], list[dict[str, Any]]]:
+    """Return arrays and the networks' metadata, from which `from_arrays` makes an equal ensemble."""
+    arrays: dict[str, Array] = {}
+    metadata = []
+    for i, net in enumerate(ensemble.networks):
+        own, described = serialization.to_arrays(net.model)
+        arrays |= {f"{i}.{name}": array for name, array in own.items()}
+        metadata.append(described)
+    return arrays, metadata
+
+
+def from_arrays(arrays: dict[str, Array], metadata: list[dict[str, Any]]) -> Ensemble:
+    """Return the ensemble that arrays and metadata describe."""
+    networks = []
+    for i, described in enumerate(metadata):
+        prefix = f"{i}."
+        own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
+        networks.append(MLP.of(serialization.from_arrays(own, described)))
+    return Ensemble(networks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -26,3 +27,13 @@ class Columns(NamedTuple):
     def rows(self) -> int:
         """The number of rows."""
         return len(self.arrays[0]) if self.arrays else 0
+
+    @property
+    def numeric(self) -> int:
+        """The number of columns of numbers."""
+        return sum(array.dtype != object for array in self.arrays)
+
+    def blocks(self, rows: int) -> Iterator[Columns]:
+        """Give the rows in parts of so many, in their order; at least one part."""
+        for begin in range(0, max(1, self.rows), rows):
+            yield Columns(self.names, tuple(array[begin : begin + rows] for array in self.arrays))

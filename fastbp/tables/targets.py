@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..network import MLP
 
+Array = NDArray[Any]
+
 
 class TargetScaling(NamedTuple):
-    """The mean and the deviation of targets; a network is trained on ``(t - shift) / scale``."""
+    """The mean and the deviation of targets, of all or of each; a network is trained on ``(t - shift) / scale``."""
 
-    shift: float
-    scale: float
+    shift: Any
+    scale: Any
 
-    def scaled(self, targets: NDArray[Any]) -> NDArray[Any]:
+    @classmethod
+    def of(cls, targets: Array, weights: Array | None) -> TargetScaling:
+        """Return the scaling of targets (n, outputs); one that varies by no more than its rounding keeps its scale."""
+        shift = np.average(targets, axis=0, weights=weights)
+        scale = np.sqrt(np.average(np.square(targets - shift), axis=0, weights=weights))
+        steady = scale <= len(targets) * np.finfo(np.float64).eps * np.abs(shift)
+        return cls(shift, np.where(steady, 1.0, scale))
+
+    def scaled(self, targets: Array) -> Array:
         """Return targets as the network is trained on them."""
-        scaled: NDArray[Any] = (targets - self.shift) / self.scale
+        scaled: Array = (targets - self.shift) / self.scale
         return scaled
+
+    def unscaled(self, outputs: Array) -> Array:
+        """Return what a network's outputs stand for."""
+        unscaled: Array = outputs * self.scale + self.shift
+        return unscaled
 
     def fold_into(self, net: MLP) -> None:
         """Change the last layer of a network that was trained on them so that it predicts the targets themselves.
