@@ -1,0 +1,237 @@
+"""The command ``fastbp train`` on tables with text and gaps: which are trained by the recipe, and the training."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import threads
+from ..datasets.dataset import Dataset
+from ..kernels.losses import LOSSES
+from ..model.scores import score
+from ..names import counted
+from ..network import MLP
+from ..tables import CLASSES, Columns, TableModel, fitting
+from ..tables.encoder import Encoder, LevelColumn, NumberColumn, text_of
+from ..tables.files import TableData
+from ..tables.recipe import Recipe
+from ..tables.scores import mean_absolute_error, root_mean_squared_error
+from ..tables.targets import TargetScaling
+from ..tables.task import Task
+from ..training.progress import progress_bar
+from ..version import __version__
+from .data import is_csv, read, read_columns, source_of
+from .output import print_remarks, print_rows
+from .targets import (
+    Rows,
+    accuracy_rows,
+    check_classes,
+    check_numbers,
+    described,
+    error_rows,
+    row_weights,
+    task_for,
+    with_test_rows,
+)
+
+Array = NDArray[Any]
+
+CHOSEN = ("hidden", "activation", "optimizer", "learning_rate", "batch_size", "l2", "dtype")  # by the recipe
+OF_NETWORKS = ("checkpoint", "plot", "mpi")  # what only the training of one network has
+LEAST_ROWS = 2  # to train on, of which each network leaves out a part
+
+
+class TrainingTable(NamedTuple):
+    """A table that the recipe trains on, and why it does."""
+
+    data: TableData
+    reason: str
+
+
+def read_for_training(args: argparse.Namespace) -> tuple[str, Dataset] | TrainingTable:
+    """Return the kind of data and the data, for one network; or a table for the recipe.
+
+    Tables of finite numbers are read once; others a second time from where the first reader stops.
+    """
+    if args.mpi and args.data == "-":
+        raise ValueError("--mpi: got - as the data; expected a file, which all processes can read")
+    source = source_of(args)
+    if args.recipe == "tabular":
+        if not is_csv(args.data):
+            raise ValueError(f"--recipe: got tabular for {args.data}, expected a CSV file")
+        return _table(args, read_columns(args, source, labelled=True), "--recipe says so")
+    if args.recipe == "network" or not is_csv(args.data):
+        return read(args, source, labelled=True, mapped=args.mpi)
+    try:
+        return read(args, source, labelled=True)
+    except ValueError:
+        data = read_columns(args, source, labelled=True)
+        reason = _beyond_numbers(data.columns)
+        if not reason:
+            raise
+        return _table(args, data, reason)
+
+
+def _beyond_numbers(columns: Columns) -> str:
+    """Return what a table has that one network does not take; empty for finite numbers."""
+    for place, array in enumerate(columns.arrays):
+        called = f"column {place + 1}" if columns.names is None else f"column {columns.names[place]!r}"
+        if array.dtype == object:
+            return f"{called} is text"
+        if np.isnan(array).any():
+            return f"{called} has gaps"
+        if np.isinf(array).any():
+            return f"{called} has infinite numbers"
+    return ""
+
+
+def _table(args: argparse.Namespace, data: TableData, reason: str) -> TrainingTable:
+    """Return the table, unless options are given that describe one network."""
+    for option in (*CHOSEN, *OF_NETWORKS):
+        value = getattr(args, option)
+        if value is not None and value is not False:
+            trained = f"{args.data} is trained by the tabular recipe, since {reason}, "
+            does = "and the recipe chooses it" if option in CHOSEN else "which does not have it"
+            remedy = "--recipe network trains one network, on finite numbers alone"
+            raise ValueError(f"--{option.replace('_', '-')}: {trained}{does}; {remedy}")
+    return TrainingTable(data, reason)
+
+
+class _Target(NamedTuple):
+    """What is predicted.
+
+    Attributes
+    ----------
+    task : Task
+    values : array (n,)
+        Numbers of classes, or numbers.
+    class_names : tuple of str or None
+    """
+
+    task: Task
+    values: Array
+    class_names: tuple[str, ...] | None
+
+
+def train_table(args: argparse.Namespace, table: TrainingTable) -> None:
+    """Train networks on a table by the recipe, test and save them."""
+    data, name = table.data, args.data
+    target = _target(args, data)
+    of_classes = target.class_names is not None
+    training, test = with_test_rows(name, target.values if of_classes else np.zeros(len(target.values), np.int64))
+    if len(training) < LEAST_ROWS:
+        raise ValueError(f"{name}: got {counted(len(training), 'row')} to train on, expected at least {LEAST_ROWS}")
+    columns, y = _rows_of(data.columns, training), target.values[training]
+    print_remarks(args, data.remarks)
+    recipe = Recipe() if args.epochs is None else replace(Recipe(), epochs=args.epochs)
+    classes, names = len(target.class_names or ()), data.columns.names
+    shown = described(args, target.task, len(columns.arrays), names, data.target_name, classes, target.class_names)
+    shown += [
+        ("columns", _kinds(Encoder.fit(columns))),
+        ("rows", f"{len(training):,} to train on, {len(test):,} to test on"),
+        ("recipe", f"tabular, since {table.reason}"),
+        ("networks", f"{recipe.networks * len(recipe.encodings)}, of which the best {recipe.networks} are kept"),
+        (
+            "settings",
+            f"{recipe.epochs} epochs, {type(recipe.optimizer).__name__}, {recipe.activation}, seed {args.seed}",
+        ),
+    ]
+    print_rows(f"fastbp {__version__} trains", shown)
+    started = time.perf_counter()
+    try:
+        with threads.limit(args.threads):
+            model, loss = _fit(args, recipe, columns, y, target)
+            seconds = time.perf_counter() - started
+            scores = _scores(model, _rows_of(data.columns, test), target.values[test], y)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
+    for net in model.networks.networks:
+        net.class_names, net.target_name = target.class_names, data.target_name
+    model.save(args.out)
+    sizes = "-".join(map(str, model.network.sizes))
+    shown = [("network", sizes), ("held-out loss", f"{loss:.4f}"), *scores]
+    print_rows("", [*shown, ("seconds to train", f"{seconds:.2f}"), ("saved as", args.out)])
+
+
+def _target(args: argparse.Namespace, data: TableData) -> _Target:
+    """Return what the column of the target asks for."""
+    values = data.target
+    assert values is not None
+    numbers = None if values.dtype == object else values
+    found, place = np.unique(values, return_inverse=True)
+    texts = found.tolist() if numbers is None else list(map(text_of, found.tolist()))
+    task = task_for(args, numbers, texts)
+    if task.name == CLASSES:
+        check_classes(args.data, len(found), len(values))
+        return _Target(task, place.astype(np.int64), tuple(texts))
+    check_numbers(args.data, values)
+    return _Target(task, values, None)
+
+
+def _rows_of(columns: Columns, rows: NDArray[np.int64]) -> Columns:
+    return Columns(columns.names, tuple(array[rows] for array in columns.arrays))
+
+
+def _kinds(encoder: Encoder) -> str:
+    """Count the columns of each kind."""
+    numbers = [column for column in encoder.columns if isinstance(column, NumberColumn)]
+    levels = [column for column in encoder.columns if isinstance(column, LevelColumn)]
+    embedded = sum(column.embedded for column in levels)
+    shown = [f"{len(numbers)} of numbers"] if numbers else []
+    if gaps := sum(column.gaps for column in numbers):
+        shown[-1] += f" ({gaps} with gaps)"
+    if levels:
+        shown.append(f"{len(levels)} of text" + (f" ({embedded} embedded)" if embedded else ""))
+    if empty := sum(
+        not column.width and not (isinstance(column, LevelColumn) and column.embedded) for column in encoder.columns
+    ):
+        shown.append(f"{empty} of them the same in all rows")
+    return ", ".join(shown)
+
+
+def _fit(
+    args: argparse.Namespace, recipe: Recipe, columns: Columns, y: Array, target: _Target
+) -> tuple[TableModel, float]:
+    """Return the model, and the loss of held-out rows."""
+    weights = scaling = None
+    if target.class_names is not None:
+        objective = fitting.Objective("softmax_cross_entropy", len(target.class_names))
+        if args.class_weight is not None:
+            weights = row_weights(y, np.bincount(y, minlength=len(target.class_names)))
+    else:
+        objective = fitting.Objective(args.loss or "mean_squared_error", 1)
+        y = y[:, np.newaxis]
+        scaling = TargetScaling.of(y, None)
+        if not np.isfinite(scaling.scale).all():
+            raise ValueError(f"{args.data}: got targets whose squares are beyond what float64 holds; divide them")
+        y = scaling.scaled(y)
+    lock = threading.Lock()
+    with progress_bar(None, recipe.epochs * recipe.networks * len(recipe.encodings), "epoch") as bar:
+
+        def after_epoch(encoder: Encoder, net: MLP) -> bool:
+            with lock:  # networks are trained side by side
+                bar.update(1)
+            return False
+
+        rows, rng = fitting.Rows(columns, y, weights), np.random.default_rng(args.seed)
+        fitted = fitting.fit(rows, objective, recipe, rng, after_epoch=after_epoch)
+    return TableModel(fitted.encoder, fitted.networks, scaling), fitted.loss
+
+
+def _scores(model: TableModel, columns: Columns, wanted: Array, trained: Array) -> Rows:
+    """Describe how good the answers for test rows are, beside those of the training rows' majority or mean."""
+    found = model.predict(columns)
+    if model.scaling is None:
+        majority = np.bincount(trained).argmax()
+        return accuracy_rows(float(np.mean(found == wanted)), float(np.mean(wanted == majority)))
+    mean = np.full(len(wanted), trained.mean())
+    squared, absolute = (
+        [error(wanted, each) for each in (found, mean)] for error in (root_mean_squared_error, mean_absolute_error)
+    )
+    return error_rows(score(LOSSES["mean_squared_error"], found, wanted), squared, absolute)
