@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
-    from . import tables as tables
     from . import plotting as plotting
+    from . import tables as tables
     from . import verify as verify
     from .compile_ahead import warmup
     from .estimators import MLPClassifier as MLPClassifier

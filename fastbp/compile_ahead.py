@@ -73,10 +73,10 @@ def warmup(
     -------
     dict of str to float
         Seconds per part: "pass", then "products", "activation", "loss", "optimizer" and "gathering" of each dtype, such
-        as "float32 products". Dropout belongs to "activation", clipping and the L2 penalty belong to "optimizer". Then
-        "step", with the form of its update, and "predictions" of a narrow network. Last "Numba's threads", the way in
-        which they enter the pass, where this process has imported Numba and may use several threads, even if a quota
-        leaves one processor now.
+        as "float32 products". Dropout belongs to "activation", embeddings belong to "gathering", clipping and the L2
+        penalty to "optimizer". Then "step", with the form of its update, and "predictions" of a narrow network. Last
+        "Numba's threads", the way in which they enter the pass, where this process has imported Numba and may use
+        several threads, even if a quota leaves one processor now.
 
     Raises
     ------

@@ -50,11 +50,15 @@ class MLP(BaseNetwork):
     seed : int, numpy.random.Generator or None
         Source of the initial weights, of the row order of every epoch and of dropout. None draws a seed.
     input_shift, input_scale : float or array_like (features,), optional
-        Inputs become ``(x - input_shift) * input_scale``. Both are saved with the model.
+        Inputs become ``(x - input_shift) * input_scale``. Both are saved with the model. A single number leaves
+        embedded columns as they are; of one for each feature, theirs must be 0 and 1.
     initializer : str or sequence of array_like, optional
         "he" [1]_, "glorot" [2]_ or "lecun" [3]_ (normal), or one of these with "_uniform" behind it, for all weights,
         with biases of 0; or the arrays themselves: ``[W1, b1, W2, b2, ...]``. By default the activation chooses: He
-        normal in front of those like the ReLU, and Glorot normal in front of most others.
+        normal in front of those like the ReLU, and Glorot normal in front of most others. Tables of embeddings are
+        drawn from the standard normal distribution, like inputs of order one; or they come behind the other arrays.
+    embeddings : mapping of int to (int, int), optional
+        Columns of X that are embedded, each with its levels and the width of its vectors, see the Notes.
     **constants : float, or array_like (outputs,)
         Numbers that activations and losses depend on, by the names in the Notes; attributes have the same names.
 
@@ -63,7 +67,9 @@ class MLP(BaseNetwork):
     weights, biases : list of array
         Views of shapes (fan_in, fan_out) and (fan_out,) into `parameters`; writing into them is allowed.
     parameters : array (n_parameters,)
-        All parameters in one flat buffer: W1, b1, W2, b2, ...
+        All parameters in one flat buffer: W1, b1, W2, b2, ..., and behind them the tables of embeddings.
+    embeddings : dict of int to array (levels, width)
+        The table of each embedded column, views into `parameters`, in ascending order of the columns.
     class_names : tuple of str or None
         Names of the classes, or of other outputs if there are several; saved with the model. They are taken from a
         frame of several columns given as y; the columns of later frames are matched by name. Any sequence of text or
@@ -97,6 +103,17 @@ class MLP(BaseNetwork):
     The loss is the mean over rows, or ``sum w loss / sum w`` with weights w. The losses that are sums over outputs,
     or halves, are those of scikit-learn.
 
+    An embedded column j of X holds numbers of levels, whole numbers from 0 to levels - 1 in any dtype. In their place
+    the first layer reads vectors, rows of a table E_j (levels, width): of a row x of X,
+
+        h_0 = (x_i for columns i that are not embedded, in their order; E_j[x_j] for the others, in their order)
+
+    with as many entries as there are columns that are not embedded, plus the widths. The gradient of a level's vector
+    is the sum over the rows with that level, and 0 if there are none. Tables are penalised (`l2`), clipped and updated
+    as weights are, levels that a minibatch lacks too: momentum and decay go on. Derivatives with respect to X are 0 in
+    embedded columns. Anything but a level raises ValueError, before it is used. If rows that are read in place change
+    while they are trained on, what is no level any more counts as level 0.
+
     .. [1] K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers", ICCV 2015.
     .. [2] X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward networks", AISTATS 2010.
     .. [3] Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient backprop", Neural Networks: Tricks of the Trade, 1998.
@@ -109,6 +126,14 @@ class MLP(BaseNetwork):
     >>> history = net.fit(X, y, epochs=20, batch_size=32, learning_rate=0.5)
     >>> net.score(X, y) > 0.98
     True
+
+    Two numbers and a category with five levels, which is a vector of three numbers to the first layer:
+
+    >>> net = fastbp.MLP((3, 20, 2), embeddings={2: (5, 3)}, seed=0)
+    >>> net.weights[0].shape, net.embeddings[2].shape
+    ((5, 20), (5, 3))
+    >>> net.predict([[0.5, -1.0, 4], [0.25, 2.0, 0]]).shape
+    (2,)
     """
 
     def __init__(self, sizes: Sequence[int], activation: str | Sequence[str] = "relu",

@@ -1,16 +1,17 @@
-"""`TabularClassifier` and `TabularRegressor`: tables as they are, by the recipe of `fastbp.tables`, for scikit-learn."""
+"""`TabularClassifier` and `TabularRegressor`: the recipe of `fastbp.tables` with the interface of scikit-learn."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring, d2_pinball_score
 from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -31,13 +32,13 @@ from ..network import MLP
 from ..tables import fitting
 from ..tables.columns import Columns
 from ..tables.encoder import Encoder
-from ..tables.model import TableModel
+from ..tables.model import Member, TableModel
 from ..tables.reading import columns_of
 from ..tables.recipe import Recipe
 from ..tables.targets import TargetScaling
 from ..training.progress import progress_bar
 from .callbacks import CallbackSupportMixin, FitReport, report_of
-from .scored import ScoredClassifier, ScoredRegressor
+from .scored import ClassifierOfOutputs, RegressorOfOutputs
 
 Array = NDArray[Any]
 
@@ -48,8 +49,8 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
     """What a classifier and a regressor of tables have in common."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_networks": [Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "scoring": [str, callable, None],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
         "progress": ["boolean", None],
@@ -120,30 +121,29 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         if X_val is not None:
             held_out = self._rows(self._columns(X_val, reset=False), y_val, sample_weight_val, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
-            return self._fit(rows, held_out, report_of(self, X, y, sample_weight, self.max_iter * self._trainings))
+            epochs = self._recipe.epochs_of(columns.rows, self._objective().classes)
+            report = report_of(self, X, y, sample_weight, epochs * self._recipe.trainings(columns.rows))
+            return self._fit(rows, held_out, epochs, report)
 
     @property
     def _recipe(self) -> Recipe:
-        return replace(Recipe(), networks=int(self.n_networks), epochs=int(self.max_iter))
+        epochs = None if self.max_iter is None else int(self.max_iter)
+        networks = None if self.n_networks is None else int(self.n_networks)
+        return replace(Recipe(), networks=networks, epochs=epochs)
 
-    @property
-    def _trainings(self) -> int:
-        """The number of networks that are trained."""
-        return self._recipe.networks * len(self._recipe.encodings)
-
-    def _fit(self, rows: fitting.Rows, held_out: fitting.Rows | None, report: FitReport | None) -> Any:
+    def _fit(self, rows: fitting.Rows, held_out: fitting.Rows | None, epochs: int, report: FitReport | None) -> Any:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1, size=4))
         lock, recipe, stopped = threading.Lock(), self._recipe, False
         if report is not None:
             report.begin_epoch()
-        with progress_bar(self.progress, recipe.epochs * self._trainings, "epoch") as bar:
+        with progress_bar(self.progress, epochs * recipe.trainings(rows.columns.rows), "epoch") as bar:
 
             def after_epoch(encoder: Encoder, net: MLP) -> bool:
                 nonlocal stopped
                 with lock:  # networks are trained side by side
                     bar.update(1)
                     if report is not None and not stopped:
-                        stopped = report.end_epoch({"model_": self._model(encoder, Ensemble([net]))})
+                        stopped = report.end_epoch({"model_": self._model([Member(encoder, Ensemble([net]), 1.0)])})
                         if not stopped:
                             report.begin_epoch()
                     return stopped
@@ -158,9 +158,9 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
                 time_budget=self.time_budget,
                 after_epoch=after_epoch,
             )
-        self.model_ = self._model(fitted.encoder, fitted.networks)
+        self.model_ = self._model(fitted.members)
         self.n_iter_ = fitted.epochs
-        self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == recipe.epochs else "time_budget"
+        self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == epochs else "time_budget"
         if report is not None:
             report.end()
         return self
@@ -180,26 +180,27 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
             outputs: Array = self.model_.outputs(columns)
         return outputs
 
-    def _score_of(self, net: MLP, X: Array, y: Array, weights: Array | None) -> float:
-        """Return the score of a network's predictions by `scoring`; encoded rows and targets are those of `fitting`."""
+    def _score_of(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        """Return the score of outputs by `scoring`; targets are those of `fitting`."""
         weighted = {} if weights is None else {"sample_weight": weights}
-        scored = self._scored(net)
-        return float(check_scoring(self, self.scoring)(scored, X, scored.targets(y), **weighted))
+        answers, y = self._answers(), self._given(targets)
+        return float(check_scoring(self, self.scoring)(answers, outputs, y, **weighted))
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):
     """Tell classes apart by the columns of a table, as they are: numbers, bools, text and categories, with gaps.
 
-    Several networks are trained side by side, each without another fifth of the rows, by which its best epoch is found;
-    for each of two encodings of numbers, of which the one with the lower loss is kept. Predictions are the mean of its
-    networks. Nothing needs to be tuned.
+    Several networks are trained side by side with each of two encodings of numbers, each network without another fifth
+    of the rows, by which its best epoch is found. Predictions are the means of both, mixed with the shares that give
+    held-out rows the lowest loss. Nothing needs to be tuned.
 
     Parameters
     ----------
-    n_networks : int, default 4
-        Networks of each encoding.
-    max_iter : int, default 60
-        Epochs of each network; the learning rate falls to 0 with the last.
+    n_networks : int or None
+        Networks of each encoding. None: 3, or 2 for 8,000 rows or more.
+    max_iter : int or None
+        Epochs of each network, of which those after the best one may be left out; the learning rate falls to 0 with the
+        last. None: 30, or fewer for over 5,000 rows, or more for 20 classes.
     class_weight : "balanced", dict or None
         As in scikit-learn.
     scoring : str, callable or None
@@ -228,7 +229,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     Notes
     -----
     Numbers x become z = (x - median) / (distance of the quartiles), then ``z / sqrt(1 + (z / 3)^2)`` [1]_, alone or
-    beside 16 piecewise-linear parts between quantiles [2]_; up to 40 levels of a category a column each, more an
+    beside piecewise-linear parts between quantiles [2]_; up to 40 levels of a category a column each, more an
     embedding. A level that was not in the training rows, or in one only, counts as missing. A weight of 2 is not the
     same as a row given twice, since the rows are divided into parts at random.
 
@@ -245,7 +246,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     >>> from fastbp import TabularClassifier
     >>> X = np.array([["red", 1.0], ["blue", 2.0], ["red", None], ["blue", 2.5]] * 20, dtype=object)
     >>> y = np.array(["warm", "cold", "warm", "cold"] * 20)
-    >>> TabularClassifier(max_iter=20, random_state=0).fit(X, y).predict(X[:2])
+    >>> TabularClassifier(random_state=0).fit(X, y).predict(X[:2])
     array(['warm', 'cold'], dtype='<U4')
     """
 
@@ -254,8 +255,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
-    def __init__(self, *, n_networks=4, max_iter=60, class_weight=None, scoring=None, time_budget=None, progress=False,
-                 n_threads=None, random_state=None):  # fmt: skip
+    def __init__(self, *, n_networks=None, max_iter=None, class_weight=None, scoring=None, time_budget=None,
+                 progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.n_networks, self.max_iter, self.class_weight = n_networks, max_iter, class_weight
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress
         self.n_threads, self.random_state = n_threads, random_state
@@ -284,16 +285,19 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         return fitting.Rows(columns, labels.astype(np.int64), weights)
 
     def _objective(self) -> fitting.Objective:
-        return fitting.Objective("softmax_cross_entropy", len(self.classes_))
+        differ = len(set(map(str, self.classes_))) == len(self.classes_)
+        names = self.classes_.tolist() if differ else None
+        return fitting.Objective("softmax_cross_entropy", len(self.classes_), class_names=names)
 
-    def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
-        if len(set(map(str, self.classes_))) == len(self.classes_):
-            for net in networks.networks:
-                net.class_names = self.classes_
-        return TableModel(encoder, networks)
+    def _model(self, members: Sequence[Member]) -> TableModel:
+        return TableModel(members)
 
-    def _scored(self, net: MLP) -> ScoredClassifier:
-        return ScoredClassifier(net, self.classes_)
+    def _answers(self) -> ClassifierOfOutputs:
+        return ClassifierOfOutputs(self.classes_)
+
+    def _given(self, targets: Array) -> Array:
+        given: Array = self.classes_[targets]
+        return given
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class (n_samples, n_classes), in the order of `classes_`."""
@@ -332,7 +336,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     >>> import numpy as np
     >>> from fastbp import TabularRegressor
     >>> x = np.linspace(0.0, 1.0, 200)
-    >>> model = TabularRegressor(max_iter=30, random_state=0).fit(x[:, np.newaxis], np.sin(6 * x))
+    >>> model = TabularRegressor(random_state=0).fit(x[:, np.newaxis], np.sin(6 * x))
     >>> model.score(x[:, np.newaxis], np.sin(6 * x)) > 0.95
     True
     """
@@ -343,7 +347,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         "quantiles": ["array-like", None],
     }
 
-    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=4, max_iter=60, scoring=None,
+    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=None, max_iter=None, scoring=None,
                  time_budget=None, progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.loss, self.quantiles, self.n_networks, self.max_iter = loss, quantiles, n_networks, max_iter
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress
@@ -391,13 +395,16 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             return fitting.Objective("quantile", len(levels), {"quantile_level": levels})
         return fitting.Objective(LOSSES[self.loss], self.n_outputs_)
 
-    def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
+    def _model(self, members: Sequence[Member]) -> TableModel:
         repeated = max(1, len(self._levels))
         scaling = TargetScaling(*(np.repeat(value, repeated) for value in self._scaling))
-        return TableModel(encoder, networks, scaling, self._levels)
+        return TableModel(members, scaling, self._levels)
 
-    def _scored(self, net: MLP) -> ScoredRegressor:
-        return ScoredRegressor(net, self._scaling)
+    def _answers(self) -> RegressorOfOutputs:
+        return RegressorOfOutputs(self._scaling)
+
+    def _given(self, targets: Array) -> Array:
+        return self._answers().predict(targets)
 
     def predict(self, X: Any) -> Array:
         """Return the predicted numbers (n_samples,) or (n_samples, n_outputs); with quantiles with an axis behind.

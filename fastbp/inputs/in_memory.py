@@ -207,20 +207,19 @@ class Rows:
         """Raise ValueError for the first of rows [begin, end) that holds what is no level in an embedded column."""
         if not self.embeddings:
             return
+        step, check = (self.most, self._read) if self._sliced else (MASK_SIZE, self._check_levels)
+        for first in range(begin, end, step):
+            check(first, min(end, first + step))
+
+    def _check_levels(self, begin: int, end: int) -> None:
         source, rows = self.source, slice(begin, end) if self._index is None else self._index[begin:end]
         places = [each.column for each in self.embeddings]
         if isinstance(source, np.ndarray):
             columns = [source[rows, column] for column in places]
-        elif hasattr(source, "tocsr"):
-            columns = list(source[rows][:, places].toarray().T)
         else:
-            return self._check_sliced(begin, end)
+            columns = list(source[rows][:, places].toarray().T)
         numbers = self.places(np.arange(begin, end))
         refuse_wrong(self.name, columns, self.embeddings, self.names, lambda at: self.number(int(numbers[at])))
-
-    def _check_sliced(self, begin: int, end: int) -> None:
-        for first in range(begin, end, self.most):
-            self._read(first, min(end, first + self.most))
 
     def chosen(self, rows: Order) -> Array:
         """Gather these rows to a flat vector that is valid until the next call."""

@@ -155,6 +155,21 @@ def others(operands: dict[str, Any], activation: Any, loss: str, optimizer: str,
     return results
 
 
+def embeddings(operands: dict[str, Any], width: int, optimizer: str) -> list[Any]:
+    """Results of a network that embeds the first and the last column of X, whose numbers are below 3."""
+    X, y, t, dtype = operands["X"], operands["y"], operands["t"], operands["W"].dtype
+    columns = {0: (3, width), X.shape[1] - 1: (3, 2 * width + 1)}
+    net = MLP((X.shape[1], 7, t.shape[1]), dtype=dtype, seed=0, embeddings=columns)
+    results: list[Any] = [net.logits(X), net.logits(X), net.logits(X), net.hidden(X)]
+    g, rows = net.gradient(X, y, l2=0.5), net.sample_gradients(X, y)
+    results += [g.loss, *g.weights, *g.biases, g.inputs, *g.embeddings.values(), *rows.embeddings.values()]
+    for shuffle, batch, clip in ((False, 4, None), (True, len(X), 0.5), (True, 3, None)):
+        history = net.fit(X, y, 2, batch, 0.01, 0.1, optimizer, shuffle, dropout=0.25, max_grad_norm=clip,
+                          progress=False)  # fmt: skip
+        results += [history.loss, net.parameters.copy()]
+    return results
+
+
 def same(what: str, actual: list[Any], expected: list[Any]) -> None:
     for number, (one, other) in enumerate(zip(actual, expected, strict=True)):
         if not np.array_equal(bits_of(one), bits_of(other)):
@@ -185,6 +200,10 @@ def check(rng: np.random.Generator, dtype: Any, n: int, f: int, c: int, tuning: 
                 (others, plain, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS), False)),
                 (others, {**plain, "X": other["X"].astype(dtype)}, (draw(FORMS), draw(LOSSES), draw(OPTIMIZERS),
                                                                     csr_array is not None))]  # fmt: skip
+        for source in (plain["X"], other["X"]):
+            X = source.copy()
+            X[:, [0, -1]] = rng.integers(0, 3, (n, 2))
+            runs.append((embeddings, {**plain, "X": X}, (int(rng.integers(1, 2 * c + 1)), draw(OPTIMIZERS))))
         if tuning.specialised:  # each form of a step is compiled for its network: 2 s
             runs = [(mlp, plain, (False, "relu")), (others, plain, ("gelu", "quantile", "adam", False))]
         for function, operands, more in runs:

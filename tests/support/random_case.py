@@ -35,7 +35,11 @@ class Case:
 
     def numbers(self, *shape: int, low: int = -16, high: int = 17) -> Any:
         """An array in a layout of any kind; small multiples of 1/8, exact in every dtype."""
-        values = self.rng.integers(low, high, shape) / 8
+        return self.laid_out(self.rng.integers(low, high, shape) / 8)
+
+    def laid_out(self, values: Any) -> Any:
+        """Values, exact in every dtype, in a layout of any kind."""
+        shape = values.shape
         kind = self.choice("field", "field", "f16", "swapped", "long", "list", "fortran", "unaligned", "read-only")
         if kind == "field":
             return self.field(values.astype(self.dtype))

@@ -40,6 +40,12 @@ def network(case: Case) -> Call:
     if case.rng.random() < 0.3:
         options["input_shift"] = case.choice(0.5, case.rng.integers(-4, 5, sizes[0]) / 4)
         options["input_scale"] = case.choice(2.0, case.rng.integers(1, 5, sizes[0]) / 4)
+    if case.rng.random() < 0.25:
+        columns = case.rng.permutation(sizes[0])[: int(case.rng.integers(1, 4))].tolist()
+        options["embeddings"] = {column: (int(case.rng.integers(1, 9)), case.size()) for column in columns}
+        for name, neutral in (("input_shift", 0.0), ("input_scale", 1.0)):
+            if isinstance(options.get(name), np.ndarray):
+                options[name][columns] = neutral
     if case.spoil and case.rng.random() < 0.3:
         if case.rng.random() < 0.1:  # more than any memory
             options["sizes"] = case.choice((2**62, 2**62), (3, 2**62), (10**30, 3))
@@ -69,12 +75,25 @@ def targets(case: Case, net: MLP, n: int) -> tuple[Any, Any]:
     return (t if net.classes > 1 or not isinstance(t, np.ndarray) or case.rng.random() < 0.5 else t[:, 0]), plain
 
 
-def scaling(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options.get(name) for name in ("input_shift", "input_scale")}
+def scaling(net: MLP) -> dict[str, Any]:
+    return {name: getattr(net, name) for name in ("input_shift", "input_scale")}
 
 
-def wanted(net: MLP, options: dict[str, Any], X: Any) -> Any:
-    X = reference.scale_inputs(X, options.get("input_shift"), options.get("input_scale"))
+def width(net: MLP) -> int:
+    """The inputs of the first layer, and the outputs of all."""
+    return len(net.weights[0]) + sum(net.sizes[1:])
+
+
+def inputs(case: Case, net: MLP, n: int) -> Any:
+    """X in a layout of any kind, with levels in embedded columns."""
+    values = case.rng.integers(-16, 17, (n, net.sizes[0])) / 8
+    for column, table in net.embeddings.items():
+        values[:, column] = case.rng.integers(0, len(table), n)
+    return case.laid_out(values)
+
+
+def wanted(net: MLP, X: Any) -> Any:
+    X = reference.embed(reference.scale_inputs(X, net.input_shift, net.input_scale), net.embeddings)
     return reference.forward(net.weights, net.biases, X, net.activation, **net.constants)[-1]
 
 
@@ -92,7 +111,7 @@ def smooth(net: MLP, sums: bool = True) -> bool:
 def ask(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
     n = case.size()
     y, plain = targets(case, net, n)
-    a: dict[str, Any] = {"X": case.numbers(n, net.sizes[0])}
+    a: dict[str, Any] = {"X": inputs(case, net, n)}
     if method in ("score", "loss", "gradient", "sample_gradients"):
         a["y"] = y
     if method in ("loss", "gradient"):
@@ -104,9 +123,9 @@ def ask(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
     a = case.spoil_some(a)
 
     def check(got: Any) -> None:
-        logits = wanted(net, options, a["X"])
+        logits = wanted(net, a["X"])
         extent = 1 + float(np.abs(logits).max())
-        unit = float(np.finfo(net.dtype).eps) * 40 * (sum(net.sizes) + 10) * extent
+        unit = float(np.finfo(net.dtype).eps) * 40 * (width(net) + 10) * extent
         if method == "logits":
             near(got, logits, unit)
         elif method in ("predict_proba", "outputs"):
@@ -115,7 +134,7 @@ def ask(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
         elif method in ("predict", "score"):
             compare_answers(net, a["X"], plain, logits, got, unit, method)
         else:
-            compare_gradient(net, options, a, plain, got, unit)
+            compare_gradient(net, a, plain, got, unit)
 
     return lambda: getattr(net, method)(**a), check
 
@@ -139,20 +158,24 @@ def compare_answers(net: MLP, X: Any, plain: Any, logits: Any, got: Any, unit: f
         near(got, score, 1e-12 * (1 + abs(score)))
 
 
-def compare_gradient(net: MLP, options: dict[str, Any], a: dict[str, Any], plain: Any, got: Any, unit: float) -> None:
+def compare_gradient(net: MLP, a: dict[str, Any], plain: Any, got: Any, unit: float) -> None:
     if isinstance(got, fastbp.SampleGradients):
         return compare_sample_gradients(net, a, got)
-    more: dict[str, Any] = {"sample_weight": a.get("sample_weight"), **constants(net), **scaling(options)}
+    more: dict[str, Any] = {"sample_weight": a.get("sample_weight"), **constants(net), **scaling(net)}
     if a.get("dropout"):
         more["masks"] = reference.dropout_masks(a["dropout_key"], net.sizes[1:-1], len(got.inputs), a["dropout"])
         unit *= 4  # kept units count up to twice
     if more["sample_weight"] is not None:
         more["sample_weight"] = np.asarray(more["sample_weight"], np.float64)
-    loss, dWs, dbs, dX = reference.gradient(net.weights, net.biases, a["X"], plain, a["l2"], net.activation, **more)
+    parameters = net.embeddings, net.weights, net.biases
+    loss, dWs, dbs, dX, d_tables = reference.embedded_gradient(
+        *parameters, a["X"], plain, a["l2"], net.activation, **more
+    )
     near(got if isinstance(got, float) else got.loss, loss, unit * (1 + abs(loss)))
     if isinstance(got, float):
         return None
-    for one, other in zip((*got.weights, *got.biases, got.inputs), (*dWs, *dbs, dX), strict=True):
+    found = *got.weights, *got.biases, got.inputs, *got.embeddings.values()
+    for one, other in zip(found, (*dWs, *dbs, dX, *d_tables.values()), strict=True):
         if smooth(net):
             near(one, other, unit * 8 * max(1.0, float(np.abs(other).max(initial=0))))
         elif one.shape != other.shape:
@@ -165,6 +188,7 @@ def compare_sample_gradients(net: MLP, a: dict[str, Any], got: Any) -> None:
     whole, n = net.gradient(a["X"], a["y"]), len(got.losses)
     near(got.losses.mean(dtype=np.float64), whole.loss, 1e-12 + 1e-6 * abs(whole.loss))
     pairs = [*zip(got.weights, whole.weights, strict=True), *zip(got.biases, whole.biases, strict=True)]
+    pairs += zip(got.embeddings.values(), whole.embeddings.values(), strict=True)
     unit = (n + 20) * float(np.finfo(net.dtype).eps)
     for rows, all_rows in [*pairs, (got.inputs, whole.inputs * n)]:
         of_rows = rows.astype(np.float64)
@@ -196,7 +220,7 @@ def settings(case: Case, net: MLP, n: int, method: str) -> dict[str, Any]:
         a |= {"epochs": 1, "shuffle": case.choice(False, np.False_, 0, np.int8(0)), "progress": False,
               "callbacks": case.choice((), [lambda net, history: None])}  # fmt: skip
         if case.rng.random() < 0.3:
-            a["validation_data"] = (case.numbers(3, net.sizes[0]), targets(case, net, 3)[0])
+            a["validation_data"] = (inputs(case, net, 3), targets(case, net, 3)[0])
         if case.rng.random() < 0.3:
             a |= {"early_stopping": case.choice(1, np.int8(3)), "tol": case.choice(0, 1e-3), "time_budget": 1e6}
     return a
@@ -205,7 +229,7 @@ def settings(case: Case, net: MLP, n: int, method: str) -> dict[str, Any]:
 def fit(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
     n = case.size()
     y, plain = targets(case, net, n)
-    a = case.spoil_some({"X": case.numbers(n, net.sizes[0]), "y": y, **settings(case, net, n, method)})
+    a = case.spoil_some({"X": inputs(case, net, n), "y": y, **settings(case, net, n, method)})
     case.errors += (fastbp.DivergenceError,)
     case.names += ("training diverged in epoch",)
     if case.spoil and method == "fit":
@@ -215,10 +239,9 @@ def fit(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
         net.partial_fit(np.zeros((3, net.sizes[0])), np.zeros(3, int) if net.loss_name == SOFTMAX else
                         np.zeros((3, net.classes)), optimizer="adam")  # fmt: skip
     before = copy.deepcopy(net)
-    Ws, bs = [W.copy() for W in net.weights], [b.copy() for b in net.biases]
 
     def check(history: Any) -> None:
-        compare_training(net, before, options, a, plain, history, Ws, bs)
+        compare_training(net, before, a, plain, history)
 
     def call() -> Any:
         try:
@@ -238,8 +261,7 @@ def fit(case: Case, net: MLP, options: dict[str, Any], method: str) -> Call:
     return call, check
 
 
-def compare_training(net: MLP, before: MLP, options: dict[str, Any], a: dict[str, Any], plain: Any, history: Any,
-                     Ws: list[Any], bs: list[Any]) -> None:  # fmt: skip
+def compare_training(net: MLP, before: MLP, a: dict[str, Any], plain: Any, history: Any) -> None:
     n = len(plain)
     size = min(a["batch_size"], n)
     steps = -(-n // size)
@@ -248,20 +270,23 @@ def compare_training(net: MLP, before: MLP, options: dict[str, Any], a: dict[str
     kind = optimizer if isinstance(optimizer, str) else type(optimizer).__name__.lower()
     more = {"optimizer": kind, "optimizer_options": {"momentum": 0.5} if isinstance(optimizer, Nesterov) else None,
             "max_grad_norm": a.get("max_grad_norm"), "dropout": a.get("dropout", 0.0), **constants(net),
-            **scaling(options)}  # fmt: skip
+            **scaling(net)}  # fmt: skip
     if more["dropout"]:
         more["dropout_key"] = int(before.rng.integers(2**63))  # what the call drew first
     if a.get("sample_weight") is not None:
         more["sample_weight"] = np.asarray(a["sample_weight"], np.float64)
-    new_W, new_b, losses = reference.train(Ws, bs, a["X"], plain, np.arange(n), a["batch_size"], rates, a["l2"],
-                                           net.activation, **more)  # fmt: skip
+    start = before.embeddings, before.weights, before.biases
+    tables, new_W, new_b, losses = reference.embedded_train(
+        *start, a["X"], plain, np.arange(n), a["batch_size"], rates, a["l2"], net.activation, **more
+    )
     expected = losses @ np.minimum(size, n - size * np.arange(len(losses))) / n
     # The larger the logits, the further off is a loss; of kept units twice.
-    unit = float(np.finfo(net.dtype).eps) * 1000 * sum(net.sizes) * (1 + expected) * (4 if more["dropout"] else 1)
+    unit = float(np.finfo(net.dtype).eps) * 1000 * width(net) * (1 + expected) * (4 if more["dropout"] else 1)
     adaptive = OPTIMIZERS[kind].form == "adaptive"  # steps of the sign of a gradient that may be rounding alone
     if not adaptive and smooth(net, sums=len(losses) == 1) and (len(net.sizes) <= 2 or len(losses) == 1):
         near(history.loss, [expected], unit)
-        for one, other in zip((*net.weights, *net.biases), (*new_W, *new_b), strict=True):
+        found = *net.weights, *net.biases, *net.embeddings.values()
+        for one, other in zip(found, (*new_W, *new_b, *tables.values()), strict=True):
             near(one, other, unit * max(1.0, float(np.abs(other).max())))
     elif len(losses) == 1 and not math.isclose(history.loss[0], expected, rel_tol=0.05, abs_tol=1e-3):
         raise AssertionError(f"a loss of {history.loss[0]}, expected {expected}")
