@@ -16,6 +16,7 @@ from ..model.scores import score
 from ..names import counted, listed
 from ..network import MLP
 from ..tables import TableModel, scores
+from ..tables.encoder import text_of
 from ..version import __version__
 from .data import columns_for, is_csv, read_for, source_of
 from .models import class_names, read_model
@@ -106,7 +107,7 @@ def _labels(name: str, targets: Array, names: tuple[str, ...]) -> NDArray[np.int
     numbers: dict[str | float, int] = {_as_number(each): number for number, each in enumerate(names)}
     numbers |= {each: number for number, each in enumerate(names)}
     labels = []
-    for own in map(str, found.tolist()):
+    for own in map(text_of if found.dtype.kind == "f" else str, found.tolist()):
         label = numbers.get(own, numbers.get(_as_number(own)))
         if label is None:
             raise ValueError(f"{name}: got the class {own!r}, expected only those of the model: {listed(names)}")

@@ -112,11 +112,14 @@ class _Target(NamedTuple):
     values : array (n,)
         Numbers of classes, or numbers.
     class_names : tuple of str or None
+    name : str or None
+        That of the column.
     """
 
     task: Task
     values: Array
     class_names: tuple[str, ...] | None
+    name: str | None
 
 
 def train_table(args: argparse.Namespace, table: TrainingTable) -> None:
@@ -129,34 +132,30 @@ def train_table(args: argparse.Namespace, table: TrainingTable) -> None:
         raise ValueError(f"{name}: got {counted(len(training), 'row')} to train on, expected at least {LEAST_ROWS}")
     columns, y = _rows_of(data.columns, training), target.values[training]
     print_remarks(args, data.remarks)
-    recipe = Recipe() if args.epochs is None else replace(Recipe(), epochs=args.epochs)
-    classes, names = len(target.class_names or ()), data.columns.names
+    recipe, classes = replace(Recipe(), epochs=args.epochs), len(target.class_names or ())
+    names = data.columns.names
     shown = described(args, target.task, len(columns.arrays), names, data.target_name, classes, target.class_names)
+    epochs, optimizer = recipe.epochs_of(len(training), classes), type(recipe.optimizer).__name__
     shown += [
         ("columns", _kinds(Encoder.fit(columns))),
         ("rows", f"{len(training):,} to train on, {len(test):,} to test on"),
         ("recipe", f"tabular, since {table.reason}"),
-        ("networks", f"{recipe.networks * len(recipe.encodings)}, of which the best {recipe.networks} are kept"),
-        (
-            "settings",
-            f"{recipe.epochs} epochs, {type(recipe.optimizer).__name__}, {recipe.activation}, seed {args.seed}",
-        ),
+        ("networks", f"{recipe.trainings(len(training))}, each without another part of the training rows"),
+        ("settings", f"at most {epochs} epochs, {optimizer}, {recipe.activation}, seed {args.seed}"),
     ]
     print_rows(f"fastbp {__version__} trains", shown)
     started = time.perf_counter()
     try:
         with threads.limit(args.threads):
-            model, loss = _fit(args, recipe, columns, y, target)
+            model = _fit(args, recipe, epochs, columns, y, target)
             seconds = time.perf_counter() - started
             scores = _scores(model, _rows_of(data.columns, test), target.values[test], y)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
-    for net in model.networks.networks:
-        net.class_names, net.target_name = target.class_names, data.target_name
     model.save(args.out)
-    sizes = "-".join(map(str, model.network.sizes))
-    shown = [("network", sizes), ("held-out loss", f"{loss:.4f}"), *scores]
-    print_rows("", [*shown, ("seconds to train", f"{seconds:.2f}"), ("saved as", args.out)])
+    kept = [f"{len(nets)} of {'-'.join(map(str, nets.networks[0].sizes))}" for _, nets, _ in model.members]
+    results = [("answers by", ", ".join(kept)), *scores, ("seconds to train", f"{seconds:.2f}"), ("saved as", args.out)]
+    print_rows("", results)
 
 
 def _target(args: argparse.Namespace, data: TableData) -> _Target:
@@ -169,9 +168,9 @@ def _target(args: argparse.Namespace, data: TableData) -> _Target:
     task = task_for(args, numbers, texts)
     if task.name == CLASSES:
         check_classes(args.data, len(found), len(values))
-        return _Target(task, place.astype(np.int64), tuple(texts))
+        return _Target(task, place.astype(np.int64), tuple(texts), data.target_name)
     check_numbers(args.data, values)
-    return _Target(task, values, None)
+    return _Target(task, values, None, data.target_name)
 
 
 def _rows_of(columns: Columns, rows: NDArray[np.int64]) -> Columns:
@@ -196,23 +195,24 @@ def _kinds(encoder: Encoder) -> str:
 
 
 def _fit(
-    args: argparse.Namespace, recipe: Recipe, columns: Columns, y: Array, target: _Target
-) -> tuple[TableModel, float]:
-    """Return the model, and the loss of held-out rows."""
+    args: argparse.Namespace, recipe: Recipe, epochs: int, columns: Columns, y: Array, target: _Target
+) -> TableModel:
+    """Train the networks, with a progress bar."""
     weights = scaling = None
-    if target.class_names is not None:
-        objective = fitting.Objective("softmax_cross_entropy", len(target.class_names))
+    names = target.class_names
+    if names is not None:
+        objective = fitting.Objective("softmax_cross_entropy", len(names), class_names=names, target_name=target.name)
         if args.class_weight is not None:
-            weights = row_weights(y, np.bincount(y, minlength=len(target.class_names)))
+            weights = row_weights(y, np.bincount(y, minlength=len(names)))
     else:
-        objective = fitting.Objective(args.loss or "mean_squared_error", 1)
+        objective = fitting.Objective(args.loss or "mean_squared_error", 1, target_name=target.name)
         y = y[:, np.newaxis]
         scaling = TargetScaling.of(y, None)
         if not np.isfinite(scaling.scale).all():
             raise ValueError(f"{args.data}: got targets whose squares are beyond what float64 holds; divide them")
         y = scaling.scaled(y)
     lock = threading.Lock()
-    with progress_bar(None, recipe.epochs * recipe.networks * len(recipe.encodings), "epoch") as bar:
+    with progress_bar(None, epochs * recipe.trainings(len(y)), "epoch") as bar:
 
         def after_epoch(encoder: Encoder, net: MLP) -> bool:
             with lock:  # networks are trained side by side
@@ -221,7 +221,7 @@ def _fit(
 
         rows, rng = fitting.Rows(columns, y, weights), np.random.default_rng(args.seed)
         fitted = fitting.fit(rows, objective, recipe, rng, after_epoch=after_epoch)
-    return TableModel(fitted.encoder, fitted.networks, scaling), fitted.loss
+    return TableModel(fitted.members, scaling)
 
 
 def _scores(model: TableModel, columns: Columns, wanted: Array, trained: Array) -> Rows:
