@@ -107,6 +107,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
             given, or weights without them.
         """
         self._validate_params()
+        self.__dict__.pop("model_", None)  # if this fit fails, none goes with the classes and columns found so far
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
         if X_val is None and sample_weight_val is not None:
@@ -159,6 +160,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
                 after_epoch=after_epoch,
             )
         self.model_ = self._model(fitted.members)
+        self.__dict__.pop("_scaling", None)  # the model has it
         self.n_iter_ = fitted.epochs
         self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == epochs else "time_budget"
         if report is not None:
@@ -174,7 +176,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         return columns
 
     def _outputs(self, X: Any) -> Array:
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
             outputs: Array = self.model_.outputs(columns)
@@ -217,7 +219,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     Attributes
     ----------
     classes_ : array (n_classes,)
-    model_ : fastbp.tables.TableModel
+    model_ : fastbp.TableModel
         Encoder and networks; its `save` writes one file without pickle, which `fastbp predict` reads.
     n_features_in_ : int
     feature_names_in_ : array (n_features,)
@@ -412,7 +414,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         Quantiles are (n_samples, n_quantiles), or (n_samples, n_outputs, n_quantiles), in the order of the levels from
         the lowest to the highest.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
             predicted: Array = self.model_.predict(columns)

@@ -200,7 +200,7 @@ class Ensemble:
         arrays, metadata = npz_file.read(path)
         try:
             if "table" in metadata:
-                raise ValueError("it is a table's model, which fastbp.tables.TableModel.load reads")
+                raise ValueError("it is a table's model, which fastbp.TableModel.load reads")
             if "networks" not in metadata:
                 raise ValueError("it holds no list of networks; fastbp.load reads the file of a single one")
             return from_arrays(arrays, metadata["networks"])

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import threads
 from ..model_selection.ensemble import Ensemble
 from ..model_selection.fitting import fit_task, raise_first_error
 from ..model_selection.pool import run_all
@@ -29,7 +28,7 @@ Score = Callable[[Array, Array, Array | None], float]
 AfterEpoch = Callable[[Encoder, MLP], bool]
 
 PARTS = 5  # of the rows, of which each network leaves out one
-SPENT_ON_EPOCHS = 0.8  # of the time budget that is left once an epoch was measured: epochs differ
+SPENT_ON_EPOCHS = 0.8  # of the time budget that is left once an epoch of all was measured: epochs differ
 STEPS = 10  # the shares of the answers are multiples of 1 / STEPS
 
 
@@ -160,7 +159,7 @@ def fit(
         Called with outputs, targets and weights; what it returns is made large instead of the loss made small, where
         epochs and encodings are compared.
     time_budget : float, optional
-        Seconds: as many epochs are planned as an epoch's time, measured first, allows.
+        Seconds: as many epochs are planned, at least 1, as an epoch's time, measured first, allows.
     after_epoch : callable
         Called with encoder and network after each epoch, from the network's thread; True ends its training.
     """
@@ -173,9 +172,7 @@ def fit(
     epochs = recipe.epochs_of(rows.columns.rows, objective.classes)
     if time_budget is not None:
         epochs = _epochs_within(trainings, epochs, time_budget, started)
-    tasks = [task for training in trainings for task in training.tasks(epochs)]
-    costs = [float(net.parameters.size) for training in trainings for net in training.nets]
-    raise_first_error(run_all(tasks, costs, False, "network"), "networks[{}]".format)
+    _run([task for training in trainings for task in training.tasks(epochs)])
     for training in trainings:
         training.restore_best()
     shares = _shares(trainings, objective, score)
@@ -272,24 +269,28 @@ class _Training:
             weights = np.concatenate([watch.weights for watch in self.watches if watch.weights is not None])
         return np.concatenate(outputs), np.concatenate([watch.y for watch in self.watches]), weights
 
-    def seconds_per_epoch(self) -> float:
-        """Measure an epoch of one network on one thread, on a copy: the first one may compile."""
-        net, watch = copy.deepcopy(self.nets[0]), self.watches[0]
-        with threads.limit(1):
-            for _ in range(2):
-                begun = time.perf_counter()
-                fit_task(net, self.X, self.rows.targets, self.arguments(1, self.subsets[0]))()
-                watch.loss(net)
-        return time.perf_counter() - begun
+    def rehearsal(self, networks: int) -> list[Callable[[], Any]]:
+        """Return functions that train copies of so many networks for an epoch, and validate them."""
+
+        def task(net: MLP, subset: Array | None, watch: BestEpoch) -> Callable[[], Any]:
+            fit = fit_task(net, self.X, self.rows.targets, self.arguments(1, subset))
+            return lambda: (fit(), watch.loss(net))
+
+        copies = [copy.deepcopy(net) for net in self.nets[:networks]]
+        return [task(*each) for each in zip(copies, self.subsets, self.watches, strict=False)]
+
+
+def _run(tasks: list[Callable[[], Any]]) -> None:
+    raise_first_error(run_all(tasks, [1.0] * len(tasks), False, "network"), "networks[{}]".format)
 
 
 def _epochs_within(trainings: list[_Training], most: int, budget: float, started: float) -> int:
     """Return how many epochs of all networks the time budget allows, at least 1 and so many at most."""
-    seconds = [training.seconds_per_epoch() for training in trainings]
-    networks = sum(len(training.nets) for training in trainings)
-    left = SPENT_ON_EPOCHS * (budget - (time.perf_counter() - started))
-    rounds = math.ceil(networks / threads.count())
-    return int(np.clip(left / (float(np.mean(seconds)) * rounds), 1, most))
+    _run([task for training in trainings for task in training.rehearsal(1)])  # may compile
+    begun = time.perf_counter()
+    _run([task for training in trainings for task in training.rehearsal(len(training.nets))])
+    now = time.perf_counter()
+    return int(np.clip(SPENT_ON_EPOCHS * (budget - (now - started)) / (now - begun), 1, most))
 
 
 def _shares(trainings: list[_Training], objective: Objective, score: Score | None) -> list[float]:

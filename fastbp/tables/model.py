@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import npz_file
+from ..model import npz_file, pickles
 from ..model_selection import ensemble
 from ..model_selection.ensemble import Ensemble
 from ..network import MLP
@@ -114,15 +114,7 @@ class TableModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file, which is replaced as a whole. See `MLP.save`."""
-        arrays: dict[str, Array] = {}
-        members: list[dict[str, Any]] = []
-        for number, (encoder, networks, share) in enumerate(self.members):
-            own, described = ensemble.to_arrays(networks)
-            arrays |= {f"{number}.{name}": array for name, array in own.items()}
-            members.append({"encoder": encoder.to_metadata(), "networks": described, "share": share})
-        table: dict[str, Any] = {"members": members, "quantiles": list(self.quantiles)}
-        if self.scaling is not None:
-            table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
+        arrays, table = self._described()
         npz_file.write(path, arrays, {"table": table})
 
     @classmethod
@@ -144,17 +136,48 @@ class TableModel:
         try:
             if "table" not in metadata:
                 raise ValueError("it holds no encoder; fastbp.load reads the file of a network, Ensemble.load of many")
-            table = metadata["table"]
-            members = [_member(arrays, number, each) for number, each in enumerate(table["members"])]
-            if not members or len({member.encoder.names for member in members}) > 1:
-                raise ValueError("members: expected at least one, all with the same columns")
-            scaling = None
-            if "scaling" in table:
-                scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
-            return cls(members, scaling, tuple(map(float, table["quantiles"])))
+            model = cls.__new__(cls)
+            model._set(arrays, metadata["table"])
+            return model
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{os.fspath(path)}: not a table's model that fastbp can read: {error}"
             raise npz_file.CheckpointError(message) from error
+
+    # ---- as arrays and metadata, for files and pickles ----
+
+    def _described(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the arrays and the metadata of which `_set` makes an equal model."""
+        arrays: dict[str, Array] = {}
+        members: list[dict[str, Any]] = []
+        for number, (encoder, networks, share) in enumerate(self.members):
+            own, described = ensemble.to_arrays(networks)
+            arrays |= {f"{number}.{name}": array for name, array in own.items()}
+            members.append({"encoder": encoder.to_metadata(), "networks": described, "share": share})
+        table: dict[str, Any] = {"members": members, "quantiles": list(self.quantiles)}
+        if self.scaling is not None:
+            table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
+        return arrays, table
+
+    def _set(self, arrays: dict[str, Array], table: dict[str, Any]) -> None:
+        """Become the model that arrays and metadata describe."""
+        members = [_member(arrays, number, each) for number, each in enumerate(table["members"])]
+        if not members or len({member.encoder.names for member in members}) > 1:
+            raise ValueError("members: expected at least one, all with the same columns")
+        scaling = None
+        if "scaling" in table:
+            scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
+        self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(map(float, table["quantiles"]))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        arrays, table = self._described()
+        return pickles.stamped(arrays=arrays, table=table)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pickles.check("TableModel", state)
+        self._set(state["arrays"], state["table"])
 
 
 def _member(arrays: dict[str, Array], number: int, described: dict[str, Any]) -> Member:

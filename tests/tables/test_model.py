@@ -78,9 +78,9 @@ def test_a_file_holds_everything(columns, quantiles, tmp_path):
 def test_files_are_not_taken_for_one_another(columns, tmp_path):
     model = model_of_numbers(columns)
     model.save(tmp_path / "model.npz")
-    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.tables.TableModel.load reads"):
+    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.TableModel.load reads"):
         fastbp.load(tmp_path / "model.npz")
-    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.tables.TableModel.load reads"):
+    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.TableModel.load reads"):
         fastbp.Ensemble.load(tmp_path / "model.npz")
     model.members[0].networks.save(tmp_path / "ensemble.npz")
     with pytest.raises(fastbp.CheckpointError, match="it holds no encoder"):
