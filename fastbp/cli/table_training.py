@@ -18,7 +18,7 @@ from ..model.scores import score
 from ..names import counted
 from ..network import MLP
 from ..tables import CLASSES, Columns, TableModel, fitting
-from ..tables.encoder import Encoder, LevelColumn, NumberColumn, text_of
+from ..tables.encoder import Encoder, text_of
 from ..tables.files import TableData
 from ..tables.recipe import Recipe
 from ..tables.scores import mean_absolute_error, root_mean_squared_error
@@ -137,7 +137,7 @@ def train_table(args: argparse.Namespace, table: TrainingTable) -> None:
     shown = described(args, target.task, len(columns.arrays), names, data.target_name, classes, target.class_names)
     epochs, optimizer = recipe.epochs_of(len(training), classes), type(recipe.optimizer).__name__
     shown += [
-        ("columns", _kinds(Encoder.fit(columns))),
+        ("columns", _kinds(columns)),
         ("rows", f"{len(training):,} to train on, {len(test):,} to test on"),
         ("recipe", f"tabular, since {table.reason}"),
         ("networks", f"{recipe.trainings(len(training))}, each without another part of the training rows"),
@@ -177,21 +177,16 @@ def _rows_of(columns: Columns, rows: NDArray[np.int64]) -> Columns:
     return Columns(columns.names, tuple(array[rows] for array in columns.arrays))
 
 
-def _kinds(encoder: Encoder) -> str:
+def _kinds(columns: Columns) -> str:
     """Count the columns of each kind."""
-    numbers = [column for column in encoder.columns if isinstance(column, NumberColumn)]
-    levels = [column for column in encoder.columns if isinstance(column, LevelColumn)]
-    embedded = sum(column.embedded for column in levels)
-    shown = [f"{len(numbers)} of numbers"] if numbers else []
-    if gaps := sum(column.gaps for column in numbers):
-        shown[-1] += f" ({gaps} with gaps)"
-    if levels:
-        shown.append(f"{len(levels)} of text" + (f" ({embedded} embedded)" if embedded else ""))
-    if empty := sum(
-        not column.width and not (isinstance(column, LevelColumn) and column.embedded) for column in encoder.columns
-    ):
-        shown.append(f"{empty} of them the same in all rows")
-    return ", ".join(shown)
+    encoder, numeric = Encoder.fit(columns), columns.numeric
+    embedded, text = len(encoder.embeddings), len(columns.arrays) - columns.numeric
+    gaps = sum(bool((array != array).any() or None in array) for array in columns.arrays)
+    same = sum(not column.width for column in encoder.columns) - embedded
+    counts = ((numeric, "of numbers"), (text, f"of text ({embedded} embedded)" if embedded else "of text"))
+    return ", ".join(
+        f"{count} {kind}" for count, kind in (*counts, (gaps, "with gaps"), (same, "the same in all rows")) if count
+    )
 
 
 def _fit(

@@ -83,7 +83,7 @@ def test_a_number_is_predicted(run: Run) -> None:
     assert shown["target"] == "column 'income', numbers"
     assert shown["task"] == "numbers, since the target has fractions"
     assert shown["features"] == "'age', 'town', 'member'"
-    assert shown["columns"] == "1 of numbers (1 with gaps), 2 of text"
+    assert shown["columns"] == "1 of numbers, 2 of text, 2 with gaps"
     assert shown["rows"] == "192 to train on, 48 to test on"
     assert shown["recipe"] == "tabular, since column 'age' has gaps"
     assert shown["saved as"] == "fastbp-model.npz"
@@ -329,7 +329,7 @@ def test_ten_thousand_levels(run: Run) -> None:
 def test_columns_that_tell_nothing(run: Run) -> None:
     write("rows.csv", ("empty", "same", "same text", *NAMES), [["", 3, "x", *row] for row in PEOPLE])
     shown = table(run("train", "--data", "rows.csv", *FEW).out)
-    assert shown["columns"] == "3 of numbers (1 with gaps), 3 of text, 3 of them the same in all rows"
+    assert shown["columns"] == "3 of numbers, 3 of text, 3 with gaps, 3 the same in all rows"
     write("new.csv", ("same text", "same", "empty", *NAMES[:3]), [["a", "b", "c", "30", "Rome", "no"]])
     assert len(predictions(run("predict", "fastbp-model.npz", "new.csv").out)) == 1
 
@@ -377,4 +377,4 @@ def test_remarks_on_columns(run: Run) -> None:
     assert "('age'): got 'about 30' in a column of numbers, which was therefore taken for text" in done.err
     assert done.err.endswith("; --missing 'about 30,NA' takes it for missing\n")
     done = run("train", "--data", "people.csv", *FEW, "--missing", "about 30,NA")
-    assert done.err == "" and table(done.out)["columns"] == "1 of numbers (1 with gaps), 2 of text"
+    assert done.err == "" and table(done.out)["columns"] == "1 of numbers, 2 of text, 2 with gaps"
