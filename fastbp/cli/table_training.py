@@ -81,7 +81,7 @@ def read_for_training(args: argparse.Namespace) -> tuple[str, Dataset] | Trainin
 def _beyond_numbers(columns: Columns) -> str:
     """Return what a table has that one network does not take; empty for finite numbers."""
     for place, array in enumerate(columns.arrays):
-        called = f"column {place + 1}" if columns.names is None else f"column {columns.names[place]!r}"
+        called = "a column" if columns.names is None else f"column {columns.names[place]!r}"
         if array.dtype == object:
             return f"{called} is text"
         if np.isnan(array).any():
@@ -185,7 +185,7 @@ def _kinds(columns: Columns) -> str:
     same = sum(not column.width for column in encoder.columns) - embedded
     counts = ((numeric, "of numbers"), (text, f"of text ({embedded} embedded)" if embedded else "of text"))
     return ", ".join(
-        f"{count} {kind}" for count, kind in (*counts, (gaps, "with gaps"), (same, "the same in all rows")) if count
+        f"{count} {kind}" for count, kind in (*counts, (gaps, "with gaps"), (same, "that tell nothing")) if count
     )
 
 

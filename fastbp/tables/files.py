@@ -136,7 +136,8 @@ def _read(file: Source, form: Form, columns: Sequence[_Column]) -> None:
             column.add(lines, fields[column.at])
         rows += len(lines)
     if not rows:
-        raise ValueError(f"{file}: expected rows of data under the header, got none")
+        got = f"{file}: expected rows of data under the header, got none"
+        raise ReadError(Remark(got, ({"header": False},) if form.header_guessed else (), "takes it for a row"))
     if late := [column for column in columns if column.late]:
         for _, fields in _blocks(file, form):
             for column in late:
@@ -171,6 +172,7 @@ class _Column:
     ):
         self.at, self.late = at, False
         self._file, self._form, self._options = file, form, options
+        self._other = CsvOptions(decimal="." if options.decimal == "," else ",")
         self._is_target, self._numeric = at == form.target, numeric
         self._numbers: list[NDArray[np.float64]] | None = None if text else []
         self._texts: list[str | None] = []
@@ -207,6 +209,8 @@ class _Column:
         self._place = self._form.place(self._file, lines[row], self.at)
         if self._numeric:
             got = f"{self._place}: expected a number, as the model takes this column for, got {found!r}"
+            if self._other.is_number(found):
+                raise ReadError(Remark(got, *self._by_other_mark(found)))
             raise ReadError(Remark(got, ({"missing": (found,)},), "takes it for a missing value"))
         self.late, self._numbers = bool(self._numbers), None
 
@@ -227,13 +231,14 @@ class _Column:
 
     def _check_decimal_mark(self) -> None:
         texts = {text for text in self._texts if text is not None}
-        mark = "." if self._options.decimal == "," else ","
-        other = CsvOptions(decimal=mark)
-        if all(map(other.is_number, texts)):
+        if all(map(self._other.is_number, texts)):
             found = next(text for text in self._texts if text is not None and not self._options.is_number(text))
             expected = f"{self._place}: expected a number with the decimal mark {self._options.decimal!r}"
-            reads = f"reads it as {other.number(found)!r}"
-            raise ReadError(Remark(f"{expected}, got {found!r}", ({"decimal": mark},), reads))
+            raise ReadError(Remark(f"{expected}, got {found!r}", *self._by_other_mark(found)))
+
+    def _by_other_mark(self, found: str) -> tuple[tuple[dict[str, Any], ...], str]:
+        """Return the choice and the effect of a remark on a number with the other decimal mark."""
+        return ({"decimal": self._other.decimal},), f"reads it as {self._other.number(found)!r}"
 
     def remarks(self) -> Iterator[Remark]:
         """Yield a remark if few texts among numbers make a column text."""

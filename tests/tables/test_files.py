@@ -110,6 +110,8 @@ def test_columns_as_a_model_takes_them() -> None:
     assert [values(array) for array in data.columns.arrays] == [["1", "2", "1"], [2, None, 3.5]]
     with pytest.raises(ReadError, match=r"line 3, column 2 \('size'\): expected a number, as .*got 'wide'; missing="):
         read("code,size,kind\n1,2,x\n2,wide,y\n1,3,x\n", numeric=[1])
+    with pytest.raises(ReadError, match=r"line 3, column 2 .*got '2,5'; decimal=',' reads it as 2.5"):
+        read("code;size;kind\n1;2;x\n2;2,5;y\n1;3;x\n", numeric=[1])
     data = read("kind,more,size,code\nx,z,2,1\n", labelled=False, features=("code", "size"), text=[0])
     assert data.columns.names == ("code", "size") and data.unused == ("kind", "more") and data.target is None
     assert [values(array) for array in data.columns.arrays] == [["1"], [2]]
@@ -178,7 +180,8 @@ def test_headers_of_numbers_are_judged_as_load_does() -> None:
         ("a;b;y\n1,5;x;3\n2.5;y;4\n2.5;y;4\n", {"decimal": ","}, None),
         ("a;b;y\n1;x;3\n2.5;y;4\n2.5;y;4\n", {"decimal": ","}, r"got '2\.5'; decimal='\.' reads it as 2\.5"),
         ("a;b;y\n1,5;x;3\n2;y;4,5\n", {"decimal": ","}, None),
-        ("a,b,y\n", {}, "expected rows of data under the header, got none"),
+        ("a,b,y\n", {}, "expected rows of data under the header, got none; header=False takes it for a row"),
+        ("a,b,y\n", {"header": True}, "expected rows of data under the header, got none$"),
         ("a,a,y\n1,x,3\n2,y,4\n", {}, "2 columns named 'a'"),
         ("a,b,y\n1,x,3\n2,y,4\n", {"target": "z"}, "^target: expected a column of rows .*, got 'z'"),
     ],
