@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring, d2_pinball_score
-from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -267,6 +267,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         """Return rows with the numbers of their classes."""
         check_consistent_length(columns.arrays[0], y)
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and (missing := [each is None or each != each for each in y.tolist()]) and any(missing):
+            raise ValueError(
+                f"y: got a missing value in row {missing.index(True)}, expected a class; leave the row out"
+            )
+        assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if reset:
             self.classes_, labels = np.unique(y, return_inverse=True)
@@ -376,7 +381,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             self._scaling = TargetScaling.of(targets, weights if weights is not None and weights.any() else None)
         elif targets.shape[1] != self.n_outputs_:
             raise ValueError(f"y_val: got {targets.shape[1]} outputs, expected {self.n_outputs_} as in y")
-        return fitting.Rows(columns, np.repeat(self._scaling.scaled(targets), max(1, len(self._levels)), 1), weights)
+        with np.errstate(over="ignore"):
+            scaled = self._scaling.scaled(targets)
+        if not np.isfinite(scaled.astype(np.float32)).all():
+            raise ValueError(
+                f"y: got numbers up to {np.abs(targets).max():.3g}, too far apart; divide them by a constant"
+            )
+        return fitting.Rows(columns, np.repeat(scaled, max(1, len(self._levels)), axis=1), weights)
 
     def _checked_levels(self) -> tuple[float, ...]:
         """Return the levels of quantiles in ascending order."""

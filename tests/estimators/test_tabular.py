@@ -169,6 +169,39 @@ def test_numbers_that_do_not_vary_are_predicted() -> None:
     assert made(TabularRegressor).fit(X, np.full(len(X), 7.0)).predict(X) == pytest.approx(7.0, abs=1.0)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])
+def test_numbers_of_any_size(unit: float) -> None:
+    found, scaled = made(TabularRegressor).fit(X, NUMBERS), made(TabularRegressor).fit(X, NUMBERS * unit)
+    np.testing.assert_allclose(scaled.predict(X) / unit, found.predict(X), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array(["a", None] * 150, object), "y: got a missing value in row 1"),
+        (np.array([1.0, np.nan] * 150), "Input y contains NaN"),
+        (np.arange(300) / 7, "Unknown label type: continuous"),
+    ],
+)
+def test_classes_that_are_none(y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        made(TabularClassifier).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.where(NUMBERS > 50, np.nan, NUMBERS), "Input y contains NaN"),
+        (np.where(NUMBERS > 50, 1.7e308, -1.7e308), "y: got numbers up to 1.7e"),
+        (["a"] * 300, "could not convert"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value")  # of scikit-learn's sum of the second
+def test_numbers_that_are_none(y: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        made(TabularRegressor).fit(X, y)
+
+
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_quantiles(outputs: int) -> None:
     y = np.column_stack([NUMBERS, -NUMBERS])[:, :outputs]
