@@ -65,7 +65,7 @@ def read_for_training(args: argparse.Namespace) -> tuple[str, Dataset] | Trainin
     if args.recipe == "tabular":
         if not is_csv(args.data):
             raise ValueError(f"--recipe: got tabular for {args.data}, expected a CSV file")
-        return _table(args, read_columns(args, source, labelled=True), "--recipe says so")
+        return _for_recipe(args, read_columns(args, source, labelled=True), "--recipe says so")
     if args.recipe == "network" or not is_csv(args.data):
         return read(args, source, labelled=True, mapped=args.mpi)
     try:
@@ -75,7 +75,7 @@ def read_for_training(args: argparse.Namespace) -> tuple[str, Dataset] | Trainin
         reason = _beyond_numbers(data.columns)
         if not reason:
             raise
-        return _table(args, data, reason)
+        return _for_recipe(args, data, reason)
 
 
 def _beyond_numbers(columns: Columns) -> str:
@@ -91,7 +91,7 @@ def _beyond_numbers(columns: Columns) -> str:
     return ""
 
 
-def _table(args: argparse.Namespace, data: TableData, reason: str) -> TrainingTable:
+def _for_recipe(args: argparse.Namespace, data: TableData, reason: str) -> TrainingTable:
     """Return the table, unless options are given that describe one network."""
     for option in (*CHOSEN, *OF_NETWORKS):
         value = getattr(args, option)
@@ -203,8 +203,6 @@ def _fit(
         objective = fitting.Objective(args.loss or "mean_squared_error", 1, target_name=target.name)
         y = y[:, np.newaxis]
         scaling = TargetScaling.of(y, None)
-        if not np.isfinite(scaling.scale).all():
-            raise ValueError(f"{args.data}: got targets whose squares are beyond what float64 holds; divide them")
         y = scaling.scaled(y)
     lock = threading.Lock()
     with progress_bar(None, epochs * recipe.trainings(len(y)), "epoch") as bar:
