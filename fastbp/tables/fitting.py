@@ -248,7 +248,7 @@ class _Training:
             "batch_size": self.recipe.batch_size(len(self.X)),
             "learning_rate": self.recipe.schedule(self.encoding),
             "optimizer": self.recipe.optimizer,
-            "dropout": self.encoding.dropout,
+            "dropout": self.recipe.dropout_of(self.encoding, len(self.X)),
             "sample_weight": self.rows.weights,
             "rows": subset,
         }

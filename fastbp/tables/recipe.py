@@ -9,8 +9,9 @@ import numpy as np
 from ..learning_rates import Cosine
 from ..optimizers import AdamW, Optimizer
 
-MANY_ROWS = 5000  # from here on epochs, each of which has more steps, become fewer, by the root of the rows
-MOST_EPOCHS, LEAST_EPOCHS = 30, 10
+MANY_ROWS = 5000  # from here on epochs, each of which has more steps, become fewer, by the cube root of the rows
+EPOCHS = 30
+LEAST_DROPPED = 1 / 3  # of the share to drop: of many rows less is learned by heart
 MANY_CLASSES = 20  # from here on networks are larger, and trained longer
 FEWER_NETWORKS_FROM = 8000  # rows: parts of so many differ less
 BINS, LEAST_BINS, MOST_BINS = 256, 8, 64  # in all, and of a column
@@ -25,6 +26,7 @@ class Encoding:
     binned : bool
         Whether each number has parts between quantiles beside it.
     dropout, learning_rate : float
+        Of up to 5,000 rows; of more, less is dropped.
     """
 
     binned: bool
@@ -88,10 +90,12 @@ class Recipe:
         """Return the number of epochs."""
         if self.epochs is not None:
             return self.epochs
-        share = min(1.0, float(np.sqrt(MANY_ROWS / rows)))
-        if classes >= MANY_CLASSES:
-            return round(MOST_EPOCHS * max(1.0, 2 * share))
-        return max(LEAST_EPOCHS, round(MOST_EPOCHS * share))
+        share = min(1.0, float(np.cbrt(MANY_ROWS / rows)))
+        return max(1, round(EPOCHS * (max(1.0, 2 * share) if classes >= MANY_CLASSES else share)))
+
+    def dropout_of(self, encoding: Encoding, rows: int) -> float:
+        """Return the share of hidden outputs to drop."""
+        return encoding.dropout * float(np.clip(MANY_ROWS / rows, LEAST_DROPPED, 1.0))
 
     def hidden_of(self, classes: int) -> tuple[int, ...]:
         """Return the units of the hidden layers."""
