@@ -12,7 +12,7 @@ Modules and names are loaded on first access:
 - `fastbp.threads`: the number of threads.
 - `fastbp.reference`: the same mathematics in plain NumPy.
 - `fastbp.TabularClassifier` and `fastbp.TabularRegressor`: tables as they are, for scikit-learn, which must be
-  installed; `fastbp.tables`: their models, without it.
+  installed; `fastbp.TableModel`: their models, without it.
 - `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .model_selection.search import Search, search
     from .network import MLP, load
     from .numeric_gradients.check import gradcheck
+    from .tables.model import TableModel
     from .training.history import History
     from .training.plan import DivergenceError
 
@@ -71,6 +72,7 @@ __all__ = [
     "SampleGradients",
     "Search",
     "StreamError",
+    "TableModel",
     "__version__",
     "affine_backward",
     "affine_forward",
@@ -105,6 +107,7 @@ _WHERE = {
     "MLP": "network",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TableModel": "tables.model",
     "TabularClassifier": "estimators.tabular",
     "TabularRegressor": "estimators.tabular",
     "SampleGradients": "model.evaluation",

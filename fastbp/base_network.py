@@ -155,7 +155,8 @@ class BaseNetwork:
         Raises
         ------
         ValueError, TypeError
-            The shape or dtype is wrong, there are no rows, or X holds NaN or infinity.
+            The shape or dtype is wrong, there are no rows, or X holds NaN, infinity, or what is no level in an embedded
+            column.
 
         Examples
         --------
@@ -335,7 +336,7 @@ class BaseNetwork:
         Returns
         -------
         Gradient
-            `loss`, `weights`, `biases` and `inputs`.
+            `loss`, `weights`, `biases`, `inputs` and `embeddings`.
 
         Raises
         ------
@@ -370,7 +371,7 @@ class BaseNetwork:
         Returns
         -------
         Derivatives
-            `weights`, `biases` and `inputs`.
+            `weights`, `biases`, `inputs` and `embeddings`.
 
         Raises
         ------
@@ -396,7 +397,7 @@ class BaseNetwork:
         Returns
         -------
         SampleGradients
-            `losses`, `weights`, `biases` and `inputs`, each with an axis of rows in front.
+            `losses`, `weights`, `biases`, `inputs` and `embeddings`, each with an axis of rows in front.
 
         Examples
         --------

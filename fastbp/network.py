@@ -453,7 +453,7 @@ def load(path: str | os.PathLike[str]) -> MLP:
 
     arrays, metadata = npz_file.read(path)
     if "table" in metadata:
-        raise npz_file.CheckpointError(f"{os.fspath(path)}: a table's model, which fastbp.tables.TableModel.load reads")
+        raise npz_file.CheckpointError(f"{os.fspath(path)}: a table's model, which fastbp.TableModel.load reads")
     if "networks" in metadata:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: an ensemble, which fastbp.Ensemble.load reads")
     if "run" in metadata:

@@ -153,6 +153,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/many-networks.md": _of_many_networks,
     "docs/guide/streaming.md": _of_streaming,
     "docs/guide/graphs.md": _of_plotting,
+    "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }

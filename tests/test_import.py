@@ -15,8 +15,8 @@ import fastbp
 from support.lanes import in_lanes
 from support.processes import python, run_python
 
-MODULES = ("distributed", "graph", "lessons", "plotting", "verify")  # not loaded before they are asked for
-ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+MODULES = ("distributed", "graph", "lessons", "plotting", "tables", "verify")  # not loaded before they are asked for
+ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'sklearn', 'mpi4py']))\n"  # an import fails
 
 

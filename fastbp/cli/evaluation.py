@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import threads
-from ..datasets import readers
-from ..datasets.dataset import Dataset
+from ..datasets.csv_options import CsvOptions
+from ..datasets.dataset import Content, Remark
 from ..kernels.losses import LOSSES
 from ..model.scores import score
-from ..names import listed
-from ..network import MLP, load
-from ..tables import scores
+from ..names import counted, listed
+from ..network import MLP
+from ..tables import TableModel, scores
+from ..tables.encoder import text_of
 from ..version import __version__
-from .data import read_for
+from .data import columns_for, is_csv, read_for, source_of
+from .models import class_names, read_model
 from .output import print_remarks, print_rows
 
 Array = NDArray[Any]
@@ -27,61 +29,101 @@ MISTAKES = 10
 
 def evaluate(args: argparse.Namespace) -> None:
     """Run ``fastbp evaluate``."""
-    net = load(args.model)
+    model, source = read_model(args.model), source_of(args)
+    net = model.network if isinstance(model, TableModel) else model
     loss = LOSSES[net.loss_name]
     if loss.targets != "classes" and net.classes != 1:
         got = f"{args.model}: got a network that predicts {net.classes} numbers or labels at once"
         raise ValueError(f"{got}, expected one that predicts a class or a single number")
-    if args.target is None and args.data.lower().endswith(readers.CSV):
+    if args.target is None and is_csv(args.data):
         args.target = net.target_name
-    data, remarks = read_for(args, net, labelled=True)
-    print_remarks(args, remarks)
-    tested = data.X_test is not None
-    X, y = (data.X_test, data.y_test) if tested else (data.X, data.y)
-    assert X is not None and y is not None
-    shown = [("data", f"{args.data}: {len(X):,} {'test rows' if tested else 'rows'}")]
     with threads.limit(args.threads):
-        if loss.classifies:
-            names, probabilities = _class_names(net), net.predict_proba(X)
-            if probabilities.shape[1] == 1:
-                probabilities = np.column_stack([1 - probabilities, probabilities])
-            labels, predicted = _labels(args.data, data, y, names), probabilities.argmax(axis=1)
-            wanted = labels if loss.targets == "classes" else labels[:, np.newaxis]
-            accuracy = score(loss, predicted, wanted)
-            rows, matrix = _of_classes(accuracy, labels, probabilities), _mistakes(labels, predicted, names)
+        if isinstance(model, TableModel):
+            rows, wanted, outputs, remarks = _of_table(args, source, model)
         else:
-            numbers, found = _numbers(args.data, data, y), net.predict(X)
-            rows, matrix = _of_numbers(score(loss, found, numbers), numbers, found), []
-    print_rows(f"fastbp {__version__} evaluates {args.model}", [*shown, *rows])
+            rows, wanted, outputs, remarks = _of_network(args, source, model)
+    print_remarks(args, remarks)
+    shown = [("data", f"{args.data}: {rows}")]
+    if loss.classifies:
+        names = class_names(net)
+        labels, predicted = _labels(args.data, wanted, names), outputs.argmax(axis=1)
+        shown += _of_classes(float(np.mean(predicted == labels)), labels, outputs)
+        matrix = _mistakes(labels, predicted, names)
+    else:
+        numbers, matrix = _numbers(args.data, wanted), []
+        shown += _of_numbers(score(loss, outputs, numbers), numbers, outputs)
+    print_rows(f"fastbp {__version__} evaluates {args.model}", shown)
     if matrix:
         print("\n" + "\n".join(matrix), flush=True)
 
 
-def _class_names(net: MLP) -> tuple[str, ...]:
-    """Return the names of the classes; a single output stands for 0 and 1."""
-    if net.classes == 1:
-        return "0", "1"
-    return net.class_names or tuple(map(str, range(net.classes)))
+class _Evaluated(NamedTuple):
+    """Rows and the answers for them.
+
+    Attributes
+    ----------
+    rows : str
+        Their number in words.
+    targets : array (n,)
+        Numbers, or of dtype object with str.
+    outputs : array
+        Probabilities (n, classes), or numbers (n,).
+    remarks : tuple of Remark
+    """
+
+    rows: str
+    targets: Array
+    outputs: Array
+    remarks: tuple[Remark, ...]
 
 
-def _labels(name: str, data: Dataset, y: NDArray[np.int64], names: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the rows' classes as the model numbers them."""
-    found, place = np.unique(y, return_inverse=True)
-    own = [str(label) if data.class_names is None else data.class_names[label] for label in found.tolist()]
-    numbers = {each: number for number, each in enumerate(names)}
-    if unknown := [each for each in own if each not in numbers]:
-        expected = f"expected only those of the model: {listed(names)}"
-        raise ValueError(f"{name}: got the class {unknown[0]!r}, {expected}")
-    return np.array([numbers[each] for each in own], np.int64)[place]
+def _of_network(args: argparse.Namespace, source: str | Content, net: MLP) -> _Evaluated:
+    """Read rows for one network, and let it answer."""
+    data, remarks = read_for(args, source, net, labelled=True)
+    tested = data.X_test is not None
+    X, y = (data.X_test, data.y_test) if tested else (data.X, data.y)
+    assert X is not None and y is not None
+    targets: Array = y if data.class_names is None else np.array(data.class_names, object)[y]
+    if LOSSES[net.loss_name].classifies:
+        outputs = net.predict_proba(X)
+        if outputs.shape[1] == 1:
+            outputs = np.column_stack([1 - outputs, outputs])
+    else:
+        outputs, targets = net.predict(X), targets if data.numbers is None else data.numbers
+    return _Evaluated(counted(len(X), "test row" if tested else "row"), targets, outputs, remarks)
 
 
-def _numbers(name: str, data: Dataset, y: NDArray[np.int64]) -> NDArray[np.float64]:
+def _of_table(args: argparse.Namespace, source: str | Content, model: TableModel) -> _Evaluated:
+    """Read rows for a table's model, and let it answer."""
+    data, remarks = columns_for(args, source, model, labelled=True)
+    assert data.target is not None
+    outputs = model.outputs(data.columns) if model.scaling is None else model.predict(data.columns)
+    return _Evaluated(counted(data.columns.rows, "row"), data.target, outputs, remarks)
+
+
+def _labels(name: str, targets: Array, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the rows' classes as the model numbers them: by their names, or as numbers, so that 1.0 is "1"."""
+    found, place = np.unique(targets, return_inverse=True)
+    numbers: dict[str | float, int] = {_as_number(each): number for number, each in enumerate(names)}
+    numbers |= {each: number for number, each in enumerate(names)}
+    labels = []
+    for own in map(text_of if found.dtype.kind == "f" else str, found.tolist()):
+        label = numbers.get(own, numbers.get(_as_number(own)))
+        if label is None:
+            raise ValueError(f"{name}: got the class {own!r}, expected only those of the model: {listed(names)}")
+        labels.append(label)
+    return np.array(labels, np.int64)[place]
+
+
+def _as_number(text: str) -> str | float:
+    return float(text) if CsvOptions().is_number(text) else text
+
+
+def _numbers(name: str, targets: Array) -> NDArray[np.float64]:
     """Return the rows' targets as numbers."""
-    if data.class_names is None:
-        return y.astype(np.float64)
-    if data.numbers is None:
+    if targets.dtype == object:
         raise ValueError(f"{name}: got text as the target, expected numbers, which the model predicts")
-    return data.numbers
+    return targets.astype(np.float64)
 
 
 def _of_classes(accuracy: float, labels: NDArray[np.int64], probabilities: Array) -> list[tuple[str, str]]:

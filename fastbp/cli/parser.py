@@ -18,6 +18,7 @@ from ..tables import TASKS
 from ..version import __version__
 
 MODEL = "fastbp-model.npz"
+RECIPES = ("network", "tabular")
 LOSSES_OF_NUMBERS = ("mean_squared_error", "mean_absolute_error", "huber")
 TAB = "\t"
 
@@ -131,6 +132,7 @@ TRAIN = """examples:
   fastbp train
   fastbp train --data quadrants
   fastbp train --data flowers.csv --target species --out flowers.npz
+  fastbp train --data people.csv               text and gaps, too
   fastbp train --data /usr/share/datasets/fashion-mnist --hidden 512,256 --epochs 10
   fastbp train --checkpoint run.npz            if killed, the same command goes on from there
   mpirun -n 4 fastbp train --mpi --data fashion-mnist
@@ -189,8 +191,8 @@ def _add_train(parser: Parser) -> None:
         default="digits",
         metavar="DATA",
         help="what to learn from: digits (8x8 pixels, shipped with fastbp), quadrants (random points of a plane), an "
-        ".npz file with the arrays X and y, a .csv or .tsv file, or a folder of IDX files such as MNIST's (default: "
-        "digits)",
+        ".npz file with the arrays X and y, a .csv or .tsv file (- for standard input), or a folder of IDX files such "
+        "as MNIST's (default: digits)",
     )
     hidden = f"sizes of the hidden layers, such as 512,256; none for no hidden layer {_by_kind('hidden')}"
     add("--hidden", type=_hidden, metavar="SIZES", help=hidden)
@@ -216,7 +218,7 @@ def _add_train(parser: Parser) -> None:
         help="seed of the random initial weights and row orders; the same seed gives the same network (default: 0)",
     )
     dtype = "calculate in 32 bits (fast) or in 64 (precise) (default: float32)"
-    add("--dtype", choices=("float32", "float64"), default="float32", help=dtype)
+    add("--dtype", choices=("float32", "float64"), help=dtype)
     out = f"file to save the network to, replaced if it exists (default: {MODEL})"
     add("--out", default=MODEL, metavar="FILE", help=out)
     add(
@@ -230,7 +232,7 @@ def _add_train(parser: Parser) -> None:
     mpi = "train with all processes that mpirun has started, each on its part of the rows (needs fastbp[mpi])"
     add("--mpi", action="store_true", help=mpi)
     kinds = "of the hidden layers, a name that MLP takes (default: relu)"
-    add("--activation", type=_known("activation"), default="relu", metavar="NAME", help=f"activation {kinds}")
+    add("--activation", type=_known("activation"), metavar="NAME", help=f"activation {kinds}")
     optimizer = "rule of the updates, a name that MLP.fit takes; others than the default have their own learning rates "
     add("--optimizer", type=_known("optimizer"), metavar="NAME", help=optimizer + _by_kind("optimizer"))
     loss = "what training makes small for targets that are numbers (default: mean_squared_error)"
@@ -240,6 +242,9 @@ def _add_train(parser: Parser) -> None:
     task = "what the target is: classes to tell apart, or numbers to predict (default: numbers if the column of a CSV "
     task += "file has fractions, or whole numbers that are many or rare; else classes; the output says why)"
     add("--task", choices=TASKS, help=task)
+    recipe = "network: one network, on finite numbers alone, as the other options describe it; tabular: several, which "
+    recipe += "take text and gaps too (default: tabular for a CSV file with text, gaps or infinities, else network)"
+    add("--recipe", choices=RECIPES, help=recipe)
     _add_common(parser, count, "a column named target, label, class or y, else the last one; the output says which")
 
 
@@ -252,8 +257,9 @@ def _add_predict(parser: Parser) -> None:
     count, add = _number(int, "a whole number of at least 1", lambda n: n >= 1), parser.add_argument
     _add_model_and_data(
         parser,
-        "rows to predict: an .npz file with the array X, a .csv file with or without the classes, a folder of "
-        "IDX files, one IDX file of pictures, digits or quadrants; if the data have test rows, these",
+        "rows to predict: an .npz file with the array X, a .csv or .tsv file (- for standard input) with or without "
+        "the target, a folder of IDX files, one IDX file of pictures, digits or quadrants; if the data have test rows, "
+        "these",
     )
     add("--proba", "--probabilities", action="store_true", help="add a column with the probability of each class")
     add("--out", metavar="FILE", help="file to write to, replaced if it exists (default: standard output)")
@@ -264,8 +270,8 @@ def _add_evaluate(parser: Parser) -> None:
     count = _number(int, "a whole number of at least 1", lambda n: n >= 1)
     _add_model_and_data(
         parser,
-        "rows with their targets: an .npz file with the arrays X and y, a .csv or .tsv file, a folder of IDX "
-        "files, digits or quadrants; if the data have test rows, these",
+        "rows with their targets: an .npz file with the arrays X and y, a .csv or .tsv file (- for standard "
+        "input), a folder of IDX files, digits or quadrants; if the data have test rows, these",
     )
     _add_common(parser, count, "the column of the name that the model keeps, else as fastbp train finds it")
 
@@ -327,8 +333,8 @@ def _add_common(parser: Parser, count: Callable[[str], int], target: str) -> Non
         "--missing",
         type=_list,
         metavar="TEXTS",
-        help="texts, separated by commas, that mean a missing value in the CSV file, which is refused; '' for none "
-        "except an empty field (default: NA, NaN, None, null, ?, - and the like)",
+        help="texts, separated by commas, that mean a missing value in the CSV file; '' for none except an empty field "
+        "(default: NA, NaN, None, null, ?, - and the like)",
     )
     add(
         "--drop",

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from .. import threads
 from ..kernels.losses import LOSSES
-from ..network import MLP, load
-from .data import read_for
+from ..network import MLP
+from ..tables import Columns, TableModel
+from .data import columns_for, read_for, source_of
+from .models import class_names, read_model
 from .output import check_out, print_remarks, replacing
 
 Array = NDArray[Any]
@@ -27,11 +29,14 @@ def predict(args: argparse.Namespace) -> None:
         check_out("--out", args.out, args.model, args.data)
     elif sys.stdout is None:
         raise ValueError("standard output is closed; --out FILE writes to a file")
-    net = load(args.model)
-    data, remarks = read_for(args, net, labelled=False)
-    X = data.X if data.X_test is None else data.X_test
+    model, source = read_model(args.model), source_of(args)
     with threads.limit(args.threads):
-        columns, rows = table(net, X, args.proba)
+        if isinstance(model, TableModel):
+            of_table, remarks = columns_for(args, source, model, labelled=False)
+            columns, rows = table_of_columns(model, of_table.columns, args.proba)
+        else:
+            data, remarks = read_for(args, source, model, labelled=False)
+            columns, rows = table(model, data.X if data.X_test is None else data.X_test, args.proba)
     print_remarks(args, remarks)
     if args.out is None and isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # what goes to a file by > is the same as by --out
@@ -55,7 +60,7 @@ def table(net: MLP, X: Array, proba: bool) -> tuple[list[str], Iterable[list[str
     """
     loss, names = LOSSES[net.loss_name], net.class_names or tuple(map(str, range(net.classes)))
     if proba and not loss.classifies:
-        raise ValueError(f"the network predicts numbers (its loss is {net.loss_name}), which have no probabilities")
+        raise _no_probabilities(net)
     found, of_classes = net.predict(X).reshape(len(X), -1), loss.targets == "classes"
     answers: Iterable[list[str]] = ([names[row[0]]] if of_classes else list(map(str, row)) for row in found)
     columns = ["prediction"] if found.shape[1] == 1 else [f"prediction {name}" for name in names]
@@ -65,5 +70,27 @@ def table(net: MLP, X: Array, proba: bool) -> tuple[list[str], Iterable[list[str
         columns += names
     else:
         columns += ["probability"] if found.shape[1] == 1 else [f"probability {name}" for name in names]
-    probabilities = net.predict_proba(X).reshape(len(X), -1)
-    return columns, ([*answer, *map(str, row)] for answer, row in zip(answers, probabilities, strict=True))
+    return columns, _beside(answers, net.predict_proba(X).reshape(len(X), -1))
+
+
+def table_of_columns(model: TableModel, rows: Columns, proba: bool) -> tuple[list[str], Iterable[list[str]]]:
+    """Do what `table` does, for a table's model; quantiles are columns named by their levels."""
+    net, names = model.network, class_names(model.network)
+    if model.scaling is None:
+        probabilities = model.outputs(rows)
+        answers = ([names[label]] for label in probabilities.argmax(axis=1))
+        return (["prediction", *names], _beside(answers, probabilities)) if proba else (["prediction"], answers)
+    if proba:
+        raise _no_probabilities(net)
+    found, levels = model.predict(rows).reshape(rows.rows, -1), [f"{level:g}" for level in model.quantiles] or [""]
+    targets = [""] if found.shape[1] == len(levels) else list(map(str, range(found.shape[1] // len(levels))))
+    columns = [" ".join(filter(None, ("prediction", target, level))) for target in targets for level in levels]
+    return columns, (list(map(str, row)) for row in found)
+
+
+def _beside(answers: Iterable[list[str]], probabilities: Array) -> Iterable[list[str]]:
+    return ([*answer, *map(str, row)] for answer, row in zip(answers, probabilities, strict=True))
+
+
+def _no_probabilities(net: MLP) -> ValueError:
+    return ValueError(f"the network predicts numbers (its loss is {net.loss_name}), which have no probabilities")

@@ -1,4 +1,4 @@
-"""The command ``fastbp train``."""
+"""The command ``fastbp train``, and the training of one network."""
 
 from __future__ import annotations
 
@@ -13,82 +13,108 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import datasets, threads
-from ..datasets import readers
+from .. import threads
 from ..datasets.dataset import Dataset
-from ..names import counted, listed
 from ..network import MLP
 from ..optimizers import OPTIMIZERS
 from ..tables import CLASSES, NUMBERS
 from ..tables.targets import TargetScaling
-from ..tables.task import Task, task_of
+from ..tables.task import Task
 from ..training.history import History
 from ..version import __version__
-from .data import SPLIT_SEED, check_finite, chunks, read
+from . import table_training
+from .data import check_finite, chunks
 from .output import check_out, print_remarks, print_rows
 from .parser import DEFAULTS, Settings
 from .processes import MpiProcess, SingleProcess
+from .targets import (
+    accuracy_rows,
+    check_classes,
+    check_numbers,
+    described,
+    error_rows,
+    row_weights,
+    task_for,
+    with_test_rows,
+)
 
 Array = NDArray[Any]
 
 SCALES = {"digits": 1 / 16, "IDX pictures": 1 / 255}  # for known ranges; other features are scaled by their deviation
-HELD_OUT = 0.2
+DTYPE, ACTIVATION = "float32", "relu"
 LEAST_SPREAD = 64  # of the training rows' targets, in roundings of their mean, with which a network answers
-MANY_CLASSES, MOST_GAPS = 10, 1000  # beyond the number of rows: measurements or identifiers, not classes
+MOST_GAPS = 1000  # beyond the number of rows: measurements or identifiers, not classes
 
 
 def train(args: argparse.Namespace) -> None:
     """Run ``fastbp train``."""
     with MpiProcess() if args.mpi else SingleProcess() as process:
         plotting = process.agree(lambda: _check_files(args))
-        kind, data, target = process.agree(lambda: _read_rows(process, args))
-        if process.is_root:
-            print_remarks(args, data.remarks)
-        given = {name: getattr(args, name) for name in Settings._fields}
-        defaults = DEFAULTS[kind if target.task.name == CLASSES else NUMBERS]
-        if args.optimizer not in (None, defaults.optimizer):
-            defaults = defaults._replace(learning_rate=OPTIMIZERS[args.optimizer].default_learning_rate)
-        settings = defaults._replace(**{name: value for name, value in given.items() if value is not None})
-        net = _new_network(args, data, settings.hidden, target, SCALES.get(kind), process)
-        assert data.y is not None and data.X_test is not None and data.y_test is not None
-        y, y_test, scaling = data.y, data.y_test, None
-        if target.task.name == NUMBERS:
-            scaling = _target_scaling(args, data.y, process)
-            y, y_test = scaling.scaled(data.y), scaling.scaled(data.y_test)
-        rows, test_rows = (int(count) for count in process.summed([len(data.X), len(data.X_test)]))
-        if process.is_root:
-            heading = f"fastbp {__version__} trains"
-            print_rows(heading, _description(args, net, data, target, settings, rows, test_rows, process.size))
-        try:
-            with threads.limit(args.threads) if args.threads else contextlib.nullcontext():
-                history = process.fit(
-                    net,
-                    data.X,
-                    y,
-                    epochs=settings.epochs,
-                    batch_size=settings.batch_size,
-                    learning_rate=settings.learning_rate,
-                    l2=settings.l2,
-                    optimizer=settings.optimizer,
-                    sample_weight=_row_weights(data.y, net.classes, process) if args.class_weight else None,
-                    checkpoint=args.checkpoint,
-                    validation_data=(data.X_test, y_test) if plotting else None,
-                )
-                if scaling is None:
-                    scores = _scores_of_classes(process, net, data)
-                else:
-                    scaling.fold_into(net)
-                    scores = _scores_of_numbers(process, net, data, scaling.shift)
-        except KeyboardInterrupt:
-            if args.checkpoint is None or not os.path.exists(args.checkpoint):
-                raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
-            message = f"training was interrupted; the same command goes on from {args.checkpoint}"
-            raise KeyboardInterrupt(message) from None
-        if process.is_root:
-            net.save(args.out)
-            if plotting:
-                plotting.plot_history(history, args.plot)
-            print_rows("", _results(args, history, rows, scores))
+        found = process.agree(lambda: _read_rows(process, args))
+        if isinstance(found, table_training.TrainingTable):
+            table_training.train_table(args, found)
+        else:
+            _train_network(process, args, *found, plotting)
+
+
+def _train_network(
+    process: SingleProcess,
+    args: argparse.Namespace,
+    kind: str,
+    data: Dataset,
+    target: Target,
+    plotting: ModuleType | None,
+) -> None:
+    """Train one network on data of this kind, test and save it."""
+    if process.is_root:
+        print_remarks(args, data.remarks)
+    given = {name: getattr(args, name) for name in Settings._fields}
+    defaults = DEFAULTS[kind if target.task.name == CLASSES else NUMBERS]
+    if args.optimizer not in (None, defaults.optimizer):
+        defaults = defaults._replace(learning_rate=OPTIMIZERS[args.optimizer].default_learning_rate)
+    settings = defaults._replace(**{name: value for name, value in given.items() if value is not None})
+    net = _new_network(args, data, settings.hidden, target, SCALES.get(kind), process)
+    assert data.y is not None and data.X_test is not None and data.y_test is not None
+    y, y_test, scaling, weights = data.y, data.y_test, None, None
+    if args.class_weight is not None:
+        weights = row_weights(data.y, process.summed(np.bincount(data.y, minlength=net.classes)))
+    if target.task.name == NUMBERS:
+        scaling = _target_scaling(args, data.y, process)
+        y, y_test = scaling.scaled(data.y), scaling.scaled(data.y_test)
+    rows, test_rows = (int(count) for count in process.summed([len(data.X), len(data.X_test)]))
+    if process.is_root:
+        heading = f"fastbp {__version__} trains"
+        print_rows(heading, _description(args, net, data, target, settings, rows, test_rows, process.size))
+    try:
+        with threads.limit(args.threads) if args.threads else contextlib.nullcontext():
+            history = process.fit(
+                net,
+                data.X,
+                y,
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                learning_rate=settings.learning_rate,
+                l2=settings.l2,
+                optimizer=settings.optimizer,
+                sample_weight=weights,
+                checkpoint=args.checkpoint,
+                validation_data=(data.X_test, y_test) if plotting else None,
+            )
+            if scaling is None:
+                scores = _scores_of_classes(process, net, data)
+            else:
+                scaling.fold_into(net)
+                scores = _scores_of_numbers(process, net, data, scaling.shift)
+    except KeyboardInterrupt:
+        if args.checkpoint is None or not os.path.exists(args.checkpoint):
+            raise KeyboardInterrupt("training was interrupted; nothing was saved") from None
+        message = f"training was interrupted; the same command goes on from {args.checkpoint}"
+        raise KeyboardInterrupt(message) from None
+    if process.is_root:
+        net.save(args.out)
+        if plotting:
+            plotting.plot_history(history, args.plot)
+        print_rows("", _results(args, history, rows, scores))
 
 
 class Target(NamedTuple):
@@ -130,15 +156,8 @@ def _description(
     processes: int,
 ) -> list[tuple[str, str]]:
     """Describe what is trained on what, in rows for `print_rows`."""
-    found = f"{args.data}: {counted(net.sizes[0], 'feature')}"
-    if target.task.name == CLASSES:
-        shown = [("data", f"{found}, {net.classes:,} classes"), ("target", _target_words(args, data, net.classes))]
-    else:
-        shown = [("data", found), ("target", ", ".join(filter(None, (_column_words(args, data), "numbers"))))]
-    if target.task.reason:
-        shown.append(("task", f"{target.task.name}, since {target.task.reason}"))
-    if data.feature_names:
-        shown.append(("features", listed(data.feature_names)))
+    task, classes, class_names = target.task, net.classes, data.class_names
+    shown = described(args, task, net.sizes[0], data.feature_names, data.target_name, classes, class_names)
     shown.append(("rows", f"{rows:,} to train on, {test_rows:,} to test on"))
     activation = f"{args.activation}, " if settings.hidden else ""
     shown.append(("network", f"{'-'.join(map(str, net.sizes))}, {activation}{args.dtype}"))
@@ -182,7 +201,7 @@ def _scores_of_classes(process: SingleProcess, net: MLP, data: Dataset) -> list[
     most = int(process.summed(np.bincount(data.y, minlength=net.classes)).argmax())
     of_most, count = process.summed([(data.y_test == most).sum(), len(data.y_test)])
     accuracy = process.score(net, data.X_test, data.y_test)
-    return [("test accuracy", f"{100 * accuracy:.2f} %"), ("by majority class", f"{100 * of_most / count:.2f} %")]
+    return accuracy_rows(accuracy, of_most / count)
 
 
 def _scores_of_numbers(process: SingleProcess, net: MLP, data: Dataset, mean: float) -> list[tuple[str, str]]:
@@ -191,55 +210,33 @@ def _scores_of_numbers(process: SingleProcess, net: MLP, data: Dataset, mean: fl
     missed, off_mean = data.y_test - net.predict(data.X_test), data.y_test - mean
     sums = [of(each).sum() for of in (np.square, np.abs) for each in (missed, off_mean)]
     *totals, count = process.summed([*sums, len(data.y_test)])
-    squared, squared_of_mean, absolute, absolute_of_mean = (float(total) / count for total in totals)
-    return [
-        ("test R^2", f"{process.score(net, data.X_test, data.y_test):.4f}"),
-        ("test RMSE", f"{np.sqrt(squared):.4g} ({np.sqrt(squared_of_mean):.4g} by the mean)"),
-        ("test MAE", f"{absolute:.4g} ({absolute_of_mean:.4g} by the mean)"),
-    ]
+    errors = [float(total) / count for total in totals]
+    return error_rows(process.score(net, data.X_test, data.y_test), np.sqrt(errors[:2]).tolist(), errors[2:])
 
 
-def _read_rows(process: SingleProcess, args: argparse.Namespace) -> tuple[str, Dataset, Target]:
-    """Return the kind of data, this process's rows of them, and what is predicted."""
-    kind, data = read(args, labelled=True, mapped=args.mpi)
+def _read_rows(
+    process: SingleProcess, args: argparse.Namespace
+) -> tuple[str, Dataset, Target] | table_training.TrainingTable:
+    """Return the kind of data, this process's rows of them, and what is predicted; or a table for the recipe."""
+    found = table_training.read_for_training(args)
+    if isinstance(found, table_training.TrainingTable):
+        return found
+    kind, data = found
+    args.dtype, args.activation = args.dtype or DTYPE, args.activation or ACTIVATION
     check_finite(args.data, data)
     assert data.y is not None
-    task, name = _task(args, data), args.data
+    task, name = task_for(args, data.numbers, data.class_names), args.data
     if task.name == CLASSES:
-        if args.loss is not None:
-            raise ValueError(f"--loss: got {args.loss} for classes, whose loss is the cross-entropy")
         target = Target(task, _count_classes(name, data))
         split = data.y
     else:
-        if args.class_weight is not None:
-            raise ValueError(f"--class-weight: got {args.class_weight}, but the target of {name} is numbers")
         numbers = data.y if data.numbers is None else data.numbers
-        if (numbers == numbers[0]).all():
-            raise ValueError(f"{name}: the target is {numbers[0]:g} in all rows; expected one that differs")
+        check_numbers(name, numbers)
         as_numbers: Any = numbers.astype(np.float64)
         of_test: Any = None if data.y_test is None else data.y_test.astype(np.float64)
         data = replace(data, y=as_numbers, y_test=of_test, class_names=None)
         target, split = Target(task, 1), np.zeros(len(numbers), np.int64)
     return kind, _with_test_rows(name, data, split, process.part), target
-
-
-def _task(args: argparse.Namespace, data: Dataset) -> Task:
-    """Return the task that was asked for, or that the target's column shows; other data have classes."""
-    text = data.numbers is None and data.class_names is not None
-    if args.task is not None:
-        if args.task == NUMBERS and text:
-            assert data.class_names is not None
-            raise ValueError(f"--task: got numbers, but the target of {args.data} is text: {listed(data.class_names)}")
-        return Task(args.task, "--task says so")
-    return task_of(data.numbers) if text or data.numbers is not None else Task(CLASSES, "")
-
-
-def _row_weights(y: Array, classes: int, process: SingleProcess) -> Array:
-    """Return weights of rows by which each class counts as much as any other, and which are 1 on average."""
-    counts = process.summed(np.bincount(y, minlength=classes))
-    weights = counts.sum() / ((counts > 0).sum() * np.maximum(counts, 1))
-    of_rows: Array = weights[y]
-    return of_rows
 
 
 def _target_scaling(args: argparse.Namespace, y: Array, process: SingleProcess) -> TargetScaling:
@@ -269,31 +266,10 @@ def _plotting(path: str, *others: str) -> ModuleType:
     return plotting
 
 
-def _target_words(args: argparse.Namespace, data: Dataset, classes: int) -> str:
-    """Describe the target and the column that it comes from."""
-    named = f"0 to {classes - 1}" if data.class_names is None else listed(data.class_names)
-    column = _column_words(args, data)
-    return f"{column}, classes {named}" if column else f"classes {named}"
-
-
-def _column_words(args: argparse.Namespace, data: Dataset) -> str:
-    if data.target_name is not None:
-        return f"column {data.target_name!r}"
-    if not args.data.lower().endswith(readers.CSV):
-        return ""
-    return "the last column" if args.target is None else f"column {args.target}"
-
-
 def _count_classes(name: str, data: Dataset) -> int:
     assert data.y is not None
     found = len(np.unique(data.y))
-    if found < 2:
-        raise ValueError(f"{name}: all rows are of one class; expected at least 2 classes")
-    if found > max(MANY_CLASSES, len(data.y) // 2):
-        raise ValueError(
-            f"{name}: got {found} classes in {len(data.y)} rows; expected several rows of each class (is this the "
-            "column to predict, and does it hold classes? --task numbers predicts numbers)"
-        )
+    check_classes(name, found, len(data.y))
     if data.class_names is not None:
         return len(data.class_names)
     largest = max(int(labels.max()) for labels in (data.y, data.y_test) if labels is not None)
@@ -308,10 +284,7 @@ def _with_test_rows(name: str, data: Dataset, classes: NDArray[np.int64], part: 
     assert data.y is not None
     if data.X_test is not None and data.y_test is not None:
         return replace(data, X=part(data.X), y=part(data.y), X_test=part(data.X_test), y_test=part(data.y_test))
-    try:
-        training, test = map(part, datasets.stratified_split(classes, HELD_OUT, SPLIT_SEED))
-    except ValueError as error:
-        raise ValueError(f"{name}: a part of the rows is held out to test on; {error}") from None
+    training, test = map(part, with_test_rows(name, classes))
     return replace(data, X=data.X[training], y=data.y[training], X_test=data.X[test], y_test=data.y[test])
 
 

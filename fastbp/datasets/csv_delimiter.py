@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 from .csv_options import CsvOptions
-from .dataset import ReadError, Remark, opened_text
+from .dataset import ReadError, Remark, Source, opened_text
 
 DELIMITERS = ",;\t|"
 SAMPLE_ROWS = 21  # rows from which a file's form is inferred, a header included
@@ -18,7 +17,7 @@ _SEPARATOR = re.compile(r"sep=(.)", re.IGNORECASE)  # a first line that states t
 Row = tuple[int, list[str]]  # the number of its last line, and its fields
 
 
-def iter_rows(file: Path, text: TextIO, delimiter: str, strict: bool = True) -> Iterator[Row]:
+def iter_rows(file: Source, text: TextIO, delimiter: str, strict: bool = True) -> Iterator[Row]:
     """Yield (line number, fields) of every row.
 
     Blank lines are skipped, except in a file of one column: there a blank line may be a missing value, and is yielded
@@ -42,7 +41,7 @@ def iter_rows(file: Path, text: TextIO, delimiter: str, strict: bool = True) -> 
         raise ValueError(f"{file}: line {reader.line_num}: expected well-formed CSV, got: {error}") from error
 
 
-def find_delimiter(file: Path, options: CsvOptions) -> tuple[str, list[Row]]:
+def find_delimiter(file: Source, options: CsvOptions) -> tuple[str, list[Row]]:
     """Return the delimiter, and the first rows as it cuts them.
 
     Not by `csv.Sniffer`, which infers from letter frequencies and may take a digit for a delimiter.
@@ -77,7 +76,7 @@ def find_delimiter(file: Path, options: CsvOptions) -> tuple[str, list[Row]]:
     return chosen, samples[chosen]
 
 
-def _sample(file: Path, delimiter: str) -> list[Row]:
+def _sample(file: Source, delimiter: str) -> list[Row]:
     """Return the first rows; none if this delimiter makes a field longer than the csv module allows."""
     rows: list[Row] = []
     with opened_text(file) as text:

@@ -6,15 +6,14 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..names import counted, match, repeated
 from .csv_delimiter import Row, find_delimiter, iter_rows
 from .csv_header import TARGETS, UNNAMED, looks_like_names, names_are_requested
 from .csv_options import CsvOptions, is_position, is_whole_number
-from .dataset import ReadError, Remark, opened_text
+from .dataset import ReadError, Remark, Source, opened_text
 
 
 class Form(NamedTuple):
@@ -47,9 +46,16 @@ class Form(NamedTuple):
     unused: tuple[str, ...]
     remarks: tuple[Remark, ...]
 
+    def place(self, file: Source, line: int, column: int) -> str:
+        """Return in words where a field is."""
+        return f"{file}: line {line}, column {column + 1}" + (f" ({self.names[column]!r})" if self.names else "")
 
-def form_of(file: Path, options: CsvOptions) -> Form:
-    """Return the form of a file.
+
+HoldsNames = Callable[[str, list[Row], int | None, CsvOptions], tuple[bool, tuple[Remark, ...]]]
+
+
+def form_of(file: Source, options: CsvOptions, holds_names: HoldsNames = looks_like_names) -> Form:
+    """Return the form of a file; `holds_names` judges its first row where the options leave that open.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def form_of(file: Path, options: CsvOptions) -> Form:
         header = True
     guessed = header is None
     if header is None:
-        header, remarks = looks_like_names(where, rows, _target(file, None, rows, options), options)
+        header, remarks = holds_names(where, rows, _target(file, None, rows, options), options)
     names = first if header else None
     target = _target(file, names, rows, options)
     features, unused = _features(file, names, len(first), target, options)
@@ -98,7 +104,7 @@ def _check_distinct(where: str, names: Sequence[str], used: Sequence[int]) -> No
         raise ReadError(Remark(got, ({"drop": (max(places),)},), "leaves one of them out"))
 
 
-def _target(file: Path, names: Sequence[str] | None, rows: list[Row], options: CsvOptions) -> int | None:
+def _target(file: Source, names: Sequence[str] | None, rows: list[Row], options: CsvOptions) -> int | None:
     """Return the column of the classes: the one requested, else by its name, else the last."""
     width = len(rows[0][1])
     if options.target is not None:
@@ -123,7 +129,7 @@ def _y_is_target(lowered: list[str], below: list[Row], options: CsvOptions) -> b
 
 
 def _features(
-    file: Path, names: Sequence[str] | None, width: int, target: int | None, options: CsvOptions
+    file: Source, names: Sequence[str] | None, width: int, target: int | None, options: CsvOptions
 ) -> tuple[list[int], tuple[str, ...]]:
     """Return the columns of X, and the names of those that are not used."""
     dropped = {_column("drop", each, file, names, width): each for each in options.drop or ()}
@@ -143,7 +149,7 @@ def _features(
     return features, tuple(name for i, name in enumerate(names or ()) if i not in used)
 
 
-def _is_index(file: Path, delimiter: str) -> bool:
+def _is_index(file: Source, delimiter: str) -> bool:
     """Return True if the first column holds distinct whole numbers below the header, in any order."""
     found: set[int] = set()
     with opened_text(file) as text:
@@ -155,7 +161,7 @@ def _is_index(file: Path, delimiter: str) -> bool:
     return len(found) == count
 
 
-def _column(argument: str, column: str | int, file: Path, names: Sequence[str] | None, width: int) -> int:
+def _column(argument: str, column: str | int, file: Source, names: Sequence[str] | None, width: int) -> int:
     """Return the position of a column given by its name, or by its position from 0 or from the end."""
     if names is not None and column in names:
         return names.index(str(column))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .csv_delimiter import Row
 from .csv_options import CsvOptions, is_position, is_whole_number
-from .dataset import ReadError, Remark
+from .dataset import ReadError, Remark, Source
 
 TARGETS = ("target", "label", "class")  # names of the column of the classes, in this order
 UNNAMED = ("", "Unnamed: 0")  # the name of an index as pandas writes it, and as pandas reads it
+FIRST_YEAR = 1000  # two numbers that follow one another may be anything below it
 FEW = 3  # at least this many rows below the first are needed to infer that it is of another kind
 EITHER: tuple[dict[str, Any], ...] = ({"header": True}, {"header": False})
 
@@ -91,7 +91,52 @@ def looks_like_names(
     return False, ()
 
 
-def check_first_class(file: Path, labels: Sequence[str]) -> None:
+def table_looks_like_names(
+    where: str, rows: list[Row], column: int | None, options: CsvOptions
+) -> tuple[bool, tuple[Remark, ...]]:
+    """Judge the first row of a table whose columns are numbers or text, with gaps; see `looks_like_names`.
+
+    Text above a column of numbers is a name, and so is text that does not occur in a column of few others. Text that
+    occurs below, and a number above numbers, belong to a row.
+    """
+    first, below = rows[0][1], [fields for _, fields in rows[1:] if len(fields) == len(rows[0][1])]
+    dropped = {int(each) % len(first) for each in options.drop or ()}
+    at = [i for i in range(len(first)) if i not in dropped]
+    columns = {i: [fields[i] for fields in below if not options.is_missing(fields[i])] for i in at}
+    numeric = {i for i in at if columns[i] and all(_is_any_number(field, options) for field in columns[i])}
+    if below and all(i in numeric or not columns[i] for i in at if i != column):
+        return looks_like_names(where, rows, column, options)
+    numbers = [i for i in at if _is_any_number(first[i], options)]
+    texts = [i for i in at if i not in numbers and options.is_text(first[i])]
+    if not numbers and (not below or any(first[i].lower() in TARGETS for i in at)):
+        return True, ()
+    if not below:
+        return False, ()
+    above_numbers = numeric.intersection(texts)
+    recurs = any(first[i] in columns[i] for i in texts)
+    among_few = any(2 * len(set(columns[i])) <= len(columns[i]) >= FEW for i in texts)
+    measured = [i for i in numbers if i in numeric]
+    if not above_numbers:
+        fraction = any(options.is_fraction(first[i]) for i in measured)
+        if recurs or (measured and (fraction or not among_few) and not _labels(first, measured, columns)):
+            return False, ()
+    if not (recurs or measured) and (above_numbers or among_few):
+        return True, ()
+    got = ", ".join(first[:3]) + ", ..." * (len(first) > 3)
+    expected = f"{where}: expected column names or a row of data"
+    raise ReadError(Remark(f"{expected}, got {got}, which could be either", EITHER))
+
+
+def _labels(first: Sequence[str], at: Sequence[int], columns: Mapping[int, Sequence[str]]) -> bool:
+    """Return True for whole numbers that may be names, such as years: all below are fractions, or they count up."""
+    if not all(is_whole_number(first[i]) for i in at):
+        return False
+    steps = {int(first[after]) - int(first[before]) for before, after in zip(at, at[1:], strict=False)}
+    fractions = any(not any(map(is_whole_number, columns[i])) for i in at)
+    return fractions or (steps == {1} and (len(at) > 2 or int(first[at[0]]) >= FIRST_YEAR))
+
+
+def check_first_class(file: Source, labels: Sequence[str]) -> None:
     """Refuse a first row that was taken for data if its class is the only one that occurs once."""
     counts = Counter(labels)
     if counts[labels[0]] == 1 and len(counts) > 1 and sorted(counts.values())[1] > 1:

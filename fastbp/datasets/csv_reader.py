@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,8 @@ from .csv_delimiter import iter_rows
 from .csv_form import Form, form_of
 from .csv_header import EITHER, check_first_class
 from .csv_options import CsvOptions, is_whole_number
-from .dataset import Dataset, ReadError, Remark, opened_text
-
-MIN_INDEX_ROWS = 10  # the values of fewer rows may be consecutive by chance
-_IDENTIFIER = re.compile(r"(?i:(^|[_ .-])(id|idx|index|key|row|uuid))$|[a-z]I[dD]$")
+from .csv_rows_apart import remarks_on_numbers
+from .dataset import Dataset, ReadError, Remark, Source, opened_text
 
 
 class _Numbers(dict[str, float]):
@@ -38,7 +34,7 @@ class _Numbers(dict[str, float]):
         return value
 
 
-def load(file: Path, options: CsvOptions) -> Dataset:
+def load(file: Source, options: CsvOptions) -> Dataset:
     """Read a file by the options and by what it shows; `readers.load` describes both."""
     form = form_of(file, options)
     checker = _FieldChecker(file, form, options)
@@ -74,7 +70,7 @@ def load(file: Path, options: CsvOptions) -> Dataset:
         check_first_class(file, labels)
     y, class_names, targets = _encode(labels, options)
     target_name = None if names is None else names[form.target]
-    remarks = (*form.remarks, *_remarks_on_indices(file, X, form))
+    remarks = (*form.remarks, *remarks_on_numbers(file, X.T, form))
     return Dataset(X, y, class_names, feature_names, target_name, form.unused, remarks=remarks, numbers=targets)
 
 
@@ -88,12 +84,8 @@ def _picker(columns: Sequence[int]) -> Callable[[list[str]], Sequence[str]]:
 class _FieldChecker:
     """Checks a row field by field, if it holds something else than numbers, and its class."""
 
-    def __init__(self, file: Path, form: Form, options: CsvOptions):
+    def __init__(self, file: Source, form: Form, options: CsvOptions):
         self._file, self._form, self._options = file, form, options
-
-    def _place(self, line: int, column: int) -> str:
-        names = self._form.names
-        return f"{self._file}: line {line}, column {column + 1}" + (f" ({names[column]!r})" if names else "")
 
     def label(self, line: int, fields: list[str]) -> str:
         """Return the class of a row."""
@@ -101,15 +93,14 @@ class _FieldChecker:
         assert column is not None
         text = fields[column].strip()
         if self._options.is_missing(text):
-            got = f"{self._place(line, column)}: expected a class, got {text!r}, a missing value"
-            raise ReadError(Remark(got, ({"missing": ()},) if text else (), "takes it for a class"))
+            raise target_missing(self._form.place(self._file, line, column), text)
         return text
 
     def check_features(self, line: int, fields: list[str], as_names: bool) -> None:
         """Refuse the first feature that is no finite number; `as_names`: the row may hold column names."""
         for column in self._form.features:
             text = fields[column].strip()
-            expected = f"{self._place(line, column)}: expected a finite number, got {text!r}"
+            expected = f"{self._form.place(self._file, line, column)}: expected a finite number, got {text!r}"
             if self._options.is_missing(text):
                 raise ReadError(Remark(f"{expected}, a missing value", *_AS_NAMES if as_names else ()))
             if not self._options.is_number(text):
@@ -128,21 +119,13 @@ class _FieldChecker:
         return ({"drop": (called,)},), "leaves the column out"
 
 
+def target_missing(place: str, text: str) -> ReadError:
+    """Return the error of a row without a target."""
+    got = f"{place}: expected a target in each row, got {text!r}, a missing value"
+    return ReadError(Remark(got, ({"missing": ()},) if text else (), "takes it for a class"))
+
+
 _AS_NAMES = (EITHER[:1], "takes the line for column names")
-
-
-def _remarks_on_indices(file: Path, X: NDArray[np.float64], form: Form) -> Iterator[Remark]:
-    """Yield remarks on features that number the rows or look like identifiers: they say nothing about new rows."""
-    for values, column in zip(X.T, form.features, strict=True):
-        if len(X) < MIN_INDEX_ROWS or not (np.floor(values) == values).all() or len(np.unique(values)) < len(X):
-            continue
-        name = "" if form.names is None else form.names[column]
-        counts = values.max() - values.min() == len(X) - 1
-        if counts or _IDENTIFIER.search(name):
-            called = f"column {name!r}" if name else f"column {column + 1}"
-            does = "numbers the rows" if counts else "holds another whole number in each row"
-            text = f"{file}: {called} {does}, and is a feature: that misleads if it only tells rows apart"
-            yield Remark(text, ({"drop": (name or column,)},), "leaves it out")
 
 
 def _encode(

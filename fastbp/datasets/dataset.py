@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,20 +103,38 @@ class Dataset:
     remarks: tuple[Remark, ...] = ()
 
 
+@dataclass(frozen=True)
+class Content:
+    """The bytes of what can be read only once, such as standard input, and its name in messages."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source: TypeAlias = Path | Content
+
+
+def _opened(source: Source) -> io.BufferedReader:
+    return io.BufferedReader(io.BytesIO(source.data)) if isinstance(source, Content) else open(source, "rb")
+
+
 @contextlib.contextmanager
-def opened(file: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+def opened(file: Source) -> Iterator[gzip.GzipFile | io.BufferedReader]:
     """Open a file for reading bytes, through gzip if its content is gzipped: the names of downloads are often wrong."""
-    with open(file, "rb") as stream:
-        gzipped = stream.read(2) == b"\x1f\x8b"
-    with gzip.open(file) if gzipped else open(file, "rb") as stream:
+    with _opened(file) as raw:
+        gzipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
         try:
-            yield stream
+            yield gzip.GzipFile(fileobj=raw) if gzipped else raw
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{file}: expected complete gzip data, got damaged data: {error}") from error
 
 
 @contextlib.contextmanager
-def opened_text(file: Path) -> Iterator[io.TextIOWrapper]:
+def opened_text(file: Source) -> Iterator[io.TextIOWrapper]:
     """Open a file for reading text: UTF-8, or UTF-16 after a byte order mark, as spreadsheets write "Unicode text"."""
     with opened(file) as stream:
         wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..names import repeated
 from . import csv_reader, idx_reader
-from .csv_options import CsvOptions
-from .dataset import SUPPORTED, Dataset, ReadError, Remark
+from .csv_options import CsvOptions, checked_options
+from .dataset import SUPPORTED, Content, Dataset, ReadError, Remark
 
 __all__ = ["Dataset", "ReadError", "load", "read"]
 
@@ -125,17 +124,19 @@ def load(
 
 
 def read(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Content,
     target: str | int | None = None,
     *,
     labelled: bool = True,
     mapped: bool = False,
     **of_csv: Any,
 ) -> Dataset:
-    """Do what `load` does, without warnings: the remarks are in the result."""
-    if not isinstance(path, (str, os.PathLike)):
+    """Do what `load` does, without warnings: the remarks are in the result. Content in memory is CSV."""
+    if not isinstance(path, (str, os.PathLike, Content)):
         raise TypeError(f"path: expected a str or a path, got {path!r}")
-    options = _csv_options(target, labelled, **of_csv)
+    options = checked_options(target, labelled, **of_csv)
+    if isinstance(path, Content):
+        return csv_reader.load(path, options)
     file = Path(path)
     if not file.exists():
         raise FileNotFoundError(f"path: expected {SUPPORTED}; there is nothing at {str(path)!r}")
@@ -158,58 +159,6 @@ def read(
         expected = f"{file}: expected the folder of this file, which holds its labels too"
         raise ReadError(Remark(expected, ({"labelled": False},), "takes the pictures alone"))
     return Dataset(idx_reader.read_array(file, 3, mapped), None, is_image=True)
-
-
-def _csv_options(
-    target: Any,
-    labelled: bool,
-    header: Any = None,
-    delimiter: Any = None,
-    decimal: Any = ".",
-    missing: Any = None,
-    drop: Any = None,
-    features: Any = None,
-) -> CsvOptions:
-    """Return the options for CSV files, checked."""
-    if target is not None:
-        _check_column("target", target)
-    if header is not None and not isinstance(header, bool):
-        raise TypeError(f"header: expected True, False or None, got {header!r}")
-    if delimiter is not None and not (isinstance(delimiter, str) and len(delimiter) == 1 and delimiter not in '"\r\n'):
-        raise ValueError(f"delimiter: expected one character, neither quote nor line end, got {delimiter!r}")
-    if decimal not in (".", ","):
-        raise ValueError(f"decimal: expected '.' or ',', got {decimal!r}")
-    sequences: dict[str, Any] = {}
-    if missing is not None:
-        sequences["missing"] = frozenset(text.strip().lower() for text in _texts("missing", missing))
-    if drop is not None:
-        sequences["drop"] = _sequence("drop", drop, "columns")
-        for column in sequences["drop"]:
-            _check_column("drop", column)
-    if features is not None:
-        sequences["features"] = _texts("features", features)
-        if twice := repeated(sequences["features"]):
-            raise ValueError(f"features: expected names that differ, got {twice[0]!r} more than once")
-    return CsvOptions(target, labelled, header, delimiter, decimal, **sequences)
-
-
-def _check_column(argument: str, column: Any) -> None:
-    if isinstance(column, (bool, np.bool_)) or not isinstance(column, (str, int, np.integer)):
-        raise TypeError(f"{argument}: expected a column's name or position, got {column!r}")
-
-
-def _texts(argument: str, values: Any) -> tuple[str, ...]:
-    texts = _sequence(argument, values, "texts")
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"{argument}: expected a sequence of texts, got {text!r} in it")
-    return texts
-
-
-def _sequence(argument: str, values: Any, what: str) -> tuple[Any, ...]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray, set, frozenset)):
-        raise TypeError(f"{argument}: expected a sequence of {what}, got {values!r}")
-    return tuple(values)
 
 
 def _load_npz(file: Path, labelled: bool, options: CsvOptions) -> Dataset:

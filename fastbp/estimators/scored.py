@@ -1,4 +1,4 @@
-"""Networks in the middle of a fit as scikit-learn's scorers take them: estimators of encoded rows."""
+"""Outputs of networks in the middle of a fit as scikit-learn's scorers take them: predictions of estimators."""
 
 from __future__ import annotations
 
@@ -7,41 +7,31 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from ..network import MLP
 from ..tables.targets import TargetScaling
 
 Array = NDArray[Any]
 
 
-class ScoredClassifier(ClassifierMixin, BaseEstimator):
-    """A network that tells `classes_` apart."""
+class ClassifierOfOutputs(ClassifierMixin, BaseEstimator):
+    """Takes probabilities for X, and tells `classes_` apart by them."""
 
-    def __init__(self, net: MLP, classes: Array):
-        self.net, self.classes, self.classes_ = net, classes, classes
+    def __init__(self, classes: Array):
+        self.classes, self.classes_ = classes, classes
 
-    def predict_proba(self, X: Array) -> Array:
-        return self.net.predict_proba(X)
+    def predict_proba(self, outputs: Array) -> Array:
+        return outputs
 
-    def predict(self, X: Array) -> Array:
-        predicted: Array = self.classes_[self.net.predict(X)]
+    def predict(self, outputs: Array) -> Array:
+        predicted: Array = self.classes_[outputs.argmax(axis=1)]
         return predicted
 
-    def targets(self, y: Array) -> Array:
-        """Return the classes that numbers stand for."""
-        targets: Array = self.classes_[y]
-        return targets
 
+class RegressorOfOutputs(RegressorMixin, BaseEstimator):
+    """Takes scaled numbers for X, and predicts what they stand for."""
 
-class ScoredRegressor(RegressorMixin, BaseEstimator):
-    """A network that predicts scaled numbers."""
+    def __init__(self, scaling: TargetScaling):
+        self.scaling = scaling
 
-    def __init__(self, net: MLP, scaling: TargetScaling):
-        self.net, self.scaling = net, scaling
-
-    def predict(self, X: Array) -> Array:
-        return self.targets(self.net.outputs(X))
-
-    def targets(self, y: Array) -> Array:
-        """Return the numbers that scaled ones stand for."""
-        numbers = self.scaling.unscaled(y)
+    def predict(self, outputs: Array) -> Array:
+        numbers = self.scaling.unscaled(outputs)
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring, d2_pinball_score
-from sklearn.utils import check_random_state, column_or_1d, compute_class_weight
+from sklearn.utils import assert_all_finite, check_random_state, column_or_1d, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -31,13 +32,13 @@ from ..network import MLP
 from ..tables import fitting
 from ..tables.columns import Columns
 from ..tables.encoder import Encoder
-from ..tables.model import TableModel
+from ..tables.model import Member, TableModel
 from ..tables.reading import columns_of
 from ..tables.recipe import Recipe
 from ..tables.targets import TargetScaling
 from ..training.progress import progress_bar
 from .callbacks import CallbackSupportMixin, FitReport, report_of
-from .scored import ScoredClassifier, ScoredRegressor
+from .scored import ClassifierOfOutputs, RegressorOfOutputs
 
 Array = NDArray[Any]
 
@@ -48,7 +49,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
     """What a classifier and a regressor of tables have in common."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "n_networks": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "scoring": [str, callable, None],
         "time_budget": [Interval(Real, 0, None, closed="neither"), None],
@@ -106,6 +107,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
             given, or weights without them.
         """
         self._validate_params()
+        self.__dict__.pop("model_", None)  # if this fit fails, none goes with the classes and columns found so far
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
         if X_val is None and sample_weight_val is not None:
@@ -120,27 +122,29 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         if X_val is not None:
             held_out = self._rows(self._columns(X_val, reset=False), y_val, sample_weight_val, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
-            epochs = self._recipe.epochs_of(columns.rows) * self._recipe.trainings(columns.rows)
-            return self._fit(rows, held_out, epochs, report_of(self, X, y, sample_weight, epochs))
+            epochs = self._recipe.epochs_of(columns.rows, self._objective().classes)
+            report = report_of(self, X, y, sample_weight, epochs * self._recipe.trainings(columns.rows))
+            return self._fit(rows, held_out, epochs, report)
 
     @property
     def _recipe(self) -> Recipe:
         epochs = None if self.max_iter is None else int(self.max_iter)
-        return replace(Recipe(), networks=int(self.n_networks), epochs=epochs)
+        networks = None if self.n_networks is None else int(self.n_networks)
+        return replace(Recipe(), networks=networks, epochs=epochs)
 
     def _fit(self, rows: fitting.Rows, held_out: fitting.Rows | None, epochs: int, report: FitReport | None) -> Any:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1, size=4))
         lock, recipe, stopped = threading.Lock(), self._recipe, False
         if report is not None:
             report.begin_epoch()
-        with progress_bar(self.progress, epochs, "epoch") as bar:
+        with progress_bar(self.progress, epochs * recipe.trainings(rows.columns.rows), "epoch") as bar:
 
             def after_epoch(encoder: Encoder, net: MLP) -> bool:
                 nonlocal stopped
                 with lock:  # networks are trained side by side
                     bar.update(1)
                     if report is not None and not stopped:
-                        stopped = report.end_epoch({"model_": self._model(encoder, Ensemble([net]))})
+                        stopped = report.end_epoch({"model_": self._model([Member(encoder, Ensemble([net]), 1.0)])})
                         if not stopped:
                             report.begin_epoch()
                     return stopped
@@ -155,10 +159,10 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
                 time_budget=self.time_budget,
                 after_epoch=after_epoch,
             )
-        self.model_ = self._model(fitted.encoder, fitted.networks)
+        self.model_ = self._model(fitted.members)
+        self.__dict__.pop("_scaling", None)  # the model has it
         self.n_iter_ = fitted.epochs
-        planned = fitted.epochs == recipe.epochs_of(rows.columns.rows)
-        self.stopped_by_ = "callback" if stopped else "max_iter" if planned else "time_budget"
+        self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == epochs else "time_budget"
         if report is not None:
             report.end()
         return self
@@ -172,33 +176,33 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         return columns
 
     def _outputs(self, X: Any) -> Array:
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
             outputs: Array = self.model_.outputs(columns)
         return outputs
 
-    def _score_of(self, net: MLP, X: Array, y: Array, weights: Array | None) -> float:
-        """Return the score of a network's predictions by `scoring`; encoded rows and targets are those of `fitting`."""
+    def _score_of(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        """Return the score of outputs by `scoring`; targets are those of `fitting`."""
         weighted = {} if weights is None else {"sample_weight": weights}
-        scored = self._scored(net)
-        return float(check_scoring(self, self.scoring)(scored, X, scored.targets(y), **weighted))
+        answers, y = self._answers(), self._given(targets)
+        return float(check_scoring(self, self.scoring)(answers, outputs, y, **weighted))
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):
     """Tell classes apart by the columns of a table, as they are: numbers, bools, text and categories, with gaps.
 
-    Several networks are trained side by side, each without another fifth of the rows, by which its best epoch is found;
-    the first of them with each of two encodings of numbers, of which the one with the lower loss is kept. Predictions
-    are the mean of its networks. Nothing needs to be tuned.
+    Several networks are trained side by side with each of two encodings of numbers, each network without another fifth
+    of the rows, by which its best epoch is found. Predictions are the means of both, mixed with the shares that give
+    held-out rows the lowest loss. Nothing needs to be tuned.
 
     Parameters
     ----------
-    n_networks : int, default 4
-        Networks whose mean predicts.
+    n_networks : int or None
+        Networks of each encoding. None: 3, or 2 for 8,000 rows or more.
     max_iter : int or None
         Epochs of each network, of which those after the best one may be left out; the learning rate falls to 0 with the
-        last. None: 60, or fewer for over 5,000 rows.
+        last. None: 30, or fewer for over 5,000 rows, or more for 20 classes.
     class_weight : "balanced", dict or None
         As in scikit-learn.
     scoring : str, callable or None
@@ -215,7 +219,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     Attributes
     ----------
     classes_ : array (n_classes,)
-    model_ : fastbp.tables.TableModel
+    model_ : fastbp.TableModel
         Encoder and networks; its `save` writes one file without pickle, which `fastbp predict` reads.
     n_features_in_ : int
     feature_names_in_ : array (n_features,)
@@ -227,7 +231,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     Notes
     -----
     Numbers x become z = (x - median) / (distance of the quartiles), then ``z / sqrt(1 + (z / 3)^2)`` [1]_, alone or
-    beside 16 piecewise-linear parts between quantiles [2]_; up to 40 levels of a category a column each, more an
+    beside piecewise-linear parts between quantiles [2]_; up to 40 levels of a category a column each, more an
     embedding. A level that was not in the training rows, or in one only, counts as missing. A weight of 2 is not the
     same as a row given twice, since the rows are divided into parts at random.
 
@@ -253,7 +257,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
-    def __init__(self, *, n_networks=4, max_iter=None, class_weight=None, scoring=None, time_budget=None,
+    def __init__(self, *, n_networks=None, max_iter=None, class_weight=None, scoring=None, time_budget=None,
                  progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.n_networks, self.max_iter, self.class_weight = n_networks, max_iter, class_weight
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress
@@ -263,6 +267,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         """Return rows with the numbers of their classes."""
         check_consistent_length(columns.arrays[0], y)
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O" and (missing := [each is None or each != each for each in y.tolist()]) and any(missing):
+            raise ValueError(
+                f"y: got a missing value in row {missing.index(True)}, expected a class; leave the row out"
+            )
+        assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         if reset:
             self.classes_, labels = np.unique(y, return_inverse=True)
@@ -287,11 +296,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         names = self.classes_.tolist() if differ else None
         return fitting.Objective("softmax_cross_entropy", len(self.classes_), class_names=names)
 
-    def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
-        return TableModel(encoder, networks)
+    def _model(self, members: Sequence[Member]) -> TableModel:
+        return TableModel(members)
 
-    def _scored(self, net: MLP) -> ScoredClassifier:
-        return ScoredClassifier(net, self.classes_)
+    def _answers(self) -> ClassifierOfOutputs:
+        return ClassifierOfOutputs(self.classes_)
+
+    def _given(self, targets: Array) -> Array:
+        given: Array = self.classes_[targets]
+        return given
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class (n_samples, n_classes), in the order of `classes_`."""
@@ -341,7 +354,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         "quantiles": ["array-like", None],
     }
 
-    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=4, max_iter=None, scoring=None,
+    def __init__(self, *, loss="squared_error", quantiles=None, n_networks=None, max_iter=None, scoring=None,
                  time_budget=None, progress=False, n_threads=None, random_state=None):  # fmt: skip
         self.loss, self.quantiles, self.n_networks, self.max_iter = loss, quantiles, n_networks, max_iter
         self.scoring, self.time_budget, self.progress = scoring, time_budget, progress
@@ -368,7 +381,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             self._scaling = TargetScaling.of(targets, weights if weights is not None and weights.any() else None)
         elif targets.shape[1] != self.n_outputs_:
             raise ValueError(f"y_val: got {targets.shape[1]} outputs, expected {self.n_outputs_} as in y")
-        return fitting.Rows(columns, np.repeat(self._scaling.scaled(targets), max(1, len(self._levels)), 1), weights)
+        with np.errstate(over="ignore"):
+            scaled = self._scaling.scaled(targets)
+        if not np.isfinite(scaled.astype(np.float32)).all():
+            raise ValueError(
+                f"y: got numbers up to {np.abs(targets).max():.3g}, too far apart; divide them by a constant"
+            )
+        return fitting.Rows(columns, np.repeat(scaled, max(1, len(self._levels)), axis=1), weights)
 
     def _checked_levels(self) -> tuple[float, ...]:
         """Return the levels of quantiles in ascending order."""
@@ -389,13 +408,16 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             return fitting.Objective("quantile", len(levels), {"quantile_level": levels})
         return fitting.Objective(LOSSES[self.loss], self.n_outputs_)
 
-    def _model(self, encoder: Encoder, networks: Ensemble) -> TableModel:
+    def _model(self, members: Sequence[Member]) -> TableModel:
         repeated = max(1, len(self._levels))
         scaling = TargetScaling(*(np.repeat(value, repeated) for value in self._scaling))
-        return TableModel(encoder, networks, scaling, self._levels)
+        return TableModel(members, scaling, self._levels)
 
-    def _scored(self, net: MLP) -> ScoredRegressor:
-        return ScoredRegressor(net, self._scaling)
+    def _answers(self) -> RegressorOfOutputs:
+        return RegressorOfOutputs(self._scaling)
+
+    def _given(self, targets: Array) -> Array:
+        return self._answers().predict(targets)
 
     def predict(self, X: Any) -> Array:
         """Return the predicted numbers (n_samples,) or (n_samples, n_outputs); with quantiles with an axis behind.
@@ -403,7 +425,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         Quantiles are (n_samples, n_quantiles), or (n_samples, n_outputs, n_quantiles), in the order of the levels from
         the lowest to the highest.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
             predicted: Array = self.model_.predict(columns)

@@ -199,10 +199,10 @@ class Ensemble:
         """
         arrays, metadata = npz_file.read(path)
         try:
+            if "table" in metadata:
+                raise ValueError("it is a table's model, which fastbp.TableModel.load reads")
             if "networks" not in metadata:
                 raise ValueError("it holds no list of networks; fastbp.load reads the file of a single one")
-            if "table" in metadata:
-                raise ValueError("it is a table's model, which fastbp.tables.TableModel.load reads")
             return from_arrays(arrays, metadata["networks"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{os.fspath(path)}: not an ensemble that fastbp can read: {error}"

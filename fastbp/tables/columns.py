@@ -28,6 +28,11 @@ class Columns(NamedTuple):
         """The number of rows."""
         return len(self.arrays[0]) if self.arrays else 0
 
+    @property
+    def numeric(self) -> int:
+        """The number of columns of numbers."""
+        return sum(array.dtype != object for array in self.arrays)
+
     def blocks(self, rows: int) -> Iterator[Columns]:
         """Give the rows in parts of so many, in their order; at least one part."""
         for begin in range(0, max(1, self.rows), rows):

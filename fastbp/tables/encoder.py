@@ -21,6 +21,7 @@ Numbers64 = NDArray[np.float64]
 
 CLIP = 3.0  # z becomes z / sqrt(1 + (z / CLIP)^2), as in RealMLP (Holzmüller and others, 2024)
 FARTHEST = 1e9  # beyond it, infinity included, z / sqrt(1 + (z / CLIP)^2) is CLIP in all bits of float64
+BIN_SCALE = 0.4  # a bin is one of many columns that move together: at 1 they drown the number itself
 LEAST_ROWS = 2  # of a level; one with fewer says nothing about other rows, and counts as missing
 MOST_ONE_HOT = 40  # levels that get a column each; more get numbers, which the network embeds
 EMBEDDED_WIDTH = 8
@@ -67,7 +68,7 @@ class NumberColumn(NamedTuple):
         return cls(float(middle), float(scale), edges if len(edges) > 2 else np.empty(0), gaps)
 
     def encode(self, values: Numbers64, out: Array) -> None:
-        """Write ``z / sqrt(1 + (z / 3)^2)``, then the bins from -1 below to 1 above, then whether one is missing."""
+        """Write ``z / sqrt(1 + (z / 3)^2)``, then the bins from -0.4 to 0.4, then whether the number is missing."""
         missing, at = np.isnan(values), 0
         values = np.where(missing, self.middle, values)
         if self.scale > 0:
@@ -77,7 +78,7 @@ class NumberColumn(NamedTuple):
             at = 1
         for lower, upper in zip(self.edges[:-1], self.edges[1:], strict=True):
             within = (np.clip(values, lower, upper) - lower) / (upper - lower)
-            out[:, at] = np.where(missing, 0.0, 2.0 * within - 1.0)
+            out[:, at] = np.where(missing, 0.0, BIN_SCALE * (2.0 * within - 1.0))
             at += 1
         if self.gaps:
             out[:, at] = missing

@@ -1,4 +1,4 @@
-"""Train networks on a table by a recipe: some with each encoding, and then others with that which did best."""
+"""Train networks on a table by a recipe: several with each encoding, and shares by which their answers are mixed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import threads
 from ..model_selection.ensemble import Ensemble
 from ..model_selection.fitting import fit_task, raise_first_error
 from ..model_selection.pool import run_all
 from ..network import MLP
+from ..reference import losses
 from ..training.history import History
 from .columns import Columns
 from .encoder import Encoder
+from .model import Member
 from .recipe import Encoding, Recipe
 
 Array = NDArray[Any]
-Score = Callable[[MLP, Array, Array, Array | None], float]
+Score = Callable[[Array, Array, Array | None], float]
 AfterEpoch = Callable[[Encoder, MLP], bool]
 
 PARTS = 5  # of the rows, of which each network leaves out one
-SPENT_ON_EPOCHS = 0.8  # of the time budget that is left once an epoch was measured: epochs differ
+SPENT_ON_EPOCHS = 0.8  # of the time budget that is left once an epoch of all was measured: epochs differ
+STEPS = 10  # the shares of the answers are multiples of 1 / STEPS
 
 
 class Objective(NamedTuple):
@@ -48,6 +50,17 @@ class Objective(NamedTuple):
     constants: Mapping[str, Any] = {}
     class_names: Sequence[Any] | None = None
     target_name: str | None = None
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, 0 where numbers are predicted."""
+        return self.outputs if self.loss == "softmax_cross_entropy" else 0
+
+    def loss_of(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        """Return the mean loss of rows by their outputs."""
+        logits = np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if self.classes else outputs
+        of_rows = losses.losses_of(self.loss, logits, targets, **self.constants)
+        return float(np.average(of_rows, weights=weights)) if weights is None or weights.any() else 0.0
 
 
 class Rows(NamedTuple):
@@ -71,18 +84,13 @@ class Fitted(NamedTuple):
 
     Attributes
     ----------
-    encoder : Encoder
-    networks : Ensemble
+    members : tuple of Member
     epochs : int
-        That each network was trained for.
-    loss : float
-        The mean of the networks' lowest held-out losses (or, by a score, of its negatives).
+        That were planned for each network.
     """
 
-    encoder: Encoder
-    networks: Ensemble
+    members: tuple[Member, ...]
     epochs: int
-    loss: float
 
 
 class BestEpoch:
@@ -91,19 +99,31 @@ class BestEpoch:
     It ends the training when that loss has not fallen for `patience` epochs.
     """
 
-    def __init__(self, X: Array, y: Array, weights: Array | None, score: Score | None, then: Callable[[MLP], bool],
-                 patience: int):  # fmt: skip
-        self.held_out, self._score, self._then, self._patience = (X, y, weights), score, then, patience
-        self.loss, self._waited = math.inf, 0
+    def __init__(
+        self,
+        X: Array,
+        y: Array,
+        weights: Array | None,
+        score: Score | None,
+        then: Callable[[MLP], bool],
+        patience: int,
+    ):
+        self.X, self.y, self.weights = X, y, weights
+        self._score, self._then, self._patience = score, then, patience
+        self._lowest, self._waited = math.inf, 0
         self._parameters: Array | None = None
 
+    def loss(self, net: MLP) -> float:
+        """Return the loss of the held-out rows, or the negative of their score."""
+        if self._score is None:
+            return net.loss(self.X, self.y, sample_weight=self.weights)
+        return -self._score(net.outputs(self.X), self.y, self.weights)
+
     def __call__(self, net: MLP, history: History) -> bool:
-        X, y, weights = self.held_out
-        loss = net.loss(X, y, sample_weight=weights) if self._score is None else -self._score(net, X, y, weights)
+        loss = self.loss(net)
         self._waited += 1
-        if loss < self.loss:
-            self._waited = 0
-            self.loss, self._parameters = loss, net.parameters.copy()
+        if loss < self._lowest:
+            self._lowest, self._waited, self._parameters = loss, 0, net.parameters.copy()
         return self._then(net) or self._waited >= self._patience
 
     def restore(self, net: MLP) -> None:
@@ -136,10 +156,10 @@ def fit(
     held_out : Rows, optional
         Rows by which all networks are validated; by default each leaves out a part of its own of `rows`.
     score : callable, optional
-        Called with a network, encoded rows, targets and weights; what it returns is made large instead of the loss made
-        small, where epochs and encodings are compared.
+        Called with outputs, targets and weights; what it returns is made large instead of the loss made small, where
+        epochs and encodings are compared.
     time_budget : float, optional
-        Seconds: as many epochs are planned as an epoch's time, measured first, allows.
+        Seconds: as many epochs are planned, at least 1, as an epoch's time, measured first, allows.
     after_epoch : callable
         Called with encoder and network after each epoch, from the network's thread; True ends its training.
     """
@@ -149,20 +169,19 @@ def fit(
         _Training(rows, objective, recipe, encoding, parts, rng, held_out, score, after_epoch)
         for encoding in recipe.encodings
     ]
-    epochs, probes = recipe.epochs_of(rows.columns.rows), recipe.probes(rows.columns.rows)
+    epochs = recipe.epochs_of(rows.columns.rows, objective.classes)
     if time_budget is not None:
-        epochs = _epochs_within(trainings, recipe, epochs, probes, time_budget, started)
-    _run([task for training in trainings for task in training.tasks(epochs)[:probes]])
-    best = min(trainings, key=lambda training: training.loss)
-    _run(best.tasks(epochs)[probes:])
-    for net, watch in zip(best.nets, best.watches, strict=True):
-        watch.restore(net)
-    return Fitted(best.encoder, Ensemble(best.nets), epochs, best.loss)
-
-
-def _run(tasks: list[Callable[[], History]]) -> None:
-    if tasks:
-        raise_first_error(run_all(tasks, [1.0] * len(tasks), False, "network"), "networks[{}]".format)
+        epochs = _epochs_within(trainings, epochs, time_budget, started)
+    _run([task for training in trainings for task in training.tasks(epochs)])
+    for training in trainings:
+        training.restore_best()
+    shares = _shares(trainings, objective, score)
+    members = [
+        Member(training.encoder, Ensemble(training.nets), share)
+        for training, share in zip(trainings, shares, strict=True)
+        if share > 0
+    ]
+    return Fitted(tuple(members), epochs)
 
 
 class _Training:
@@ -180,42 +199,40 @@ class _Training:
         score: Score | None,
         after_epoch: AfterEpoch,
     ):
-        self.rows, self.recipe, self.encoding = rows, recipe, encoding
-        self.encoder = Encoder.fit(rows.columns, encoding.bins)
+        self.rows, self.recipe, self.encoding, self.shared = rows, recipe, encoding, held_out is not None
+        count = recipe.networks_of(rows.columns.rows)
+        self.encoder = Encoder.fit(rows.columns, encoding.bins(rows.columns.numeric))
         self.X = self.encoder.encode(rows.columns, np.dtype(np.float32))
-        shape = (self.encoder.width, *recipe.hidden, objective.outputs)
-        seeds = rng.integers(2**63, size=recipe.networks)
-        self.nets = [
-            MLP(
-                shape,
-                recipe.activation,
-                objective.loss,
-                seed=int(seed),
-                embeddings=self.encoder.embeddings,
-                **objective.constants,
-            )
-            for seed in seeds
-        ]
-        for net in self.nets:
-            net.class_names, net.target_name = objective.class_names, objective.target_name
-            for table in net.embeddings.values():
-                table[0] = 0  # what no row of the training shows, such as a level that only comes later, adds nothing
-        self.subsets: list[Array | None] = [None] * recipe.networks
+        self.nets = self._networks(objective, rng.integers(2**63, size=count).tolist())
+        self.subsets: list[Array | None] = [None] * count
         if held_out is None:
-            self.subsets = [np.flatnonzero(parts != k % (parts.max() + 1)) for k in range(recipe.networks)]
-            others = [np.flatnonzero(parts == k % (parts.max() + 1)) for k in range(recipe.networks)]
+            of_network = [parts == k % (parts.max() + 1) for k in range(count)]
+            self.subsets = [np.flatnonzero(~part) for part in of_network]
+            others = [np.flatnonzero(part) for part in of_network]
             validation = [(self.X[i], rows.targets[i], _at(rows.weights, i)) for i in others]
         else:
             encoded = self.encoder.encode(held_out.columns, np.dtype(np.float32))
-            validation = [(encoded, held_out.targets, held_out.weights)] * recipe.networks
-        self.watches = [
-            BestEpoch(*each, score, partial(after_epoch, self.encoder), recipe.patience) for each in validation
-        ]
+            validation = [(encoded, held_out.targets, held_out.weights)] * count
+        then = partial(after_epoch, self.encoder)
+        self.watches = [BestEpoch(*each, score, then, recipe.patience) for each in validation]
 
-    @property
-    def loss(self) -> float:
-        """The mean of the lowest losses of the networks that have been trained."""
-        return float(np.mean([watch.loss for watch in self.watches if watch.loss < math.inf] or [math.inf]))
+    def _networks(self, objective: Objective, seeds: list[int]) -> list[MLP]:
+        shape = (self.encoder.width, *self.recipe.hidden_of(objective.classes), objective.outputs)
+        nets = []
+        for seed in seeds:
+            net = MLP(
+                shape,
+                self.recipe.activation,
+                objective.loss,
+                seed=seed,
+                embeddings=self.encoder.embeddings,
+                **objective.constants,
+            )
+            net.class_names, net.target_name = objective.class_names, objective.target_name
+            for table in net.embeddings.values():
+                table[0] = 0  # what no row of the training shows, such as a level that only comes later, adds nothing
+            nets.append(net)
+        return nets
 
     def tasks(self, epochs: int) -> list[Callable[[], History]]:
         """Return functions that train the networks."""
@@ -231,30 +248,72 @@ class _Training:
             "batch_size": self.recipe.batch_size(len(self.X)),
             "learning_rate": self.recipe.schedule(self.encoding),
             "optimizer": self.recipe.optimizer,
-            "dropout": self.encoding.dropout,
+            "dropout": self.recipe.dropout_of(self.encoding, len(self.X)),
             "sample_weight": self.rows.weights,
             "rows": subset,
         }
 
-    def seconds_per_epoch(self) -> float:
-        """Measure an epoch of one network on one thread, on a copy: the first one may compile."""
-        net, watch = copy.deepcopy(self.nets[0]), self.watches[0]
-        with threads.limit(1):
-            for _ in range(2):
-                begun = time.perf_counter()
-                fit_task(net, self.X, self.rows.targets, self.arguments(1, self.subsets[0]))()
-                net.loss(*watch.held_out[:2])
-        return time.perf_counter() - begun
+    def restore_best(self) -> None:
+        """Give each network the parameters of its best epoch."""
+        for net, watch in zip(self.nets, self.watches, strict=True):
+            watch.restore(net)
+
+    def held_out(self) -> tuple[Array, Array, Array | None]:
+        """Return outputs, targets and weights of held-out rows; where all networks share them, mean outputs."""
+        outputs = [net.outputs(watch.X).astype(np.float64) for net, watch in zip(self.nets, self.watches, strict=True)]
+        first = self.watches[0]
+        if self.shared:
+            return np.mean(outputs, axis=0), first.y, first.weights
+        weights = None
+        if first.weights is not None:
+            weights = np.concatenate([watch.weights for watch in self.watches if watch.weights is not None])
+        return np.concatenate(outputs), np.concatenate([watch.y for watch in self.watches]), weights
+
+    def rehearsal(self, networks: int) -> list[Callable[[], Any]]:
+        """Return functions that train copies of so many networks for an epoch, and validate them."""
+
+        def task(net: MLP, subset: Array | None, watch: BestEpoch) -> Callable[[], Any]:
+            fit = fit_task(net, self.X, self.rows.targets, self.arguments(1, subset))
+            return lambda: (fit(), watch.loss(net))
+
+        copies = [copy.deepcopy(net) for net in self.nets[:networks]]
+        return [task(*each) for each in zip(copies, self.subsets, self.watches, strict=False)]
 
 
-def _epochs_within(
-    trainings: list[_Training], recipe: Recipe, most: int, probes: int, budget: float, started: float
-) -> int:
+def _run(tasks: list[Callable[[], Any]]) -> None:
+    raise_first_error(run_all(tasks, [1.0] * len(tasks), False, "network"), "networks[{}]".format)
+
+
+def _epochs_within(trainings: list[_Training], most: int, budget: float, started: float) -> int:
     """Return how many epochs of all networks the time budget allows, at least 1 and so many at most."""
-    seconds = [training.seconds_per_epoch() for training in trainings]
-    first, others = (math.ceil(count / threads.count()) for count in (probes * len(seconds), recipe.networks - probes))
-    left = SPENT_ON_EPOCHS * (budget - (time.perf_counter() - started))
-    return int(np.clip(left / (max(seconds) * (first + others)), 1, most))
+    _run([task for training in trainings for task in training.rehearsal(1)])  # may compile
+    begun = time.perf_counter()
+    _run([task for training in trainings for task in training.rehearsal(len(training.nets))])
+    now = time.perf_counter()
+    return int(np.clip(SPENT_ON_EPOCHS * (budget - (now - started)) / (now - begun), 1, most))
+
+
+def _shares(trainings: list[_Training], objective: Objective, score: Score | None) -> list[float]:
+    """Return the shares with which the encodings' answers are best mixed, by their held-out rows.
+
+    Each step adds one of them to those chosen so far: whichever brings the loss of the mean lowest (Caruana,
+    Niculescu-Mizil, Crew and Ksikes: Ensemble selection from libraries of models. ICML 2004).
+    """
+    if len(trainings) == 1:
+        return [1.0]
+    found = [training.held_out() for training in trainings]
+    _, targets, weights = found[0]
+    counts, total = [0] * len(found), np.zeros_like(found[0][0])
+    for step in range(1, STEPS + 1):
+        means = [(total + outputs) / step for outputs, _, _ in found]
+        if score is None:
+            of_means = [objective.loss_of(mean, targets, weights) for mean in means]
+        else:
+            of_means = [-score(mean, targets, weights) for mean in means]
+        best = int(np.argmin(of_means))
+        counts[best] += 1
+        total += found[best][0]
+    return [count / STEPS for count in counts]
 
 
 def _parts(targets: Array, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model import npz_file
+from ..model import npz_file, pickles
 from ..model_selection import ensemble
 from ..model_selection.ensemble import Ensemble
 from ..network import MLP
@@ -21,14 +22,29 @@ Array = NDArray[Any]
 BLOCK_BYTES = 16 * 1024**2  # of encoded rows that are predicted at once
 
 
-class TableModel:
-    """Networks with the encoder of their inputs and the scaling of their outputs.
+class Member(NamedTuple):
+    """Networks that share an encoding.
 
-    Parameters
+    Attributes
     ----------
     encoder : Encoder
     networks : Ensemble
-        Their mean output is the answer. Names of classes and of the target are those of the networks.
+    share : float
+        That their mean output has in the answer.
+    """
+
+    encoder: Encoder
+    networks: Ensemble
+    share: float
+
+
+class TableModel:
+    """Networks with the encoders of their inputs and the scaling of their outputs.
+
+    Parameters
+    ----------
+    members : sequence of Member
+        Their outputs, each times its share, are summed. Names of classes and of the target are those of the networks.
     scaling : TargetScaling or None
         Of targets that are numbers.
     quantiles : sequence of float
@@ -41,32 +57,43 @@ class TableModel:
     >>> from fastbp.tables.columns import Columns
     >>> rows = Columns(("size",), (np.array([1.0, 2.0, 3.0]),))
     >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", initializer=[[[2.0]], [0.5]])
-    >>> TableModel(Encoder.fit(rows), fastbp.Ensemble([net]), TargetScaling(10.0, 4.0)).predict(rows).tolist()
-    [4.40983..., 12.0, 19.5901...]
+    >>> member = Member(Encoder.fit(rows), fastbp.Ensemble([net]), 1.0)
+    >>> TableModel([member], TargetScaling(10.0, 4.0)).predict(rows).round(3).tolist()
+    [4.411, 12.0, 19.589]
     """
 
     def __init__(
         self,
-        encoder: Encoder,
-        networks: Ensemble,
+        members: Sequence[Member],
         scaling: TargetScaling | None = None,
         quantiles: tuple[float, ...] = (),
     ):
-        self.encoder, self.networks, self.scaling, self.quantiles = encoder, networks, scaling, tuple(quantiles)
+        self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(quantiles)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The first encoder, which stands for all in what they have in common: the columns."""
+        return self.members[0].encoder
 
     @property
     def network(self) -> MLP:
         """The first network, which stands for all in what they have in common: the loss, and names."""
-        return self.networks.networks[0]
+        return self.members[0].networks.networks[0]
 
     def outputs(self, columns: Columns) -> Array:
         """Return mean outputs (n, outputs): probabilities, or numbers in float64."""
-        rows = max(1, BLOCK_BYTES // (self.network.dtype.itemsize * self.encoder.width))
-        found = [self.networks.outputs(self.encoder.encode(part, self.network.dtype)) for part in columns.blocks(rows)]
+        width = max(member.encoder.width for member in self.members)
+        rows = max(1, BLOCK_BYTES // (self.network.dtype.itemsize * width))
+        found = [self._mixed(part) for part in columns.blocks(rows)]
         outputs = found[0] if len(found) == 1 else np.concatenate(found)
-        if self.scaling is None:
-            return outputs
-        return self.scaling.unscaled(outputs.astype(np.float64))
+        return outputs.astype(self.network.dtype) if self.scaling is None else self.scaling.unscaled(outputs)
+
+    def _mixed(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the outputs of the members, summed in their order."""
+        total = np.zeros((columns.rows, self.network.sizes[-1]))
+        for encoder, networks, share in self.members:
+            total += share * networks.outputs(encoder.encode(columns, self.network.dtype)).astype(np.float64)
+        return total
 
     def predict(self, columns: Columns) -> Array:
         """Return the number of each row's class (n,); or numbers (n,) or (n, targets).
@@ -87,11 +114,8 @@ class TableModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one ``.npz`` file, which is replaced as a whole. See `MLP.save`."""
-        arrays, networks = ensemble.to_arrays(self.networks)
-        table: dict[str, Any] = {"encoder": self.encoder.to_metadata(), "quantiles": list(self.quantiles)}
-        if self.scaling is not None:
-            table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
-        npz_file.write(path, arrays, {"table": table, "networks": networks})
+        arrays, table = self._described()
+        npz_file.write(path, arrays, {"table": table})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TableModel:
@@ -112,16 +136,55 @@ class TableModel:
         try:
             if "table" not in metadata:
                 raise ValueError("it holds no encoder; fastbp.load reads the file of a network, Ensemble.load of many")
-            table = metadata["table"]
-            encoder = Encoder.from_metadata(table["encoder"])
-            networks = ensemble.from_arrays(arrays, metadata["networks"])
-            scaling = None
-            if "scaling" in table:
-                scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
-            for net in networks.networks:
-                if net.sizes[0] != encoder.width:
-                    raise ValueError(f"networks: got {net.sizes[0]} features, expected {encoder.width}, as encoded")
-            return cls(encoder, networks, scaling, tuple(map(float, table["quantiles"])))
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            model = cls.__new__(cls)
+            model._set(arrays, metadata["table"])
+            return model
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{os.fspath(path)}: not a table's model that fastbp can read: {error}"
             raise npz_file.CheckpointError(message) from error
+
+    # ---- as arrays and metadata, for files and pickles ----
+
+    def _described(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the arrays and the metadata of which `_set` makes an equal model."""
+        arrays: dict[str, Array] = {}
+        members: list[dict[str, Any]] = []
+        for number, (encoder, networks, share) in enumerate(self.members):
+            own, described = ensemble.to_arrays(networks)
+            arrays |= {f"{number}.{name}": array for name, array in own.items()}
+            members.append({"encoder": encoder.to_metadata(), "networks": described, "share": share})
+        table: dict[str, Any] = {"members": members, "quantiles": list(self.quantiles)}
+        if self.scaling is not None:
+            table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
+        return arrays, table
+
+    def _set(self, arrays: dict[str, Array], table: dict[str, Any]) -> None:
+        """Become the model that arrays and metadata describe."""
+        members = [_member(arrays, number, each) for number, each in enumerate(table["members"])]
+        if not members or len({member.encoder.names for member in members}) > 1:
+            raise ValueError("members: expected at least one, all with the same columns")
+        scaling = None
+        if "scaling" in table:
+            scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
+        self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(map(float, table["quantiles"]))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        arrays, table = self._described()
+        return pickles.stamped(arrays=arrays, table=table)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pickles.check("TableModel", state)
+        self._set(state["arrays"], state["table"])
+
+
+def _member(arrays: dict[str, Array], number: int, described: dict[str, Any]) -> Member:
+    prefix = f"{number}."
+    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    encoder, networks = Encoder.from_metadata(described["encoder"]), ensemble.from_arrays(own, described["networks"])
+    for net in networks.networks:
+        if net.sizes[0] != encoder.width:
+            raise ValueError(f"networks: got {net.sizes[0]} features, expected {encoder.width}, as encoded")
+    return Member(encoder, networks, float(described["share"]))

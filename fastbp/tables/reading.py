@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import frames
 from .columns import Columns
+from .encoder import text_of
 
 Array = NDArray[Any]
 
@@ -213,4 +214,6 @@ def _texts(values: Sequence[Any]) -> Array:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float):  # a level of 1.0 is "1", as files and columns of numbers have it
+        return text_of(float(value))
     return value.decode() if isinstance(value, bytes) else str(value)

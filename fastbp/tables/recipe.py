@@ -1,4 +1,4 @@
-"""The settings by which networks are trained on tables: those that did best on public sets."""
+"""The settings by which networks are trained on tables: those that did best on public sets, for the time they take."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ import numpy as np
 from ..learning_rates import Cosine
 from ..optimizers import AdamW, Optimizer
 
+MANY_ROWS = 5000  # from here on epochs, each of which has more steps, become fewer, by the cube root of the rows
+EPOCHS = 30
+LEAST_DROPPED = 1 / 3  # of the share to drop: of many rows less is learned by heart
+MANY_CLASSES = 20  # from here on networks are larger, and trained longer
+FEWER_NETWORKS_FROM = 8000  # rows: parts of so many differ less
+BINS, LEAST_BINS, MOST_BINS = 256, 8, 64  # in all, and of a column
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """One way to encode numbers, and what goes with it: of several the one with the lowest held-out loss is kept.
+    """One way to encode numbers, and what goes with it.
 
     Attributes
     ----------
-    bins : int
-        Parts between quantiles, besides each number; 0 for none.
+    binned : bool
+        Whether each number has parts between quantiles beside it.
     dropout, learning_rate : float
+        Of up to 5,000 rows; of more, less is dropped.
     """
 
-    bins: int
+    binned: bool
     dropout: float
     learning_rate: float
 
-
-MOST_EPOCHS, LEAST_EPOCHS = 60, 12
-MANY_ROWS = 5000
-
-PLAIN = Encoding(bins=0, dropout=0.3, learning_rate=4e-3)
-BINNED = Encoding(bins=16, dropout=0.15, learning_rate=2e-3)
+    def bins(self, columns: int) -> int:
+        """Return the number of parts for each of so many columns of numbers; 0 for none."""
+        return int(np.clip(BINS // max(1, columns), LEAST_BINS, MOST_BINS)) if self.binned else 0
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,15 @@ class Recipe:
 
     Attributes
     ----------
-    networks : int
-        How many are trained; each leaves out another part of the rows, by which its best epoch is found.
+    networks : int or None
+        With each encoding; each leaves out another part of the rows, by which its best epoch is found. None: 3, or 2 of
+        8,000 rows or more.
     epochs : int or None
-        At most; the learning rate falls to 0 with the last. None: by the number of rows.
+        At most; the learning rate falls to 0 with the last. None: 30, or fewer of over 5,000 rows.
     patience : int
         Epochs without a lower held-out loss after which a training ends.
-    hidden : tuple of int
+    hidden : tuple of int or None
+        None: 128 and 128 units, or 256 and 128 for 20 classes or more.
     activation : str
     weight_decay : float
     warmup : float
@@ -53,14 +60,14 @@ class Recipe:
     encodings : tuple of Encoding
     """
 
-    networks: int = 4
+    networks: int | None = None
     epochs: int | None = None
-    patience: int = 16
-    hidden: tuple[int, ...] = (128, 128)
+    patience: int = 10
+    hidden: tuple[int, ...] | None = None
     activation: str = "silu"
     weight_decay: float = 0.1
     warmup: float = 0.05
-    encodings: tuple[Encoding, ...] = (PLAIN, BINNED)
+    encodings: tuple[Encoding, ...] = (Encoding(False, 0.3, 6e-3), Encoding(True, 0.15, 4e-3))
 
     @property
     def optimizer(self) -> Optimizer:
@@ -71,17 +78,28 @@ class Recipe:
         """Return the learning rates of a training."""
         return Cosine(encoding.learning_rate, warmup=self.warmup)
 
-    def epochs_of(self, rows: int) -> int:
-        """Return the number of epochs: of many rows fewer, each of which has more steps."""
-        return self.epochs or int(np.clip(MOST_EPOCHS * np.sqrt(MANY_ROWS / rows), LEAST_EPOCHS, MOST_EPOCHS))
-
-    def probes(self, rows: int) -> int:
-        """Return how many networks of each encoding are trained to choose one: of few rows the losses vary more."""
-        return min(self.networks, 2 if rows < MANY_ROWS else 1)
+    def networks_of(self, rows: int) -> int:
+        """Return how many networks are trained with each encoding."""
+        return self.networks or (3 if rows < FEWER_NETWORKS_FROM else 2)
 
     def trainings(self, rows: int) -> int:
         """Return how many networks are trained in all."""
-        return self.networks + self.probes(rows) * (len(self.encodings) - 1)
+        return self.networks_of(rows) * len(self.encodings)
+
+    def epochs_of(self, rows: int, classes: int) -> int:
+        """Return the number of epochs."""
+        if self.epochs is not None:
+            return self.epochs
+        share = min(1.0, float(np.cbrt(MANY_ROWS / rows)))
+        return max(1, round(EPOCHS * (max(1.0, 2 * share) if classes >= MANY_CLASSES else share)))
+
+    def dropout_of(self, encoding: Encoding, rows: int) -> float:
+        """Return the share of hidden outputs to drop."""
+        return encoding.dropout * float(np.clip(MANY_ROWS / rows, LEAST_DROPPED, 1.0))
+
+    def hidden_of(self, classes: int) -> tuple[int, ...]:
+        """Return the units of the hidden layers."""
+        return self.hidden or ((128, 128) if classes < MANY_CLASSES else (256, 128))
 
     def batch_size(self, rows: int) -> int:
         """Return the rows of a step: some 60 steps an epoch, in a power of two."""

@@ -21,10 +21,12 @@ class TargetScaling(NamedTuple):
     @classmethod
     def of(cls, targets: Array, weights: Array | None) -> TargetScaling:
         """Return the scaling of targets (n, outputs); one that varies by no more than its rounding keeps its scale."""
-        shift = np.average(targets, axis=0, weights=weights)
-        scale = np.sqrt(np.average(np.square(targets - shift), axis=0, weights=weights))
+        unit = float(np.abs(targets).max()) or 1.0  # so that no square is beyond what float64 holds
+        of_unit = targets / unit
+        shift = np.average(of_unit, axis=0, weights=weights)
+        scale = np.sqrt(np.average(np.square(of_unit - shift), axis=0, weights=weights))
         steady = scale <= len(targets) * np.finfo(np.float64).eps * np.abs(shift)
-        return cls(shift, np.where(steady, 1.0, scale))
+        return cls(shift * unit, np.where(steady, 1.0, scale * unit))
 
     def scaled(self, targets: Array) -> Array:
         """Return targets as the network is trained on them."""

@@ -253,6 +253,7 @@ def embedded_cases(rows: Iterable[int]) -> Iterator[Case]:
         {"embeddings": (Embedding(1, 2, 1), Embedding(2, 4, 2)), "optimizer": "adamw", "weighted": True},
         {"embeddings": tuple(Embedding(column, 4, 5) for column in range(5)), "optimizer": "momentum"},
     )
-    for n, more in itertools.product(rows, settings):
-        yield Case((5, 3), n, **{name: more[name] for name in ("embeddings", "scaled") if name in more})
-        yield Case((5, 18, 7, 4) if n % 2 else (5, 12, 3), n, **more)
+    for n in rows:
+        yield Case((5, 3), n, embeddings=first_and_last, scaled=True)
+        for more in settings:
+            yield Case((5, 18, 7, 4) if n % 2 else (5, 12, 3), n, **more)

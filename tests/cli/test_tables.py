@@ -19,6 +19,7 @@ from support.lanes import in_lanes
 from support.processes import PACKAGE
 
 QUICK = ("--epochs", "30", "--hidden", "8")
+ONE = ("--recipe", "network")
 
 
 def write(name: str, columns: dict[str, Any]) -> None:
@@ -123,7 +124,7 @@ def test_options_say_how_a_file_is_read(run: Run) -> None:
     assert run("train", "--data", "gaps.csv", "--missing", "", *QUICK).status == 0
     refused(run("train", "--data", "gaps.csv", "--missing", "NA,some"), "line 3, column 2")
     Path("town.csv").write_text('a,"town, old",kind\n' + "1,north,x\n2,south,y\n" * 8)
-    refused(run("train", "--data", "town.csv"), """--target 'town, old' or --drop '"town, old"' says that""")
+    refused(run("train", "--data", "town.csv", *ONE), """--target 'town, old' or --drop '"town, old"' says that""")
     assert run("train", "--data", "town.csv", "--drop", '"town, old"', *QUICK).status == 0
 
 
@@ -237,7 +238,7 @@ def test_words_like_no_other(run: Run) -> None:
 
 def test_values_that_begin_with_a_minus(run: Run) -> None:
     Path("a.csv").write_text("a,kind\n" + "1,x\n-999,y\n" * 8)
-    refused(run("train", "--data", "a.csv", "--missing", "-999,-1"), "line 3, column 1", "-999", "missing")
+    refused(run("train", "--data", "a.csv", "--missing", "-999,-1", *ONE), "line 3, column 1", "-999", "missing")
     done = run("train", "--data", "a.csv", "--missing", "-,NA", *QUICK)
     assert done.status == 0
     Path("b.csv").write_text("a,n,b\n" + "1,x,0\n2,y,1\n" * 8)
@@ -252,7 +253,7 @@ def test_errors_speak_of_options(run: Run) -> None:
     Path("big.csv").write_text("a,kind\n" + "1e300,x\n2e300,y\n" * 8)
     refused(run("train", "--data", "big.csv"), "big.csv: got features beyond what float32 holds", "--dtype float64")
     Path("sparse.csv").write_text("bad,1.5,2\ngood,3,4\n" * 4)
-    refused(run("train", "--data", "sparse.csv"), "--header or --no-header or --target 0")
+    refused(run("train", "--data", "sparse.csv", *ONE), "--header or --no-header or --target 0")
 
 
 def test_a_model_without_names_says_that_it_goes_by_position(run: Run, columns: dict[str, Any]) -> None:

@@ -258,7 +258,9 @@ def test_a_gap_in_a_file_of_one_column_is_a_row(csv_file: CsvFile, gap: str) -> 
 
 @pytest.mark.parametrize("text", ["NA", "?", "None", "null", "N/A", "-", "<NA>", "nan", "NaN", "#N/A", "na", ""])
 def test_missing_values_are_refused_in_classes_and_features_alike(csv_file: CsvFile, text: str) -> None:
-    with pytest.raises(ReadError, match=r"line 3, column 2 \('kind'\): expected a class, got .*, a missing value"):
+    with pytest.raises(
+        ReadError, match=r"line 3, column 2 \('kind'\): expected a target in each row, got .*, a missing value"
+    ):
         load(csv_file(f"width,kind\n1,good\n2,{text}\n"))
     with pytest.raises(ReadError, match=r"line 3, column 1 \('width'\): .* number, got .*, a missing value$"):
         load(csv_file(f"width,kind\n1,good\n{text},bad\n"))
@@ -270,7 +272,7 @@ def test_a_class_called_none(csv_file: CsvFile) -> None:
         load(file)
     for missing in ((), ["NA"], {"?"}):
         assert load(file, missing=missing).class_names == ("None", "some")  # type: ignore[arg-type]
-    with pytest.raises(ReadError, match="expected a class, got '', a missing value$"):
+    with pytest.raises(ReadError, match="expected a target in each row, got '', a missing value$"):
         load(csv_file("width,kind\n1,\n2,some\n"), missing=())
 
 

@@ -9,7 +9,7 @@ from fastbp.tables.fitting import Objective, Rows, fit
 from fastbp.tables.recipe import Encoding, Recipe
 from fastbp.tables.targets import TargetScaling
 
-SHORT = Recipe(networks=2, epochs=3, hidden=(8,), encodings=(Encoding(0, 0.1, 0.004), Encoding(4, 0.1, 0.002)))
+SHORT = Recipe(networks=2, epochs=3, hidden=(8,), encodings=(Encoding(False, 0.1, 0.004), Encoding(True, 0.1, 0.002)))
 
 
 def texts(values):
@@ -33,16 +33,21 @@ def model_of_numbers(columns, quantiles=()):
     if quantiles:
         objective = Objective("quantile", len(quantiles), {"quantile_level": quantiles})
     fitted = fit(Rows(columns, targets), objective, SHORT, rng)
-    return TableModel(fitted.encoder, fitted.networks, TargetScaling(1e6, 2.0), quantiles)
+    return TableModel(fitted.members, TargetScaling(1e6, 2.0), quantiles)
 
 
-def test_outputs_are_the_mean_of_the_networks_scaled_back(columns):
-    model = model_of_numbers(columns)
-    X = model.encoder.encode(columns, np.dtype(np.float32))
-    outputs = np.mean([net.outputs(X).astype(np.float64) for net in model.networks.networks], axis=0)
-    expected = outputs.astype(np.float32).astype(np.float64) * 2.0 + 1e6
-    assert model.outputs(columns).tobytes() == expected.tobytes()
-    assert model.predict(columns).tobytes() == expected[:, 0].tobytes()
+def test_outputs_are_means_mixed_by_shares_and_scaled_back(columns):
+    members = model_of_numbers(columns).members
+    members = [*members, *members][:2]
+    model = TableModel([member._replace(share=share) for member, share in zip(members, (0.3, 0.7), strict=True)],
+                       TargetScaling(1e6, 2.0))  # fmt: skip
+    mixed = 0.0
+    for encoder, networks, share in model.members:
+        X = encoder.encode(columns, np.dtype(np.float32))
+        mean = np.mean([net.outputs(X).astype(np.float64) for net in networks.networks], axis=0)
+        mixed = mixed + share * mean.astype(np.float32).astype(np.float64)
+    assert model.outputs(columns).tobytes() == (mixed * 2.0 + 1e6).tobytes()
+    assert model.predict(columns).tobytes() == (mixed * 2.0 + 1e6)[:, 0].tobytes()
 
 
 def test_blocks_of_rows_and_single_rows_have_the_same_bits(columns, monkeypatch):
@@ -73,11 +78,11 @@ def test_a_file_holds_everything(columns, quantiles, tmp_path):
 def test_files_are_not_taken_for_one_another(columns, tmp_path):
     model = model_of_numbers(columns)
     model.save(tmp_path / "model.npz")
-    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.tables.TableModel.load reads"):
+    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.TableModel.load reads"):
         fastbp.load(tmp_path / "model.npz")
-    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.tables.TableModel.load reads"):
+    with pytest.raises(fastbp.CheckpointError, match="a table's model, which fastbp.TableModel.load reads"):
         fastbp.Ensemble.load(tmp_path / "model.npz")
-    model.networks.save(tmp_path / "ensemble.npz")
+    model.members[0].networks.save(tmp_path / "ensemble.npz")
     with pytest.raises(fastbp.CheckpointError, match="it holds no encoder"):
         TableModel.load(tmp_path / "ensemble.npz")
 
@@ -85,12 +90,14 @@ def test_files_are_not_taken_for_one_another(columns, tmp_path):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda table: table.pop("encoder"),
-        lambda table: table.update(encoder=None),
-        lambda table: table["encoder"]["columns"].pop(),
-        lambda table: table["encoder"].update(names=["a"]),
-        lambda table: table["encoder"]["columns"][1].update(edges=[3.0, 2.0]),
-        lambda table: table["encoder"]["columns"][1].update(middle="high"),
+        lambda table: table.pop("members"),
+        lambda table: table.update(members=[]),
+        lambda table: table["members"][0].update(encoder=None),
+        lambda table: table["members"][0]["encoder"]["columns"].pop(),
+        lambda table: table["members"][0]["encoder"].update(names=["a"]),
+        lambda table: table["members"][0]["encoder"]["columns"][1].update(edges=[3.0, 2.0]),
+        lambda table: table["members"][0]["encoder"]["columns"][1].update(middle="high"),
+        lambda table: table["members"][0].update(share="most"),
         lambda table: table.update(scaling={"shift": [0.0]}),
         lambda table: table.update(quantiles=0.5),
     ],
@@ -110,27 +117,65 @@ def test_a_damaged_description_is_refused(columns, damage, tmp_path):
 def test_each_network_leaves_out_another_part(columns):
     seen = []
 
-    def score(net, X, y, weights):
-        seen.append(tuple(y.tolist()))
+    def score(outputs, y, weights):
+        seen.append(np.bincount(y).tolist())
         return 0.0
 
     labels = np.repeat(np.arange(3), 20)
     fit(Rows(columns, labels), Objective("softmax_cross_entropy", 3), SHORT, np.random.default_rng(0), score=score)
-    assert {tuple(np.bincount(part)) for part in seen} == {(4, 4, 4)}  # a fifth of each class
+    of_networks, of_all = seen[: 2 * 2 * 3], seen[2 * 2 * 3 :]
+    assert of_networks == [[4, 4, 4]] * len(of_networks)  # a fifth of each class
+    assert of_all == [[8, 8, 8]] * len(of_all) != []  # the two parts, by which answers are mixed
 
 
 def test_the_best_epoch_of_held_out_rows_is_kept(columns):
     scores = iter([0.0, 3.0, 1.0])
     parameters = []
 
-    def score(net, X, y, weights):
-        parameters.append(net.parameters.copy())
+    def score(outputs, y, weights):
         return next(scores)
 
+    def after_epoch(encoder, net):
+        parameters.append(net.parameters.copy())
+        return False
+
     recipe = Recipe(networks=1, epochs=3, hidden=(4,), encodings=SHORT.encodings[:1])
-    labels = np.arange(60) % 2
-    fitted = fit(
-        Rows(columns, labels), Objective("softmax_cross_entropy", 2), recipe, np.random.default_rng(0), score=score
-    )
-    assert fitted.networks.networks[0].parameters.tobytes() == parameters[1].tobytes()
-    assert fitted.loss == -3.0
+    rows, objective = Rows(columns, np.arange(60) % 2), Objective("softmax_cross_entropy", 2)
+    fitted = fit(rows, objective, recipe, np.random.default_rng(0), score=score, after_epoch=after_epoch)
+    assert fitted.members[0].networks.networks[0].parameters.tobytes() == parameters[1].tobytes()
+
+
+def test_a_training_ends_when_nothing_is_gained(columns):
+    losses, epochs = iter([*range(20)]), []
+    recipe = Recipe(networks=1, epochs=20, patience=4, hidden=(4,), encodings=SHORT.encodings[:1])
+    rows, objective = Rows(columns, np.arange(60) % 2), Objective("softmax_cross_entropy", 2)
+    fit(rows, objective, recipe, np.random.default_rng(0), score=lambda *_: -next(losses),
+        after_epoch=lambda *_: epochs.append(1))  # fmt: skip
+    assert len(epochs) == 1 + 4
+
+
+def test_shares_make_the_loss_of_held_out_rows_small(columns):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=60)
+    held_out = Rows(Columns(columns.names, columns.arrays), labels)
+    objective = Objective("softmax_cross_entropy", 3)
+    fitted = fit(held_out, objective, SHORT, rng, held_out=held_out)
+    shares = {member.encoder.width: member.share for member in fitted.members}
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+    def loss(mixed):
+        return -np.log(mixed[np.arange(60), labels]).mean()
+
+    found = loss(TableModel(fitted.members).outputs(columns))
+    alone = [loss(TableModel([member._replace(share=1.0)]).outputs(columns)) for member in fitted.members]
+    assert found <= min(alone) + 1e-6
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "quantile"])
+def test_the_loss_of_mixed_outputs_is_that_of_a_network(columns, loss):
+    rng = np.random.default_rng(3)
+    X, y, weights = rng.standard_normal((40, 3)), rng.standard_normal((40, 2)), rng.random(40)
+    constants = {"quantile_level": (0.2, 0.7)} if loss == "quantile" else {}
+    net = fastbp.MLP((3, 5, 2), loss=loss, dtype="float64", seed=0, **constants)
+    found = Objective(loss, 2, constants).loss_of(net.outputs(X), y, weights)
+    assert found == pytest.approx(net.loss(X, y, sample_weight=weights), rel=1e-12)

@@ -36,6 +36,7 @@ PANDAS: dict[str, tuple[Any, list[Any]]] = {
     "categories": (pd.Categorical(["x", None, "y"]), TEXTS),
     "ordered": (pd.Categorical(["x", None, "y"], ["y", "x"], ordered=True), TEXTS),
     "categories of numbers": (pd.Categorical([3, None, 1]), LEVELS),
+    "categories of floats": (pd.Categorical([3.0, None, 1.5]), ["3", None, "1.5"]),
     "categories of bools": (pd.Categorical([True, None, False]), TRUTHS),
     "sparse": (pd.arrays.SparseArray([1.0, math.nan, 2.5]), NUMBERS),
     "objects": (pd.Series([1, pd.NA, 2.5], dtype=object), NUMBERS),
