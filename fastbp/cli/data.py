@@ -104,6 +104,9 @@ def columns_for(
     if not is_csv(args.data):
         expected = f"expected a CSV file, whose name ends in {readers.CSV_NAMES}, or -"
         raise ValueError(f"{args.model} is the model of a table: got {args.data!r}, {expected}")
+    for option, value in model.reading.items():
+        if getattr(args, option) is None and (labelled or option != "target"):
+            setattr(args, option, tuple(value) if isinstance(value, list) else value)
     encoder = model.encoder
     text = [place for place, column in enumerate(encoder.columns) if isinstance(column, LevelColumn)]
     numeric = [place for place, column in enumerate(encoder.columns) if place not in text and column.width]

@@ -214,7 +214,11 @@ def _fit(
 
         rows, rng = fitting.Rows(columns, y, weights), np.random.default_rng(args.seed)
         fitted = fitting.fit(rows, objective, recipe, rng, after_epoch=after_epoch)
-    return TableModel(fitted.members, scaling)
+    reading: dict[str, Any] = {"missing": args.missing, "decimal": args.decimal}
+    if columns.names is None:
+        reading["target"] = args.target
+    given = {option: value for option, value in reading.items() if value is not None}
+    return TableModel(fitted.members, scaling, reading=given)
 
 
 def _scores(model: TableModel, columns: Columns, wanted: Array, trained: Array) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
@@ -19,7 +20,9 @@ class ClassifierOfOutputs(ClassifierMixin, BaseEstimator):
         self.classes, self.classes_ = classes, classes
 
     def predict_proba(self, outputs: Array) -> Array:
-        return outputs
+        probabilities: Array = outputs.astype(np.float64)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)  # scorers want sums of 1 in all bits of the dtype
+        return probabilities
 
     def predict(self, outputs: Array) -> Array:
         predicted: Array = self.classes_[outputs.argmax(axis=1)]

@@ -33,7 +33,7 @@ from ..tables import fitting
 from ..tables.columns import Columns
 from ..tables.encoder import Encoder
 from ..tables.model import Member, TableModel
-from ..tables.reading import columns_of
+from ..tables.reading import columns_of, is_missing
 from ..tables.recipe import Recipe
 from ..tables.targets import TargetScaling
 from ..training.progress import progress_bar
@@ -120,7 +120,9 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         rows = self._rows(columns, y, sample_weight, reset=True)
         held_out = None
         if X_val is not None:
-            held_out = self._rows(self._columns(X_val, reset=False), y_val, sample_weight_val, reset=False)
+            held_out = self._rows(
+                self._columns(X_val, reset=False, name="X_val"), y_val, sample_weight_val, reset=False
+            )
         with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
             epochs = self._recipe.epochs_of(columns.rows, self._objective().classes)
             report = report_of(self, X, y, sample_weight, epochs * self._recipe.trainings(columns.rows))
@@ -160,17 +162,18 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
                 after_epoch=after_epoch,
             )
         self.model_ = self._model(fitted.members)
-        self.__dict__.pop("_scaling", None)  # the model has it
+        for name in ("_scaling", "_of_classes"):  # of the training alone
+            self.__dict__.pop(name, None)
         self.n_iter_ = fitted.epochs
         self.stopped_by_ = "callback" if stopped else "max_iter" if fitted.epochs == epochs else "time_budget"
         if report is not None:
             report.end()
         return self
 
-    def _columns(self, X: Any, reset: bool) -> Columns:
+    def _columns(self, X: Any, reset: bool, name: str = "X") -> Columns:
         """Return the columns of X, whose names and number are those of the fit."""
         _check_feature_names(self, X, reset=reset)
-        columns = columns_of("X", X)
+        columns = columns_of(name, X)
         counted = np.broadcast_to(0.0, (columns.rows, len(columns.arrays)))
         _check_n_features(self, counted, reset=reset)
         return columns
@@ -183,10 +186,12 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         return outputs
 
     def _score_of(self, outputs: Array, targets: Array, weights: Array | None) -> float:
-        """Return the score of outputs by `scoring`; targets are those of `fitting`."""
-        weighted = {} if weights is None else {"sample_weight": weights}
-        answers, y = self._answers(), self._given(targets)
-        return float(check_scoring(self, self.scoring)(answers, outputs, y, **weighted))
+        """Return the score of outputs by `scoring`, without weights; targets are those of `fitting`."""
+        try:
+            return float(check_scoring(self, self.scoring)(self._answers(), outputs, self._given(targets)))
+        except ValueError as error:
+            got = f"scoring: got {self.scoring!r}, which cannot score {len(targets)} held-out rows ({error})"
+            raise ValueError(f"{got}; give fit X_val and y_val with rows of all classes, or another scorer") from error
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):
@@ -206,9 +211,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     class_weight : "balanced", dict or None
         As in scikit-learn.
     scoring : str, callable or None
-        A scorer of scikit-learn, by which epochs and encodings are compared instead of the loss.
+        A scorer of scikit-learn, by which epochs and encodings are compared instead of the loss; it gets no weights.
     time_budget : float or None
-        Seconds within which `fit` should end: as many epochs are planned as an epoch's time, measured first, allows.
+        Seconds within which `fit` should end: as many epochs are planned, at least one, as an epoch's time, measured
+        before, allows.
     progress : bool or None
         A progress bar; None: on a terminal only.
     n_threads : int or None
@@ -267,11 +273,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         """Return rows with the numbers of their classes."""
         check_consistent_length(columns.arrays[0], y)
         y = column_or_1d(y, warn=True)
-        if y.dtype.kind == "O" and (missing := [each is None or each != each for each in y.tolist()]) and any(missing):
-            raise ValueError(
-                f"y: got a missing value in row {missing.index(True)}, expected a class; leave the row out"
-            )
-        assert_all_finite(y, input_name="y")
+        name = "y" if reset else "y_val"
+        if y.dtype.kind == "O" and any(missing := list(map(is_missing, y.tolist()))):
+            got = f"{name}: got a missing value in row {missing.index(True)}"
+            raise ValueError(f"{got}, expected a class; leave the row out")
+        assert_all_finite(y, input_name=name)
         check_classification_targets(y)
         if reset:
             self.classes_, labels = np.unique(y, return_inverse=True)
@@ -284,12 +290,21 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, columns.arrays[0], ensure_non_negative=True)
+        if reset and self.class_weight is not None:
+            self._of_classes = self._weights_of_classes(y, labels, weights)
         if self.class_weight is not None:
-            of_classes = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=y, **({} if weights is None else {"sample_weight": weights})
-            )
-            weights = of_classes[labels] * (1.0 if weights is None else weights)
+            weights = self._of_classes[labels] * (1.0 if weights is None else weights)
+            if reset and not weights.any():
+                raise ValueError(f"class_weight: got {self.class_weight!r}, by which all rows weigh 0")
         return fitting.Rows(columns, labels.astype(np.int64), weights)
+
+    def _weights_of_classes(self, y: Array, labels: Array, weights: Array | None) -> Array:
+        if self.class_weight != "balanced":
+            found: Array = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            return found
+        sums = np.bincount(labels, weights, minlength=len(self.classes_))
+        balanced: Array = sums.sum() / (len(sums) * np.where(sums > 0, sums, np.inf))  # 0 where all rows weigh 0
+        return balanced
 
     def _objective(self) -> fitting.Objective:
         differ = len(set(map(str, self.classes_))) == len(self.classes_)
@@ -383,10 +398,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             raise ValueError(f"y_val: got {targets.shape[1]} outputs, expected {self.n_outputs_} as in y")
         with np.errstate(over="ignore"):
             scaled = self._scaling.scaled(targets)
-        if not np.isfinite(scaled.astype(np.float32)).all():
-            raise ValueError(
-                f"y: got numbers up to {np.abs(targets).max():.3g}, too far apart; divide them by a constant"
-            )
+            held = np.isfinite(scaled.astype(np.float32)).all()
+        if not held:
+            got = f"{'y' if reset else 'y_val'}: got numbers up to {np.abs(targets).max():.3g}"
+            raise ValueError(f"{got}, too far apart; divide them by a constant")
         return fitting.Rows(columns, np.repeat(scaled, max(1, len(self._levels)), axis=1), weights)
 
     def _checked_levels(self) -> tuple[float, ...]:
@@ -397,7 +412,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             raise ValueError(f"loss: got {self.loss!r} beside quantiles, which have a loss of their own")
         if self.scoring is not None:
             raise ValueError("scoring: got it beside quantiles, which scikit-learn's scorers do not take")
-        levels = sorted(map(float, self.quantiles))
+        try:
+            levels = sorted(map(float, self.quantiles))
+        except (TypeError, ValueError):
+            levels = []
         if not levels or not 0 < levels[0] <= levels[-1] < 1 or len(set(levels)) < len(levels):
             raise ValueError(f"quantiles: got {self.quantiles!r}, expected different levels between 0 and 1")
         return tuple(levels)
@@ -433,11 +451,14 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2; or, for quantiles, the mean of their D^2: 1 minus the share of a constant's pinball loss."""
-        if self.quantiles is None:
+        check_is_fitted(self, "model_")
+        levels = self.model_.quantiles
+        if not levels:
             return float(super().score(X, y, sample_weight))
-        predicted = self.predict(X).reshape(len(y), -1, len(self._levels))
+        predicted = self.predict(X)
+        predicted = predicted.reshape(len(predicted), -1, len(levels))
         found = [
             d2_pinball_score(y, predicted[..., place].reshape(np.shape(y)), sample_weight=sample_weight, alpha=level)
-            for place, level in enumerate(self._levels)
+            for place, level in enumerate(levels)
         ]
         return float(np.mean(found))

@@ -25,6 +25,7 @@ BIN_SCALE = 0.4  # a bin is one of many columns that move together: at 1 they dr
 LEAST_ROWS = 2  # of a level; one with fewer says nothing about other rows, and counts as missing
 MOST_ONE_HOT = 40  # levels that get a column each; more get numbers, which the network embeds
 EMBEDDED_WIDTH = 8
+TRUTHS = {"False": "0", "True": "1"}  # as bools and as numbers
 
 
 class NumberColumn(NamedTuple):
@@ -119,8 +120,16 @@ class LevelColumn(NamedTuple):
         return cls(levels, sum(counts[level] for level in levels) < len(values))
 
     def numbers(self, values: Array) -> NDArray[np.int64]:
-        """Return the levels' numbers from 1 on, in their order; 0 for others, such as missing ones."""
-        found = {level: number for number, level in enumerate(self.levels, 1)}
+        """Return the levels' numbers from 1 on, in their order; 0 for others, such as missing ones.
+
+        A number is the level whose text reads as that number; bools are also 0 and 1.
+        """
+        places = {level: number for number, level in enumerate(self.levels, 1)}
+        if places.keys() <= TRUTHS.keys():
+            places |= {text: places[truth] for truth, text in TRUTHS.items() if truth in places}
+        found: dict[Any, int] = places
+        if values.dtype != object:
+            found = {number: place for level, place in places.items() if (number := _number_of(level)) is not None}
         return np.fromiter((found.get(value, 0) for value in values.tolist()), np.int64, len(values))
 
     def encode(self, values: Array, out: Array) -> None:
@@ -195,10 +204,10 @@ class Encoder(NamedTuple):
                     continue
                 column.encode(_as_numbers(array, called), encoded[:, at : at + column.width])
             elif column.embedded:
-                encoded[:, embedded] = column.numbers(_as_texts(array))
+                encoded[:, embedded] = column.numbers(array)
                 embedded += 1
             elif column.width:
-                column.encode(_as_texts(array), encoded[:, at : at + column.width])
+                column.encode(array, encoded[:, at : at + column.width])
             at += column.width
         return encoded
 
@@ -229,15 +238,20 @@ class Encoder(NamedTuple):
         columns: list[NumberColumn | LevelColumn] = []
         for each in described["columns"]:
             if "levels" in each:
-                columns.append(LevelColumn(tuple(map(str, each["levels"])), bool(each["others"])))
+                levels = each["levels"]
+                if isinstance(levels, str) or len(set(levels)) < len(levels):
+                    raise ValueError(f"levels: got {levels!r}, expected a list of different texts")
+                columns.append(LevelColumn(tuple(map(str, levels)), bool(each["others"])))
             else:
                 edges = np.array(each["edges"], np.float64)
-                if edges.ndim != 1 or not (edges[1:] > edges[:-1]).all():
-                    raise ValueError("edges: expected numbers that rise")
+                if edges.ndim != 1 or not np.isfinite(edges).all() or not (edges[1:] > edges[:-1]).all():
+                    raise ValueError("edges: expected finite numbers that rise")
+                if not (np.isfinite(each["middle"]) and 0 <= each["scale"] < np.inf):
+                    raise ValueError(f"got the middle {each['middle']!r} and the scale {each['scale']!r} of a column")
                 columns.append(NumberColumn(float(each["middle"]), float(each["scale"]), edges, bool(each["gaps"])))
         found = described["names"]
-        if found is not None and len(found) != len(columns):
-            raise ValueError(f"names: got {len(found)}, expected {len(columns)}, one for each column")
+        if found is not None and (len(found) != len(columns) or names.repeated(map(str, found))):
+            raise ValueError(f"names: got {found!r}, expected {len(columns)} different ones, one for each column")
         return cls(None if found is None else tuple(map(str, found)), tuple(columns))
 
 
@@ -251,13 +265,13 @@ def _as_numbers(array: Array, called: str) -> Numbers64:
     return np.full(len(array), np.nan)
 
 
-def _as_texts(array: Array) -> Array:
-    """Return a column that was of categories in the fit as texts: 3.0 is the level "3"."""
-    if array.dtype == object:
-        return array
-    texts = np.empty(len(array), object)
-    texts[:] = [None if value != value else text_of(value) for value in array.tolist()]
-    return texts
+def _number_of(level: str) -> float | None:
+    """Return the number that a level's text reads as, None for any other text."""
+    try:
+        number = float(level)
+    except ValueError:
+        return None
+    return None if number != number else number
 
 
 def text_of(number: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ from .targets import TargetScaling
 
 Array = NDArray[Any]
 
+# Options with which files are read, and the types of their values.
+READING: dict[str, tuple[type, ...]] = {"missing": (list, tuple), "decimal": (str,), "target": (int, str)}
 BLOCK_BYTES = 16 * 1024**2  # of encoded rows that are predicted at once
 
 
@@ -49,6 +51,8 @@ class TableModel:
         Of targets that are numbers.
     quantiles : sequence of float
         The levels of which each target has an output, if these are predicted.
+    reading : mapping of str to value, optional
+        Options of `datasets.load` with which the file of the training was read, and others like it are to be read.
 
     Examples
     --------
@@ -67,8 +71,10 @@ class TableModel:
         members: Sequence[Member],
         scaling: TargetScaling | None = None,
         quantiles: tuple[float, ...] = (),
+        reading: Mapping[str, Any] | None = None,
     ):
         self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(quantiles)
+        self.reading = dict(reading or {})
 
     @property
     def encoder(self) -> Encoder:
@@ -153,7 +159,8 @@ class TableModel:
             own, described = ensemble.to_arrays(networks)
             arrays |= {f"{number}.{name}": array for name, array in own.items()}
             members.append({"encoder": encoder.to_metadata(), "networks": described, "share": share})
-        table: dict[str, Any] = {"members": members, "quantiles": list(self.quantiles)}
+        reading = {option: list(value) if isinstance(value, tuple) else value for option, value in self.reading.items()}
+        table: dict[str, Any] = {"members": members, "quantiles": list(self.quantiles), "reading": reading}
         if self.scaling is not None:
             table["scaling"] = {name: np.ravel(value).tolist() for name, value in self.scaling._asdict().items()}
         return arrays, table
@@ -167,6 +174,31 @@ class TableModel:
         if "scaling" in table:
             scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
         self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(map(float, table["quantiles"]))
+        self.reading = dict(table["reading"])
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ValueError if the parts do not fit together."""
+        outputs, shares = self.network.sizes[-1], [member.share for member in self.members]
+        if any(net.sizes[-1] != outputs for member in self.members for net in member.networks.networks):
+            raise ValueError("networks: got different numbers of outputs, expected the same")
+        if not all(0 < share <= 1 for share in shares):
+            raise ValueError(f"share: got {shares}, expected numbers above 0")
+        if (self.scaling is None) != (self.network.model.loss.classifies):
+            raise ValueError("scaling: expected one of numbers, and none of classes")
+        if self.scaling is not None:
+            for name, value in self.scaling._asdict().items():
+                if (
+                    value.dtype.kind not in "iuf"
+                    or value.shape not in ((1,), (outputs,))
+                    or not np.isfinite(value).all()
+                ):
+                    raise ValueError(f"{name}: got {value!r}, expected a finite number for each output")
+        unknown = self.reading.keys() - READING.keys()
+        if unknown or not all(isinstance(value, READING[option]) for option, value in self.reading.items()):
+            raise ValueError(f"reading: got {self.reading}, expected some of {', '.join(READING)}")
+        if self.quantiles and (outputs % len(self.quantiles) or not all(0 < level < 1 for level in self.quantiles)):
+            raise ValueError(f"quantiles: got {self.quantiles} for {outputs} outputs")
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return pickles.reduced(self)

@@ -88,7 +88,8 @@ def _of_column(where: str, column: Any) -> Array:
         codes: NDArray[np.integer[Any]] = np.asarray(column.cat.codes)  # -1, where one is missing, is the last
         found: Array = levels[codes]
         return found
-    if str(dtype).lower().startswith(_TEXT):
+    called = str(dtype).lower()
+    if called.startswith(_TEXT) and not called.startswith("struct"):
         values = column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
         return _texts(values)
     if getattr(dtype, "kind", "") in tuple("iuf") and hasattr(column, "to_numpy"):  # pandas' own numbers
@@ -100,6 +101,8 @@ def _of_column(where: str, column: Any) -> Array:
         array = np.asarray(column)
     except Exception as error:  # each library raises its own for dtypes that NumPy lacks
         raise TypeError(f"{where} of dtype {dtype}, {_EXPECTED} ({error})") from error
+    if array.ndim != 1:  # of structs
+        raise TypeError(f"{where} of dtype {dtype}, {_EXPECTED}")
     return _of_plain(f"{where} of dtype {dtype}", array)
 
 
@@ -185,12 +188,12 @@ def _of_objects(where: str, values: list[Any]) -> Array:
     if texts:
         return _texts(values)
     truths = [kind for kind in kinds if issubclass(kind, (bool, np.bool_))]
-    if truths and all(type(value) in truths or _is_missing(value) for value in values):
+    if truths and all(type(value) in truths or is_missing(value) for value in values):
         return _texts(values)
     try:
         return np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):  # NA, or a number beyond the range
-        return np.array([math.nan if _is_missing(value) else frames.nearest(value) for value in values], np.float64)
+        return np.array([math.nan if is_missing(value) else frames.nearest(value) for value in values], np.float64)
 
 
 def _is_number(kind: type) -> bool:
@@ -199,7 +202,8 @@ def _is_number(kind: type) -> bool:
     return issubclass(kind, (numbers.Real, np.bool_, Decimal))
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a column of objects is missing."""
     if isinstance(value, (float, np.floating, Decimal)):
         return bool(value != value)
     return type(value).__name__ in _GAPS
@@ -209,11 +213,11 @@ def _texts(values: Sequence[Any]) -> Array:
     """Return each value as text, and None for a missing one."""
     column = np.empty(len(values), object)
     plain = set(map(type, values)) <= {str, type(None)}
-    column[:] = values if plain else [None if _is_missing(value) else _text(value) for value in values]
+    column[:] = values if plain else [None if is_missing(value) else _text(value) for value in values]
     return column
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):  # a level of 1.0 is "1", as files and columns of numbers have it
+    if isinstance(value, (float, np.floating, Decimal)):  # 1.0 is the level "1", as in files and columns of numbers
         return text_of(float(value))
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

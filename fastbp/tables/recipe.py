@@ -10,7 +10,7 @@ from ..learning_rates import Cosine
 from ..optimizers import AdamW, Optimizer
 
 MANY_ROWS = 5000  # from here on epochs, each of which has more steps, become fewer, by the cube root of the rows
-EPOCHS = 30
+EPOCHS, MOST_EPOCHS = 30, 10**9
 LEAST_DROPPED = 1 / 3  # of the share to drop: of many rows less is learned by heart
 MANY_CLASSES = 20  # from here on networks are larger, and trained longer
 FEWER_NETWORKS_FROM = 8000  # rows: parts of so many differ less
@@ -89,7 +89,7 @@ class Recipe:
     def epochs_of(self, rows: int, classes: int) -> int:
         """Return the number of epochs."""
         if self.epochs is not None:
-            return self.epochs
+            return min(self.epochs, MOST_EPOCHS)
         share = min(1.0, float(np.cbrt(MANY_ROWS / rows)))
         return max(1, round(EPOCHS * (max(1.0, 2 * share) if classes >= MANY_CLASSES else share)))
 

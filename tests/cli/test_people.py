@@ -377,3 +377,22 @@ def test_remarks_on_columns(run: Run) -> None:
     assert done.err.endswith("; --missing 'about 30,NA' takes it for missing\n")
     done = run("train", "--data", "people.csv", *FEW, "--missing", "about 30,NA")
     assert done.err == "" and table(done.out)["columns"] == "1 of numbers, 2 of text, 2 with gaps"
+
+
+# ---- options that a model keeps ----
+
+
+def test_texts_that_mean_a_gap_are_kept(run: Run) -> None:
+    rows = [["-999" if i % 5 == 0 else str(i % 7 - 3), "xy"[i % 2], "q" if i % 5 == 0 else "p"] for i in range(200)]
+    write("gaps.csv", ("a", "b", "y"), rows)
+    run("train", "--data", "gaps.csv", "--missing=-999", *FEW)
+    assert TableModel.load("fastbp-model.npz").reading == {"missing": ["-999"]}
+    expected = run("predict", "fastbp-model.npz", "gaps.csv", "--proba", "--missing=-999").out
+    assert run("predict", "fastbp-model.npz", "gaps.csv", "--proba").out == expected
+
+
+def test_the_place_of_a_target_without_a_name_is_kept(run: Run) -> None:
+    write("turned.csv", None, [[row[3], *row[:3]] for row in PEOPLE])
+    run("train", "--data", "turned.csv", "--target", "0", "--no-header", *FEW)
+    told = run("evaluate", "fastbp-model.npz", "turned.csv", "--no-header", "--target", "0").out
+    assert run("evaluate", "fastbp-model.npz", "turned.csv", "--no-header").out == told

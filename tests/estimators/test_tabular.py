@@ -158,6 +158,28 @@ def test_weights_of_rows_and_classes() -> None:
                               made(TabularRegressor).fit(X, NUMBERS).predict(X))  # fmt: skip
 
 
+def test_weights_of_classes_that_rows_lack() -> None:
+    rare = np.where(np.arange(300) < 3, "rare", CLASSES)
+    rows = rare != "rare"
+    balanced = made(TabularClassifier, class_weight="balanced")
+    balanced.fit(X, rare, X_val=X[rows], y_val=rare[rows])
+    by_hand = {name: 300 / (3 * (rare == name).sum()) for name in ("poor", "rare", "rich")}
+    again = made(TabularClassifier, class_weight=by_hand).fit(X, rare, X_val=X[rows], y_val=rare[rows])
+    np.testing.assert_allclose(balanced.predict_proba(X), again.predict_proba(X), rtol=1e-4)
+    weightless = balanced.fit(X, rare, rows * 1.0)
+    assert np.isfinite(weightless.predict_proba(X)).all()
+    with pytest.raises(ValueError, match="class_weight: got .* by which all rows weigh 0"):
+        made(TabularClassifier, class_weight={"poor": 0, "rich": 0}).fit(X, CLASSES)
+
+
+def test_bools_and_texts_that_are_numbers() -> None:
+    frame = pd.DataFrame({"married": X["married"], "size": np.where(X["married"], "1.0", "2.50")})
+    one = made(TabularClassifier).fit(frame, CLASSES)
+    numbers = pd.DataFrame({"married": X["married"] * 1.0, "size": np.where(X["married"], 1.0, 2.5)})
+    assert_same_bits(one.predict_proba(frame), one.predict_proba(numbers))
+    assert not np.array_equal(one.predict_proba(numbers[:1]), one.predict_proba(numbers[:1] + 7))
+
+
 def test_several_numbers_at_once() -> None:
     y = np.column_stack([NUMBERS, 1e6 - 1e3 * NUMBERS])
     one = made(TabularRegressor, max_iter=60).fit(X, y)
@@ -179,6 +201,7 @@ def test_numbers_of_any_size(unit: float) -> None:
     ("y", "message"),
     [
         (np.array(["a", None] * 150, object), "y: got a missing value in row 1"),
+        (pd.Series(["a", None, pd.NA] * 100, dtype=object), "y: got a missing value in row 1"),
         (np.array([1.0, np.nan] * 150), "Input y contains NaN"),
         (np.arange(300) / 7, "Unknown label type: continuous"),
     ],
@@ -227,6 +250,8 @@ def test_quantiles(outputs: int) -> None:
     [
         ({"quantiles": [0.1, 1.0]}, "quantiles: got"),
         ({"quantiles": []}, "quantiles: got"),
+        ({"quantiles": [[0.1, 0.9]]}, "quantiles: got"),
+        ({"quantiles": ["low"]}, "quantiles: got"),
         ({"quantiles": [0.5, 0.5]}, "quantiles: got"),
         ({"quantiles": [0.5], "loss": "huber"}, "loss: got 'huber' beside quantiles"),
         ({"quantiles": [0.5], "scoring": "r2"}, "scoring: got it beside quantiles"),
@@ -266,6 +291,10 @@ def test_scoring() -> None:
     assert_same_bits(by_name.predict_proba(X), made(TabularClassifier, scoring=area).fit(X, CLASSES).predict_proba(X))
     assert {rows for rows, _ in seen[: 2 * 2 * 5]} == {60}  # one network's each; then two networks' together
     assert {rows for rows, _ in seen[2 * 2 * 5 :]} == {120}
+    made(TabularClassifier, scoring="neg_log_loss", class_weight="balanced").fit(X, CLASSES)  # no warning of sums
+    rare = np.where(np.arange(300) < 1, "rare", CLASSES)
+    with pytest.raises(ValueError, match="scoring: got 'neg_log_loss', which cannot score 60 held-out rows"):
+        made(TabularClassifier, scoring="neg_log_loss").fit(X, rare)
     errors = made(TabularRegressor, scoring="neg_mean_absolute_error").fit(X, NUMBERS)
     assert errors.predict(X).shape == NUMBERS.shape
 

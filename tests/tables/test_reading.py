@@ -185,3 +185,13 @@ DAY = datetime.date(2020, 1, 2)
 def test_dates_are_refused_with_the_remedy(X: Any) -> None:
     with pytest.raises(TypeError, match="^X: got column ('a'|0) .*; replace it by a number, for instance of days"):
         columns_of("X", X)
+
+
+def test_numbers_of_any_class_are_one_level() -> None:
+    values = np.array([1.0, np.float32(1), Decimal("1.0"), 1, "1", "a"], dtype=object)[:, np.newaxis]
+    assert columns_of("X", values).arrays[0].tolist() == ["1"] * 5 + ["a"]
+
+
+def test_structs_are_no_text() -> None:
+    with pytest.raises(TypeError, match="X: got column 'x' (of dtype|with) "):
+        columns_of("X", pl.DataFrame({"x": [{"a": 1}, {"a": 2}]}))
