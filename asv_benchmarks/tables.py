@@ -21,9 +21,10 @@ from .table_sets import SETS
 
 OURS, BASE = "fastbp", "sklearn MLP"
 THREADS = 2
-# OpenMP's threads sleep while they wait: spinning beside other processes, they made 26 s of
-# 4.9 s of work (penbased, 200 iterations).
-SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+# OpenMP's threads wait for one another at each node of a tree. 200 iterations on vehicle took
+# 1.1 to 1.3 s of processor time with one thread, 1.6 to 2.8 with two, and 10 to 13 with two that
+# sleep while they wait; so the trees get the one thread with which they take the least.
+ALONE = {"OMP_NUM_THREADS": "1"}
 ROOT = Path(__file__).parents[1]
 Found = dict[str, dict[str, list[tuple[float, float]]]]  # by set and method: score and seconds of each split
 
@@ -57,7 +58,7 @@ def present(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 def fit_alone(set_name: str, method: str, seed: int) -> tuple[float, float]:
     """Return the score and the seconds of a fit in a process of its own; NaN, with the reason printed, if it fails."""
     command = [sys.executable, "-m", "asv_benchmarks.table_methods", set_name, method, str(seed)]
-    environment = os.environ | dict.fromkeys(POOLS, str(THREADS)) | SLEEP
+    environment = os.environ | dict.fromkeys(POOLS, str(THREADS)) | ALONE
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
