@@ -16,7 +16,7 @@ from ..model.scores import score
 from ..names import counted, listed
 from ..network import MLP
 from ..tables import TableModel, scores
-from ..tables.encoder import text_of
+from ..tables.columns import text_of
 from ..version import __version__
 from .data import columns_for, is_csv, read_for, source_of
 from .models import class_names, read_model

@@ -18,7 +18,8 @@ from ..model.scores import score
 from ..names import counted
 from ..network import MLP
 from ..tables import CLASSES, Columns, TableModel, fitting
-from ..tables.encoder import Encoder, text_of
+from ..tables.columns import text_of
+from ..tables.encoder import Encoder
 from ..tables.files import TableData
 from ..tables.recipe import Recipe
 from ..tables.scores import mean_absolute_error, root_mean_squared_error
@@ -104,7 +105,7 @@ def _for_recipe(args: argparse.Namespace, data: TableData, reason: str) -> Train
 
 
 class _Target(NamedTuple):
-    """What is predicted.
+    """Says what is predicted.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What training predicts: classes or numbers, checked; the test rows; the scores on them, in words."""
+"""Find out whether classes or numbers are predicted, check them, and describe them and their scores in words."""
 
 from __future__ import annotations
 

@@ -57,11 +57,11 @@ def looks_like_names(
     first, below = rows[0][1], [fields for _, fields in rows[1:] if len(fields) == len(rows[0][1])]
     dropped = {int(each) % len(first) for each in options.drop or ()}  # positions: names were handled before
     at = [i for i in range(len(first)) if i != column and i not in dropped]
-    numbers = [i for i in at if _is_any_number(first[i], options)]
+    numbers = [i for i in at if _is_any_number(first[i])]
     texts = [i for i in at if i not in numbers and options.is_text(first[i])]
     named = [i for i, field in enumerate(first) if field.lower() in TARGETS]  # not y: a class may be called y or n
     others = [i for i in range(len(first)) if i not in named[:1]]
-    among_numbers = bool(others) and all(_is_any_number(first[i], options) for i in others)
+    among_numbers = bool(others) and all(_is_any_number(first[i]) for i in others)
     if named and (not among_numbers or _counts_up(first, others)):
         return True, ()
     if first[0] in UNNAMED and _counts_up(first[1:], range(len(first) - 1)):  # an index without a name
@@ -103,10 +103,10 @@ def table_looks_like_names(
     dropped = {int(each) % len(first) for each in options.drop or ()}
     at = [i for i in range(len(first)) if i not in dropped]
     columns = {i: [fields[i] for fields in below if not options.is_missing(fields[i])] for i in at}
-    numeric = {i for i in at if columns[i] and all(_is_any_number(field, options) for field in columns[i])}
+    numeric = {i for i in at if columns[i] and all(_is_any_number(field) for field in columns[i])}
     if below and all(i in numeric or not columns[i] for i in at if i != column):
         return looks_like_names(where, rows, column, options)
-    numbers = [i for i in at if _is_any_number(first[i], options)]
+    numbers = [i for i in at if _is_any_number(first[i])]
     texts = [i for i in at if i not in numbers and options.is_text(first[i])]
     if not numbers and (not below or any(first[i].lower() in TARGETS for i in at)):
         return True, ()
@@ -144,9 +144,9 @@ def check_first_class(file: Source, labels: Sequence[str]) -> None:
         raise ReadError(Remark(f"{expected}, got {labels[0]!r}, which is a name or a class of a single row", EITHER))
 
 
-def _is_any_number(text: str, options: CsvOptions) -> bool:
-    """Return True for a number by either decimal mark: a number by the other one is no name either."""
-    return options.is_number(text) or CsvOptions(decimal=",").is_number(text)
+def _is_any_number(text: str) -> bool:
+    """Return True for a number by either decimal mark, infinity included: none of these is a name."""
+    return any(CsvOptions(decimal=mark, infinite=True).is_number(text) for mark in ".,")
 
 
 def _counts_up(first: Sequence[str], at: Sequence[int]) -> bool:

@@ -13,7 +13,6 @@ The extra ``fastbp[sklearn]`` allows only versions of scikit-learn with which th
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import pickle
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from sklearn.base import BaseEstimator
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import validate_data
 
-from .. import threads
 from ..learning_rates import LearningRate
 from ..model import pickles
 from ..names import repeated
@@ -34,6 +32,7 @@ from ..network import MLP
 from ..optimizers import SGD, Coefficients, Optimizer
 from ..training.optimizer_state import OptimizerState
 from ..training.orders import Order, Orders
+from .arguments import limited
 
 Array = NDArray[Any]
 DTYPES = (np.float64, np.float32)  # scikit-learn's order: other dtypes become float64
@@ -265,15 +264,11 @@ class NetworkEstimator(BaseEstimator):
         if "network_" in state:
             self._set_network(copy.deepcopy(self.network_))  # copy.copy must not share the network
 
-    def _limited(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context that limits the threads to `n_threads`."""
-        return contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads)
-
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> Array:
         """Compute the outputs of X: scikit-learn's `predict` and `predict_proba` call this."""
         if check_input:
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        with self._limited():
+        with limited(self.n_threads):
             return self._network().outputs(X)
 
 

@@ -20,6 +20,7 @@ from ..optimizers import SGD
 from ..training.history import History
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import DivergenceError, Plan
+from .arguments import check_rows_to_validate_by, limited
 from .base import DTYPES, Adam, Array, NetworkEstimator, OptimizerRate, ShuffledOrders, Snapshot, Velocity
 from .callbacks import CallbackSupportMixin, FitReport, report_of
 
@@ -81,10 +82,7 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         ValueError
             Only one of `X_val` and `y_val` is given, or weights without them; or as scikit-learn's `fit`.
         """
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
-        if X_val is None and sample_weight_val is not None:
-            raise ValueError("sample_weight_val: got weights, but no rows: expected X_val and y_val beside them")
+        check_rows_to_validate_by(X_val, y_val, sample_weight_val)
         if X_val is not None:
             self._validation = HeldOut("X_val, y_val", X_val, y_val, sample_weight_val)
         try:
@@ -100,7 +98,7 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         try:
             if self.validation_data is not None:
                 self._validation = self._validation_data(callers=5 if incremental else 6)
-            with self._limited():
+            with limited(self.n_threads):
                 super()._fit(X, y, sample_weight=sample_weight, incremental=incremental)
             if self._report is not None:
                 self._report.end()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -20,12 +19,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from .. import threads
 from ..tables import fitting
 from ..tables.columns import Columns
 from ..tables.model import Member, TableModel
 from ..tables.reading import is_missing
 from ..tables.targets import TargetScaling
+from .arguments import limited
 from .scored import ClassifierOfOutputs, RegressorOfOutputs
 from .tabular_fitting import TabularEstimator
 
@@ -44,7 +43,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     Parameters
     ----------
     n_networks : int or None
-        Networks of each encoding. None: 3, or 2 for 8,000 rows or more.
+        Networks of each encoding. None: 3, or 1 for 8,000 rows or more.
     max_iter : int or None
         Epochs of each network, of which those after the best one may be left out; the learning rate falls to 0 with the
         last. None: 30, or fewer for over 5,000 rows, or more for 20 classes.
@@ -285,7 +284,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         """
         check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
-        with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
+        with limited(self.n_threads):
             predicted: Array = self.model_.predict(columns)
         return predicted
 

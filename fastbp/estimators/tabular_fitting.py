@@ -1,8 +1,7 @@
-"""What the estimators of tables have in common: the checks of columns, and the fit by the recipe."""
+"""Check columns and fit by the recipe, as both estimators of tables do."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from dataclasses import replace
 from numbers import Integral, Real
@@ -20,7 +19,6 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
-from .. import threads
 from ..model import pickles
 from ..model_selection.ensemble import Ensemble
 from ..network import MLP
@@ -31,13 +29,14 @@ from ..tables.model import Member
 from ..tables.reading import columns_of
 from ..tables.recipe import Recipe
 from ..training.progress import progress_bar
+from .arguments import check_rows_to_validate_by, limited
 from .callbacks import CallbackSupportMixin, FitReport, report_of
 
 Array = NDArray[Any]
 
 
 class TabularEstimator(CallbackSupportMixin, BaseEstimator):
-    """What a classifier and a regressor of tables have in common."""
+    """Provides what a classifier and a regressor of tables have in common."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_networks": [Interval(Integral, 1, None, closed="left"), None],
@@ -99,10 +98,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
         """
         self._validate_params()
         self.__dict__.pop("model_", None)  # if this fit fails, none goes with the classes and columns found so far
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val, y_val: got only one of them, expected both, or neither")
-        if X_val is None and sample_weight_val is not None:
-            raise ValueError("sample_weight_val: got weights, but no rows: expected X_val and y_val beside them")
+        check_rows_to_validate_by(X_val, y_val, sample_weight_val)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         columns = self._columns(X, reset=True)
@@ -114,7 +110,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
             held_out = self._rows(
                 self._columns(X_val, reset=False, name="X_val"), y_val, sample_weight_val, reset=False
             )
-        with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
+        with limited(self.n_threads):
             epochs = self._recipe.epochs_of(columns.rows, self._objective().classes)
             report = report_of(self, X, y, sample_weight, epochs * self._recipe.trainings(columns.rows))
             return self._fit(rows, held_out, epochs, report)
@@ -172,7 +168,7 @@ class TabularEstimator(CallbackSupportMixin, BaseEstimator):
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self, "model_")
         columns = self._columns(X, reset=False)
-        with contextlib.nullcontext() if self.n_threads is None else threads.limit(self.n_threads):
+        with limited(self.n_threads):
             outputs: Array = self.model_.outputs(columns)
         return outputs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 
@@ -37,3 +38,8 @@ class Columns(NamedTuple):
         """Give the rows in parts of so many, in their order; at least one part."""
         for begin in range(0, max(1, self.rows), rows):
             yield Columns(self.names, tuple(array[begin : begin + rows] for array in self.arrays))
+
+
+def text_of(number: float) -> str:
+    """Return the text of a number that stands for a level: whole ones without a point."""
+    return str(int(number)) if number == np.floor(number) and abs(number) < 2**53 else repr(number)

@@ -25,7 +25,7 @@ BIN_SCALE = 0.4  # a bin is one of many columns that move together: at 1 they dr
 LEAST_ROWS = 2  # of a level; one with fewer says nothing about other rows, and counts as missing
 MOST_ONE_HOT = 40  # levels that get a column each; more get numbers, which the network embeds
 EMBEDDED_WIDTH = 8
-TRUTHS = {"False": "0", "True": "1"}  # as bools and as numbers
+BOOLS = {"False": "0", "True": "1"}  # as bools and as numbers
 
 
 class NumberColumn(NamedTuple):
@@ -101,7 +101,7 @@ class LevelColumn(NamedTuple):
 
     @property
     def embedded(self) -> bool:
-        """Whether it becomes one column of the levels' numbers, for the network to embed."""
+        """True if it becomes one column of the levels' numbers, for the network to embed."""
         return len(self.levels) > MOST_ONE_HOT
 
     @property
@@ -125,8 +125,8 @@ class LevelColumn(NamedTuple):
         A number is the level whose text reads as that number; bools are also 0 and 1.
         """
         places = {level: number for number, level in enumerate(self.levels, 1)}
-        if places.keys() <= TRUTHS.keys():
-            places |= {text: places[truth] for truth, text in TRUTHS.items() if truth in places}
+        if places.keys() <= BOOLS.keys():
+            places |= {text: places[truth] for truth, text in BOOLS.items() if truth in places}
         found: dict[Any, int] = places
         if values.dtype != object:
             found = {number: place for level, place in places.items() if (number := _number_of(level)) is not None}
@@ -272,8 +272,3 @@ def _number_of(level: str) -> float | None:
     except ValueError:
         return None
     return None if number != number else number
-
-
-def text_of(number: float) -> str:
-    """Return the text of a number that stands for a level: whole ones without a point."""
-    return str(int(number)) if number == np.floor(number) and abs(number) < 2**53 else repr(number)

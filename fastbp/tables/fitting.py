@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ from ..model_selection.fitting import fit_task, raise_first_error
 from ..model_selection.pool import run_all
 from ..network import MLP
 from ..reference import losses
+from ..training.early_stopping import EarlyStopping
 from ..training.history import History
 from .columns import Columns
 from .encoder import Encoder
@@ -33,7 +33,7 @@ STEPS = 10  # the shares of the answers are multiples of 1 / STEPS
 
 
 class Objective(NamedTuple):
-    """What is predicted.
+    """Says what is predicted.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Objective(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Rows with what is to be predicted of them.
+    """Holds rows with what is to be predicted of them.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Rows(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a training on a table ends with.
+    """Holds what a training on a table ends with.
 
     Attributes
     ----------
@@ -93,14 +93,15 @@ class Fitted(NamedTuple):
     epochs: int
 
 
-class BestEpoch:
-    """A callback of `MLP.fit` that keeps the parameters of the epoch with the lowest loss of held-out rows.
+class Validation:
+    """A callback of `MLP.fit` that validates a network by held-out rows after each epoch.
 
-    It ends the training when that loss has not fallen for `patience` epochs.
+    It ends the training when their loss has not fallen for `patience` epochs.
     """
 
     def __init__(
         self,
+        net: MLP,
         X: Array,
         y: Array,
         weights: Array | None,
@@ -109,9 +110,8 @@ class BestEpoch:
         patience: int,
     ):
         self.X, self.y, self.weights = X, y, weights
-        self._score, self._then, self._patience = score, then, patience
-        self._lowest, self._waited = math.inf, 0
-        self._parameters: Array | None = None
+        self._score, self._then = score, then
+        self._stopping = EarlyStopping(net.model, patience, tol=0.0)
 
     def loss(self, net: MLP) -> float:
         """Return the loss of the held-out rows, or the negative of their score."""
@@ -120,16 +120,13 @@ class BestEpoch:
         return -self._score(net.outputs(self.X), self.y, self.weights)
 
     def __call__(self, net: MLP, history: History) -> bool:
-        loss = self.loss(net)
-        self._waited += 1
-        if loss < self._lowest:
-            self._lowest, self._waited, self._parameters = loss, 0, net.parameters.copy()
-        return self._then(net) or self._waited >= self._patience
+        history.validation_loss.append(self.loss(net))
+        stops = self._stopping.after_epoch(history)
+        return self._then(net) or stops
 
-    def restore(self, net: MLP) -> None:
-        """Give the network the parameters of that epoch."""
-        if self._parameters is not None:
-            net.parameters = self._parameters
+    def restore_best(self) -> None:
+        """Give the network the parameters of the epoch with the lowest loss."""
+        self._stopping.restore_best()
 
 
 def fit(
@@ -209,12 +206,15 @@ class _Training:
             of_network = [parts == k % (parts.max() + 1) for k in range(count)]
             self.subsets = [np.flatnonzero(~part) for part in of_network]
             others = [np.flatnonzero(part) for part in of_network]
-            validation = [(self.X[i], rows.targets[i], _at(rows.weights, i)) for i in others]
+            parts_of_rows = [(self.X[i], rows.targets[i], _at(rows.weights, i)) for i in others]
         else:
             encoded = self.encoder.encode(held_out.columns, np.dtype(np.float32))
-            validation = [(encoded, held_out.targets, held_out.weights)] * count
+            parts_of_rows = [(encoded, held_out.targets, held_out.weights)] * count
         then = partial(after_epoch, self.encoder)
-        self.watches = [BestEpoch(*each, score, then, recipe.patience) for each in validation]
+        self.validations = [
+            Validation(net, *each, score, then, recipe.patience)
+            for net, each in zip(self.nets, parts_of_rows, strict=True)
+        ]
 
     def _networks(self, objective: Objective, seeds: list[int]) -> list[MLP]:
         shape = (self.encoder.width, *self.recipe.hidden_of(objective.classes), objective.outputs)
@@ -237,8 +237,8 @@ class _Training:
     def tasks(self, epochs: int) -> list[Callable[[], History]]:
         """Return functions that train the networks."""
         return [
-            fit_task(net, self.X, self.rows.targets, self.arguments(epochs, subset) | {"callbacks": [watch]})
-            for net, subset, watch in zip(self.nets, self.subsets, self.watches, strict=True)
+            fit_task(net, self.X, self.rows.targets, self.arguments(epochs, subset) | {"callbacks": [validation]})
+            for net, subset, validation in zip(self.nets, self.subsets, self.validations, strict=True)
         ]
 
     def arguments(self, epochs: int, subset: Array | None) -> dict[str, Any]:
@@ -255,29 +255,30 @@ class _Training:
 
     def restore_best(self) -> None:
         """Give each network the parameters of its best epoch."""
-        for net, watch in zip(self.nets, self.watches, strict=True):
-            watch.restore(net)
+        for validation in self.validations:
+            validation.restore_best()
 
     def held_out(self) -> tuple[Array, Array, Array | None]:
         """Return outputs, targets and weights of held-out rows; where all networks share them, mean outputs."""
-        outputs = [net.outputs(watch.X).astype(np.float64) for net, watch in zip(self.nets, self.watches, strict=True)]
-        first = self.watches[0]
+        found = [
+            (net.outputs(each.X).astype(np.float64), each.y, each.weights)
+            for net, each in zip(self.nets, self.validations, strict=True)
+        ]
+        outputs, targets, weights = zip(*found, strict=True)
         if self.shared:
-            return np.mean(outputs, axis=0), first.y, first.weights
-        weights = None
-        if first.weights is not None:
-            weights = np.concatenate([watch.weights for watch in self.watches if watch.weights is not None])
-        return np.concatenate(outputs), np.concatenate([watch.y for watch in self.watches]), weights
+            return np.mean(outputs, axis=0), targets[0], weights[0]
+        together = None if weights[0] is None else np.concatenate(weights)
+        return np.concatenate(outputs), np.concatenate(targets), together
 
     def rehearsal(self, networks: int) -> list[Callable[[], Any]]:
         """Return functions that train copies of so many networks for an epoch, and validate them."""
 
-        def task(net: MLP, subset: Array | None, watch: BestEpoch) -> Callable[[], Any]:
+        def task(net: MLP, subset: Array | None, validation: Validation) -> Callable[[], Any]:
             fit = fit_task(net, self.X, self.rows.targets, self.arguments(1, subset))
-            return lambda: (fit(), watch.loss(net))
+            return lambda: (fit(), validation.loss(net))
 
         copies = [copy.deepcopy(net) for net in self.nets[:networks]]
-        return [task(*each) for each in zip(copies, self.subsets, self.watches, strict=False)]
+        return [task(*each) for each in zip(copies, self.subsets, self.validations, strict=False)]
 
 
 def _run(tasks: list[Callable[[], Any]]) -> None:

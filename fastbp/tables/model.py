@@ -15,6 +15,7 @@ from ..model_selection.ensemble import Ensemble
 from ..network import MLP
 from .columns import Columns
 from .encoder import Encoder
+from .reading import columns_of
 from .targets import TargetScaling
 
 Array = NDArray[Any]
@@ -48,21 +49,25 @@ class TableModel:
     members : sequence of Member
         Their outputs, each times its share, are summed. Names of classes and of the target are those of the networks.
     scaling : TargetScaling or None
-        Of targets that are numbers.
+        Of targets that are numbers: one for all outputs, or one for each.
     quantiles : sequence of float
         The levels of which each target has an output, if these are predicted.
     reading : mapping of str to value, optional
         Options of `datasets.load` with which the file of the training was read, and others like it are to be read.
 
+    Raises
+    ------
+    ValueError
+        The parts do not fit together.
+
     Examples
     --------
-    >>> import numpy as np
     >>> import fastbp
-    >>> from fastbp.tables.columns import Columns
-    >>> rows = Columns(("size",), (np.array([1.0, 2.0, 3.0]),))
+    >>> from fastbp.tables.reading import columns_of
+    >>> rows = columns_of("X", [[1.0], [2.0], [3.0]])
     >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", initializer=[[[2.0]], [0.5]])
     >>> member = Member(Encoder.fit(rows), fastbp.Ensemble([net]), 1.0)
-    >>> TableModel([member], TargetScaling(10.0, 4.0)).predict(rows).round(3).tolist()
+    >>> TableModel([member], TargetScaling(10.0, 4.0)).predict([[1.0], [2.0], [3.0]]).round(3).tolist()
     [4.411, 12.0, 19.589]
     """
 
@@ -73,8 +78,7 @@ class TableModel:
         quantiles: tuple[float, ...] = (),
         reading: Mapping[str, Any] | None = None,
     ):
-        self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(quantiles)
-        self.reading = dict(reading or {})
+        self._fill(members, scaling, quantiles, reading or {})
 
     @property
     def encoder(self) -> Encoder:
@@ -86,8 +90,20 @@ class TableModel:
         """The first network, which stands for all in what they have in common: the loss, and names."""
         return self.members[0].networks.networks[0]
 
-    def outputs(self, columns: Columns) -> Array:
-        """Return mean outputs (n, outputs): probabilities, or numbers in float64."""
+    def outputs(self, X: Any) -> Array:
+        """Return mean outputs (n, outputs): probabilities, or numbers in float64.
+
+        Parameters
+        ----------
+        X : frame, array_like or Columns
+            With the columns of the training, by their names if both have some.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A column is missing, or holds text where the training had numbers; or X is no table.
+        """
+        columns = X if isinstance(X, Columns) else columns_of("X", X)
         width = max(member.encoder.width for member in self.members)
         rows = max(1, BLOCK_BYTES // (self.network.dtype.itemsize * width))
         found = [self._mixed(part) for part in columns.blocks(rows)]
@@ -101,14 +117,14 @@ class TableModel:
             total += share * networks.outputs(encoder.encode(columns, self.network.dtype)).astype(np.float64)
         return total
 
-    def predict(self, columns: Columns) -> Array:
-        """Return the number of each row's class (n,); or numbers (n,) or (n, targets).
+    def predict(self, X: Any) -> Array:
+        """Return the number of each row's class (n,), or numbers (n,) or (n, targets), for X as in `outputs`.
 
         Quantiles are in a last axis, those of each row in ascending order: networks that were trained by different
         losses may cross them, and sorting never raises the sum of the losses (Chernozhukov, Fernández-Val and Galichon:
         Quantile and probability curves without crossing. Econometrica 78, 2010).
         """
-        outputs = self.outputs(columns)
+        outputs = self.outputs(X)
         if self.scaling is None:
             labels: Array = outputs.argmax(axis=1)
             return labels
@@ -168,17 +184,26 @@ class TableModel:
     def _set(self, arrays: dict[str, Array], table: dict[str, Any]) -> None:
         """Become the model that arrays and metadata describe."""
         members = [_member(arrays, number, each) for number, each in enumerate(table["members"])]
-        if not members or len({member.encoder.names for member in members}) > 1:
-            raise ValueError("members: expected at least one, all with the same columns")
         scaling = None
         if "scaling" in table:
             scaling = TargetScaling(*(np.array(table["scaling"][name]) for name in TargetScaling._fields))
-        self.members, self.scaling, self.quantiles = tuple(members), scaling, tuple(map(float, table["quantiles"]))
-        self.reading = dict(table["reading"])
-        self._check()
+        self._fill(members, scaling, table["quantiles"], table["reading"])
 
-    def _check(self) -> None:
-        """Raise ValueError if the parts do not fit together."""
+    def _fill(
+        self,
+        members: Sequence[Member],
+        scaling: TargetScaling | None,
+        quantiles: Sequence[float],
+        reading: Mapping[str, Any],
+    ) -> None:
+        """Set the attributes; raise ValueError if the parts do not fit together."""
+        self.members, self.quantiles, self.reading = tuple(members), tuple(map(float, quantiles)), dict(reading)
+        self.scaling = None if scaling is None else TargetScaling(*map(np.atleast_1d, scaling))
+        if not self.members or len({member.encoder.names for member in self.members}) > 1:
+            raise ValueError("members: expected at least one, all with the same columns")
+        for encoder, networks, _ in self.members:
+            if any(net.sizes[0] != encoder.width for net in networks.networks):
+                raise ValueError(f"networks: got another number of features than the {encoder.width} that are encoded")
         outputs, shares = self.network.sizes[-1], [member.share for member in self.members]
         if any(net.sizes[-1] != outputs for member in self.members for net in member.networks.networks):
             raise ValueError("networks: got different numbers of outputs, expected the same")
@@ -216,7 +241,4 @@ def _member(arrays: dict[str, Array], number: int, described: dict[str, Any]) ->
     prefix = f"{number}."
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     encoder, networks = Encoder.from_metadata(described["encoder"]), ensemble.from_arrays(own, described["networks"])
-    for net in networks.networks:
-        if net.sizes[0] != encoder.width:
-            raise ValueError(f"networks: got {net.sizes[0]} features, expected {encoder.width}, as encoded")
     return Member(encoder, networks, float(described["share"]))

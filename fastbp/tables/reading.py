@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import frames
-from .columns import Columns
-from .encoder import text_of
+from .columns import Columns, text_of
 
 Array = NDArray[Any]
 

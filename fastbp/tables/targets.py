@@ -20,13 +20,13 @@ class TargetScaling(NamedTuple):
 
     @classmethod
     def of(cls, targets: Array, weights: Array | None) -> TargetScaling:
-        """Return the scaling of targets (n, outputs); one that varies by no more than its rounding keeps its scale."""
-        unit = float(np.abs(targets).max()) or 1.0  # so that no square is beyond what float64 holds
-        of_unit = targets / unit
+        """Return the scaling of targets (n, outputs): 1 for a deviation of 1, and never less than their rounding."""
+        limits, unit = np.finfo(np.float64), float(np.abs(targets).max()) or 1.0
+        of_unit = targets / unit  # so that no square is beyond what float64 holds
         shift = np.average(of_unit, axis=0, weights=weights)
         scale = np.sqrt(np.average(np.square(of_unit - shift), axis=0, weights=weights))
-        steady = scale <= len(targets) * np.finfo(np.float64).eps * np.abs(shift)
-        return cls(shift * unit, np.where(steady, 1.0, scale * unit))
+        rounding = len(targets) * limits.eps * np.abs(shift)
+        return cls(shift * unit, np.maximum(np.maximum(scale, rounding) * unit, limits.tiny))
 
     def scaled(self, targets: Array) -> Array:
         """Return targets as the network is trained on them."""

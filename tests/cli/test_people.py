@@ -396,3 +396,9 @@ def test_the_place_of_a_target_without_a_name_is_kept(run: Run) -> None:
     run("train", "--data", "turned.csv", "--target", "0", "--no-header", *FEW)
     told = run("evaluate", "fastbp-model.npz", "turned.csv", "--no-header", "--target", "0").out
     assert run("evaluate", "fastbp-model.npz", "turned.csv", "--no-header").out == told
+
+
+def test_a_first_row_of_infinities_is_data(run: Run) -> None:
+    write("infinite.csv", None, [["inf", "-inf", "p"], *([str(i % 7), str(i / 3), "pq"[i % 2]] for i in range(60))])
+    shown = table(run("train", "--data", "infinite.csv", *FEW).out)
+    assert shown["rows"] == "49 to train on, 12 to test on" and "features" not in shown

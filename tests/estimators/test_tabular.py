@@ -187,8 +187,12 @@ def test_several_numbers_at_once() -> None:
     assert one.score(X, y) > 0.8
 
 
-def test_numbers_that_do_not_vary_are_predicted() -> None:
-    assert made(TabularRegressor).fit(X, np.full(len(X), 7.0)).predict(X) == pytest.approx(7.0, abs=1.0)
+@pytest.mark.parametrize("constant", [7.0, -1e-9, 1e300, 0.0, 5e-320])
+def test_a_number_that_does_not_vary_is_predicted(constant: float) -> None:
+    rounding = 10 * len(X) * np.finfo(np.float64).eps * abs(constant) + 10 * np.finfo(np.float64).tiny
+    np.testing.assert_allclose(
+        made(TabularRegressor).fit(X, np.full(len(X), constant)).predict(X), constant, 0, rounding
+    )
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-30, 1e30, 1e300])

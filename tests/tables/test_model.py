@@ -58,6 +58,37 @@ def test_blocks_of_rows_and_single_rows_have_the_same_bits(columns, monkeypatch)
     assert model.outputs(columns).tobytes() == expected
 
 
+def test_frames_and_arrays_are_columns_too(columns):
+    pd = pytest.importorskip("pandas")
+    model = model_of_numbers(columns)
+    frame = pd.DataFrame(dict(zip(columns.names, columns.arrays, strict=True)))
+    expected = model.predict(columns).tobytes()
+    assert model.predict(frame[["c", "a", "b"]]).tobytes() == expected
+    assert model.predict(frame.to_numpy()).tobytes() == expected
+    with pytest.raises(ValueError, match="no column named 'b'"):
+        model.predict(frame[["a", "c"]])
+    with pytest.raises(ValueError, match="X: got 2 columns, expected 3"):
+        model.predict(frame[["a", "c"]].to_numpy())
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        model.predict([1.0, 2.0])
+
+
+def test_parts_that_do_not_fit_together(columns):
+    model, other = model_of_numbers(columns), model_of_numbers(Columns(None, columns.arrays[:2]))
+    for members in ([], [*model.members, *other.members]):
+        with pytest.raises(ValueError, match="members: expected at least one, all with the same columns"):
+            TableModel(members, TargetScaling(0.0, 1.0))
+    with pytest.raises(ValueError, match="scaling: expected one of numbers, and none of classes"):
+        TableModel(model.members)
+    with pytest.raises(ValueError, match="scale: got"):
+        TableModel(model.members, TargetScaling(0.0, np.nan))
+    with pytest.raises(ValueError, match="share: got"):
+        TableModel([model.members[0]._replace(share=0.0)], TargetScaling(0.0, 1.0))
+    with pytest.raises(ValueError, match="networks: got another number of features"):
+        encoder = other.encoder._replace(names=columns.names)
+        TableModel([model.members[0]._replace(encoder=encoder)], TargetScaling(0.0, 1.0))
+
+
 def test_quantiles_of_each_row_are_sorted(columns):
     model = model_of_numbers(columns, (0.1, 0.5, 0.9))
     outputs = model.outputs(columns)
