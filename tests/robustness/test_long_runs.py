@@ -30,6 +30,7 @@ def figures(code: str, timeout: float, **settings: float | str) -> Any:
 
 SOAK = """
 import copy, gc, json, os, pickle, tempfile, threading, time
+os.environ["FASTBP_SPECIALISE"] = "0"  # or a step that was compiled beside the fits comes up while memory is measured
 import numpy as np
 from numba.core import event
 import fastbp
