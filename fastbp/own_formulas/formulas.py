@@ -10,10 +10,12 @@ from typing import Any
 from ..kernels import activations, losses, own
 from ..kernels.activations import EXP, IDENTITY, LOGISTIC
 from ..kernels.expressions import evaluated
+from ..kernels.functions import OWN
 from ..kernels.own import Definition
 from ..validation import choice, truth
 from .checks import POINTS, check, grid
-from .tracing import Trace, plain, traceable
+from .functions import plain, traceable
+from .tracing import Trace
 
 Function = Callable[..., Any]
 INITIALIZERS = ("glorot", "he", "lecun")
@@ -30,7 +32,7 @@ class _Formula:
     @property
     def digest(self) -> str:
         """Hash of all that the formula follows from."""
-        return self.definition.name.removeprefix(own.OWN)
+        return self.definition.name.removeprefix(OWN)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__}.{name}: cannot be changed; make another one")
@@ -109,19 +111,20 @@ class Activation(_Formula):
 
     A derivative that is wrong:
 
-    >>> fastbp.Activation("cubic", lambda x: x**3, lambda x: 2 * x**2)
+    >>> fastbp.Activation("cubic", lambda x: x**3, lambda x: 2 * x**2)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: activation 'cubic': derivative is ... at x = ..., but differences of value give ...; expected its derivative
+    ValueError: activation 'cubic': derivative is 2e-06 at x = 0.001, but differences of value give 3.0000...
 
     .. [1] D. So, W. Mańke, H. Liu, Z. Dai, N. Shazeer, Q. Le, "Primer: searching for efficient transformers for
        language modeling", NeurIPS 2021.
     """
 
     what = "activation"
+    initializer: str
 
     def __init__(self, name: str, value: Function, derivative: Function, *, initializer: str = "he",
                  **constants: float):  # fmt: skip
-        what = _named(self.what, name, activations.KINDS)
+        what = _named(self.what, name, activations.ACTIVATIONS)
         functions = _functions(what, ("value", "derivative"), (value, derivative), constants)
         trace = Trace(1)
         (at_value, at_derivative) = (_traced(trace, what, *each) for each in functions)
@@ -204,6 +207,8 @@ class Loss(_Formula):
     """
 
     what = "loss"
+    targets: str
+    mean: bool
 
     def __init__(self, name: str, value: Function, derivative: Function, *, targets: str = "numbers",
                  mean: bool = True, **constants: float):  # fmt: skip
@@ -251,9 +256,10 @@ def loss_of(value: Any) -> Any:
 def supplied(custom: Any, name: str, described: Mapping[str, Any]) -> Activation | Loss:
     """Return the formula of this name among those that a user supplies, which must be the one described."""
     kind: type[Activation] | type[Loss] = Loss if "targets" in described else Activation
-    if custom is not None and not isinstance(custom, Mapping):
+    custom = {} if custom is None else custom
+    if not isinstance(custom, Mapping):
         raise TypeError(f"custom: got {type(custom).__name__}, expected a mapping of names to formulas")
-    if name not in (custom or {}):
+    if name not in custom:
         raise ValueError(
             f"it has a formula of your own, the {kind.what} {name!r}, and none is ever imported from a file; load it "
             f"by fastbp.load(path, custom={{{name!r}: ...}}), with the fastbp.{kind.__name__}, or its pair of functions"
@@ -283,7 +289,7 @@ def _named(what: str, name: Any, taken: Any) -> str:
             f"{what}: got the name {name!r}, expected an identifier; functions without one, such as lambdas, need a "
             f"name: fastbp.{what.capitalize()}('name', value, derivative)"
         )
-    if name in taken or name.startswith(own.OWN):
+    if name in taken:
         raise ValueError(f"{what}: got the name {name!r}, which fastbp has itself, expected another one")
     return f"{what} {name!r}"
 
@@ -291,7 +297,7 @@ def _named(what: str, name: Any, taken: Any) -> str:
 def _functions(what: str, names: tuple[str, str], given: tuple[Any, Any],
                constants: dict[str, Any]) -> list[tuple[str, Function, Function]]:  # fmt: skip
     """Return of each function its name, what is called with numbers, and what is called with symbols."""
-    found = []
+    found: list[tuple[str, Function, Function]] = []
     for constant, number in constants.items():
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise TypeError(f"{what}: got {constant}={number!r}, expected a number")

@@ -6,18 +6,14 @@ selected between. No source is needed, so lambdas and functions typed at a promp
 
 from __future__ import annotations
 
-import builtins
-import contextlib
-import functools
 import math
 import numbers
-import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..kernels.expressions import NUMBER, OF_EACH_LANE, OPERATIONS, Expression
+from ..kernels.expressions import NUMBER, OPERATIONS, Expression
 
 MOST_PATHS = 256  # through the branches of one function
 MOST_BRANCHES = 64  # on one path: a loop that ends by a comparison of symbols would never end
@@ -113,10 +109,12 @@ class Symbol:
         return bool(self != 0.0)
 
     def __float__(self) -> float:
-        raise TypeError("it converts a symbol to a number, or calls a function that does; functions of `math` are found "
-                        "where a function has them from its module, and all others must consist of arithmetic")  # fmt: skip
+        raise TypeError(
+            "it converts its argument to a number, or calls a function that does; import `math` and its functions "
+            "outside of it, and call nothing else but functions of arithmetic"
+        )
 
-    __int__ = __index__ = __complex__ = __round__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __round__ = __float__
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         name = NAMES.get(ufunc.__name__, ufunc.__name__)
@@ -159,7 +157,8 @@ class Comparison(Symbol):
 # Operations that are made of others.
 def _power(base: Any, exponent: Any) -> Any:
     """A whole power by products; 1/2 by the square root."""
-    if isinstance(exponent, numbers.Real) and not isinstance(base, numbers.Real):
+    if isinstance(exponent, numbers.Real):
+        exponent = float(exponent)
         if exponent == 0.5:
             return base.trace.apply("sqrt", base)
         if abs(exponent) <= 64 and exponent == int(exponent):
@@ -320,90 +319,3 @@ class Trace:
             numbers_now[number] = len(inputs) + len(steps)
             steps.append((name, *(operands if name == NUMBER else map(numbers_now.__getitem__, operands))))
         return Expression(len(inputs), tuple(steps), numbers_now[result])
-
-
-# ---- functions that can be called with symbols ----
-
-
-def traceable(function: Any) -> Callable[..., Any]:
-    """Return a copy of a function that finds functions of symbols where it finds those of `math`; and so on, for the
-    functions that it calls."""
-    return _stand_in(function, {})  # type: ignore[no-any-return]
-
-
-def plain(function: Any) -> Callable[..., Any]:
-    """Return the Python function of one that Numba compiles."""
-    inner = getattr(function, "py_func", function)
-    return inner if isinstance(inner, types.FunctionType) else function  # type: ignore[no-any-return]
-
-
-def _of_symbols(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*values: Any) -> Any:
-        trace = next((value.trace for value in values if isinstance(value, Symbol)), None)
-        if trace is None:
-            return function(*values)
-        if name == "log" and len(values) == 2:
-            return call(values[0]) / call(values[1])
-        return trace.apply(NAMES[name], *values)
-
-    return call
-
-
-_OF_MATH = {
-    function: _of_symbols(name, function) for name in NAMES if callable(function := getattr(math, name, None))
-}  # fmt: skip
-
-
-class _Module:
-    """A module whose functions are stand-ins."""
-
-    def __init__(self, module: types.ModuleType, known: dict[Any, Any]):
-        self._module, self._known = module, known
-
-    def __getattr__(self, name: str) -> Any:
-        return _stand_in(getattr(self._module, name), self._known)
-
-
-def _stand_in(value: Any, known: dict[int, Any]) -> Any:
-    if isinstance(value, types.BuiltinFunctionType):
-        return _OF_MATH.get(value, value)
-    if isinstance(value, functools.partial):
-        return functools.partial(_stand_in(value.func, known), *value.args, **value.keywords)
-    if isinstance(value, types.ModuleType) and value is not np:
-        return _Module(value, known)
-    function = plain(value)
-    return _copy(function, known) if isinstance(function, types.FunctionType) else value
-
-
-def _copy(function: types.FunctionType, known: dict[int, Any]) -> Any:
-    if id(function) not in known:
-        code, names, cells = function.__code__, function.__globals__, function.__closure__ or ()
-        namespace: dict[str, Any] = {"__builtins__": names.get("__builtins__", builtins), "__name__": function.__module__}
-        copied = types.FunctionType(
-            code, namespace, function.__name__, function.__defaults__, tuple(types.CellType() for _ in cells)
-        )
-        copied.__kwdefaults__ = function.__kwdefaults__
-        known[id(function)] = copied
-        for name in _names(code):
-            if name in names:
-                namespace[name] = _stand_in(names[name], known)
-            elif name == "float":
-                namespace[name] = lambda value=0.0: value if isinstance(value, Symbol) else float(value)
-        for new, cell in zip(copied.__closure__ or (), cells, strict=True):
-            with contextlib.suppress(ValueError):  # an empty cell
-                new.cell_contents = _stand_in(cell.cell_contents, known)
-        if function.__defaults__:
-            copied.__defaults__ = tuple(_stand_in(value, known) for value in function.__defaults__)
-    return known[id(function)]
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-# Every function that is called for one lane after another has a name by which a function can call it.
-assert set(OF_EACH_LANE) <= set(NAMES.values()) | {"pow"}
