@@ -64,6 +64,8 @@ def restored(metadata: Mapping[str, Any], custom: Any) -> tuple[Any, Any]:
     activation, loss, found = metadata["activation"], metadata["loss"], metadata.get("custom", {})
     if not found:
         return activation, loss
+    if not isinstance(found, dict):
+        raise ValueError(f"custom: got {found!r}")
     from ..own_formulas import formulas
 
     own = {name: formulas.supplied(custom, name, each) for name, each in found.items()}

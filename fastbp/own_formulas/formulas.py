@@ -18,6 +18,7 @@ from .functions import plain, traceable
 from .tracing import Trace
 
 Function = Callable[..., Any]
+DESCRIBED = ({"digest", "initializer"}, {"digest", "targets", "mean"})  # what files have of a formula
 INITIALIZERS = ("glorot", "he", "lecun")
 OUTPUTS = {"numbers": IDENTITY, "shares": LOGISTIC, "counts": EXP}  # by what targets are
 
@@ -239,8 +240,10 @@ class Loss(_Formula):
 
 
 def is_pair(value: Any) -> bool:
-    """Return whether a value is a pair of functions."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(callable, value))
+    """Return whether a value is a pair of functions, not of formulas."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    return all(callable(each) and not isinstance(each, _Formula) for each in value)
 
 
 def activation_of(value: Any) -> Any:
@@ -253,8 +256,10 @@ def loss_of(value: Any) -> Any:
     return _of_pair(Loss, value) if is_pair(value) else value
 
 
-def supplied(custom: Any, name: str, described: Mapping[str, Any]) -> Activation | Loss:
+def supplied(custom: Any, name: str, described: Any) -> Activation | Loss:
     """Return the formula of this name among those that a user supplies, which must be the one described."""
+    if not isinstance(described, dict) or not any(described.keys() == keys for keys in DESCRIBED):
+        raise ValueError(f"custom: got {described!r} for the formula {name!r}")
     kind: type[Activation] | type[Loss] = Loss if "targets" in described else Activation
     custom = {} if custom is None else custom
     if not isinstance(custom, Mapping):
@@ -274,7 +279,7 @@ def supplied(custom: Any, name: str, described: Mapping[str, Any]) -> Activation
     if given.described() != described:
         raise ValueError(
             f"custom[{name!r}]: got another formula than the network was saved with: {given.described()}, expected "
-            f"{dict(described)}"
+            f"{described}"
         )
     return given
 
