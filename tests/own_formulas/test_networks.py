@@ -320,7 +320,7 @@ def test_fits_side_by_side() -> None:
 
 
 def test_the_cache_and_children_have_formulas_by_their_digest(tmp_path: Path) -> None:
-    """A process of its own compiles; another finds it all in the cache, under other names, and imports no Numba."""
+    """A process of its own compiles; another finds it all in the cache, under another name."""
     code = """
 import sys
 import numpy as np
@@ -329,7 +329,7 @@ own = fastbp.Activation("{name}", lambda x: x * abs(x), lambda x: 2 * abs(x))
 net = fastbp.MLP((4, 6, 2), own, seed=0)
 X = np.random.default_rng(0).normal(size=(40, 4))
 net.fit(X, np.arange(40) % 2, epochs=1, batch_size=8)
-print("numba" in sys.modules, net.parameters.tobytes().hex())
+print("fastbp.kernels.compiler" in sys.modules, net.parameters.tobytes().hex())
 """
     environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
     first, second = (run_python(code.format(name=name), environment).split() for name in ("first", "second"))
