@@ -6,6 +6,7 @@ formulas of `fastbp.kernels`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def _selu(x: Tensor) -> Tensor:
 def _gelu(x: Tensor) -> Tensor:
     """Return x times the normal distribution function; of float64 by the formula of `fastbp.kernels.activations`."""
     if x.dtype == FLOAT32:
-        return x * 0.5 * ((x / np.sqrt(2.0)).op("Erf") + 1.0)
+        return x * 0.5 * ((x / math.sqrt(2.0)).op("Erf") + 1.0)
     numerator, denominator = NORMAL_TAIL[BITS_OF_DOUBLE]
     z = x.op("Abs").op("Min", NORMAL_LARGEST[BITS_OF_DOUBLE])
     tail = _polynomial(z, numerator) / _polynomial(z, denominator) * (z * z * -0.5).op("Exp")

@@ -15,8 +15,8 @@ import fastbp
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.reference import activation_forward
+from support.onnx_cases import TOLERANCE, answers, assert_agree
 
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}  # relative to the larger of 1 and the output
 DTYPES = list(TOLERANCE)
 SHIFT, SCALE = [0.5, -1.0, 2.0], [2.0, 0.25, 1.5]
 
@@ -24,24 +24,6 @@ SHIFT, SCALE = [0.5, -1.0, 2.0], [2.0, 0.25, 1.5]
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
-
-
-def answers(model: Any, path: Path, X: Any) -> dict[str, Any]:
-    """Export a model, and return what ONNX Runtime computes of X by it, by the names of the outputs."""
-    model.to_onnx(path)
-    onnx.checker.check_model(onnx.load(path), full_check=True)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"X": X}), strict=True))
-
-
-def assert_agree(found: Any, wanted: Any, tolerance: float) -> None:
-    assert found.shape == wanted.shape
-    assert found.dtype == wanted.dtype
-    found, wanted = found.astype(np.float64), wanted.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # both infinite
-        right = (found == wanted) | (np.abs(found - wanted) <= tolerance * np.maximum(1.0, np.abs(wanted)))
-    assert right.all(), (found[~right][:3], wanted[~right][:3])
 
 
 def rows(dtype: str, features: int = 3, count: int = 50) -> Any:
@@ -66,7 +48,7 @@ def test_activations_everywhere(name: str, dtype: str, path: Path) -> None:
     net = fastbp.MLP((1, 1, 1), name, "mean_squared_error", dtype, initializer=[[[1.0]], [0.0], [[1.0]], [0.0]],
                      **constants)  # fmt: skip
     x = everywhere(dtype)
-    found = answers(net, path, x)["predictions"]
+    found = answers(net, path, {"X": x})["predictions"]
     depends = {each.name: constants[each.name] for each in ACTIVATIONS[name].constants}
     with np.errstate(over="ignore"):
         wanted = activation_forward(name, x[:, 0], **depends).astype(dtype)
@@ -79,7 +61,7 @@ def test_activations_everywhere(name: str, dtype: str, path: Path) -> None:
 def test_networks_of_each_activation(name: str, dtype: str, path: Path) -> None:
     net = fastbp.MLP((3, 20, 10, 4), name, dtype=dtype, seed=0, input_shift=SHIFT, input_scale=SCALE)
     X = rows(dtype)
-    assert_agree(answers(net, path, X)["probabilities"], net.predict_proba(X), TOLERANCE[dtype])
+    assert_agree(answers(net, path, {"X": X})["probabilities"], net.predict_proba(X), TOLERANCE[dtype])
 
 
 # ---- losses ----
@@ -93,7 +75,7 @@ def test_losses(loss: str, dtype: str, outputs: int, path: Path) -> None:
         pytest.skip("one class is no choice")
     net = fastbp.MLP((3, 10, outputs), ["tanh"], loss, dtype, seed=1)
     X = rows(dtype)
-    found, wanted = answers(net, path, X), net.predict(X)
+    found, wanted = answers(net, path, {"X": X}), net.predict(X)
     if LOSSES[loss].classifies:
         assert list(found) == ["label", "probabilities"]
         assert found["label"].dtype == np.int64
@@ -112,7 +94,7 @@ def test_losses(loss: str, dtype: str, outputs: int, path: Path) -> None:
 def test_input_scaling(scaling: dict[str, Any], path: Path) -> None:
     net = fastbp.MLP((3, 5, 2), dtype="float64", seed=0, **scaling)
     X = rows("float64")
-    assert_agree(answers(net, path, X)["probabilities"], net.predict_proba(X), 1e-12)
+    assert_agree(answers(net, path, {"X": X})["probabilities"], net.predict_proba(X), 1e-12)
 
 
 @pytest.mark.parametrize("embeddings", [{1: (5, 3)}, {0: (4, 2), 2: (7, 1)}, {0: (4, 2), 1: (5, 3), 2: (7, 1)}])
@@ -122,17 +104,17 @@ def test_embeddings(embeddings: dict[int, tuple[int, int]], dtype: str, path: Pa
     X, draw = rows(dtype), np.random.default_rng(0)
     for column, (levels, _) in embeddings.items():
         X[:, column] = draw.integers(0, levels, len(X))
-    assert_agree(answers(net, path, X)["probabilities"], net.predict_proba(X), TOLERANCE[dtype])
+    assert_agree(answers(net, path, {"X": X})["probabilities"], net.predict_proba(X), TOLERANCE[dtype])
     X[0, next(iter(embeddings))] = 10
     with pytest.raises(Exception, match="indices element out of data bounds"):
-        answers(net, path, X)
+        answers(net, path, {"X": X})
 
 
 def test_names(path: Path) -> None:
     net = fastbp.MLP((3, 5, 3), seed=0)
     net.class_names, net.feature_names, net.target_name = ["été", "autumn", "7"], ["a", "b b", "ç"], "season"
     X = rows("float32")
-    found = answers(net, path, X)
+    found = answers(net, path, {"X": X})
     assert found["label"].tolist() == [net.class_names[label] for label in net.predict(X)]
     assert len(set(found["label"])) > 1
     model = onnx.load(path)
@@ -146,7 +128,7 @@ def test_names(path: Path) -> None:
 def test_the_lowest_of_equal_classes(path: Path) -> None:
     net = fastbp.MLP((1, 3), initializer=[[[0.0, 1.0, 1.0]], [0.0, 0.0, 0.0]])
     X = np.array([[1.0], [-1.0], [0.0]], np.float32)
-    assert answers(net, path, X)["label"].tolist() == net.predict(X).tolist() == [1, 0, 0]
+    assert answers(net, path, {"X": X})["label"].tolist() == net.predict(X).tolist() == [1, 0, 0]
 
 
 def test_any_number_of_rows(path: Path) -> None:
@@ -171,7 +153,7 @@ def test_ensembles(loss: str, outputs: int, dtype: str, path: Path) -> None:
     networks = [fastbp.MLP((3, 4 + seed, outputs), "elu", loss, dtype, seed) for seed in range(3)]
     ensemble = fastbp.Ensemble(networks)
     X = rows(dtype)
-    found, wanted = answers(ensemble, path, X), ensemble.predict(X)
+    found, wanted = answers(ensemble, path, {"X": X}), ensemble.predict(X)
     if ensemble.networks[0].model.loss.classifies:
         np.testing.assert_array_equal(found["label"], wanted)
         assert_agree(found["probabilities"], ensemble.predict_proba(X), TOLERANCE[dtype])
@@ -182,7 +164,7 @@ def test_ensembles(loss: str, outputs: int, dtype: str, path: Path) -> None:
 def test_an_ensemble_of_two_dtypes(path: Path) -> None:
     ensemble = fastbp.Ensemble([fastbp.MLP((3, 4, 2), dtype=dtype, seed=0) for dtype in DTYPES])
     X = rows("float64")
-    assert_agree(answers(ensemble, path, X)["probabilities"], ensemble.predict_proba(X), 1e-6)
+    assert_agree(answers(ensemble, path, {"X": X})["probabilities"], ensemble.predict_proba(X), 1e-6)
 
 
 # ---- files ----
