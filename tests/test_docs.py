@@ -139,6 +139,12 @@ def _of_plotting() -> dict[str, Any]:
     return {}
 
 
+def _of_onnx() -> dict[str, Any]:
+    for name in ("onnx", "onnxruntime", "sklearn", "skl2onnx"):
+        pytest.importorskip(name)
+    return {}
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -155,6 +161,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/graphs.md": _of_plotting,
     "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,
+    "docs/how-to/export-to-onnx.md": _of_onnx,
     "docs/how-to/verify-a-build.md": _nothing,
 }
 
