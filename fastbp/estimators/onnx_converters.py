@@ -177,8 +177,8 @@ def _add(graph: Graph, outputs: Sequence[Tensor], scope: Any, operator: Any, con
         return names[name]
 
     for constant in graph.constants:
-        values = onnx.numpy_helper.to_array(constant)
-        container.add_initializer(own(constant.name), constant.data_type, values.shape, values.ravel())
+        values = list(constant.string_data) or onnx.numpy_helper.to_array(constant).ravel()
+        container.add_initializer(own(constant.name), constant.data_type, list(constant.dims), values)
     for node in graph.nodes:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
         container.add_node(

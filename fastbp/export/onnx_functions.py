@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.activations import SELU_ALPHA, SELU_SCALE, Activation
-from ..kernels.formulas import NORMAL_LARGEST, NORMAL_TAIL
+from ..kernels.formulas import EXP_RANGE, NORMAL_LARGEST, NORMAL_TAIL
 from .onnx_graph import FLOAT32, Tensor
 
 BITS_OF_DOUBLE = 64
@@ -73,8 +73,12 @@ def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def _silu(x: Tensor) -> Tensor:
-    """Return ``x logistic(x) = max(x, 0) - |x| e / (1 + e)`` with e = exp(-|x|): Sigmoid is not 0 on the far left."""
-    z = x.op("Abs")
+    """Return ``x logistic(x) = max(x, 0) - |x| e / (1 + e)`` with e = exp(-|x|).
+
+    |x| is bounded where e has become 0: far to the left neither Sigmoid of float32 nor, in some versions of ONNX
+    Runtime, Exp of float64 is as precise as what is multiplied with them needs.
+    """
+    z = x.op("Abs").op("Min", -EXP_RANGE[8 * x.dtype.itemsize][0])
     e = (-z).op("Exp")
     return x.op("Relu") - z * (e / (e + 1.0))
 

@@ -79,7 +79,7 @@ def rising(model: TableModel, outputs: Tensor) -> Tensor:
     if not levels:
         return outputs
     return outputs.reshaped(-1, model.network.sizes[-1] // levels, levels).op(
-        "TopK", np.array([levels]), outputs=2, largest=0
+        "TopK", np.array([levels], INT64), outputs=2, largest=0
     )
 
 
@@ -157,5 +157,5 @@ def _level_numbers(column: LevelColumn, text: Tensor) -> Tensor:
 def _one_hot(column: LevelColumn, text: Tensor) -> Tensor:
     """Return what `LevelColumn.encode` writes."""
     first = 0 if column.others else 1
-    numbers = np.arange(first, len(column.levels) + 1)
+    numbers = np.arange(first, len(column.levels) + 1, dtype=INT64)
     return _level_numbers(column, text).op("Equal", numbers, dtype=BOOL).cast(FLOAT64)
