@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 
@@ -18,7 +19,7 @@ from fastbp.reference import activation_forward
 from support.onnx_cases import TOLERANCE, answers, assert_agree
 
 DTYPES = list(TOLERANCE)
-SHIFT, SCALE = [0.5, -1.0, 2.0], [2.0, 0.25, 1.5]
+SHIFT, SCALE = [0.5, -1.0, 0.0], [2.0, 0.25, 1.5]
 
 
 @pytest.fixture
@@ -193,3 +194,19 @@ def test_more_than_a_file_can_hold(path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match="2 GiB"):
         fastbp.MLP((30, 40, 2), seed=0).to_onnx(path)
     assert not path.exists()
+
+
+# ---- another program ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_reference_implementation_of_onnx_agrees(name: str, dtype: str, path: Path) -> None:
+    net = fastbp.MLP((3, 10, 4), name, dtype=dtype, seed=0, input_shift=SHIFT, embeddings={2: (5, 2)})
+    net.class_names = ("a", "b", "c", "d")
+    X = rows(dtype)
+    X[:, 2] = np.arange(len(X)) % 5
+    net.to_onnx(path)
+    label, probabilities = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"X": X})
+    assert label.tolist() == [net.class_names[number] for number in net.predict(X)]
+    assert_agree(probabilities, net.predict_proba(X), TOLERANCE[dtype])
