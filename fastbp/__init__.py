@@ -58,12 +58,14 @@ if TYPE_CHECKING:
     from .model_selection.search import Search, search
     from .network import MLP, load
     from .numeric_gradients.check import gradcheck
+    from .own_formulas.formulas import Activation, Loss
     from .tables.model import TableModel
     from .training.history import History
     from .training.plan import DivergenceError
 
 __all__ = [
     "MLP",
+    "Activation",
     "CheckpointError",
     "CrossValidation",
     "Derivatives",
@@ -71,6 +73,7 @@ __all__ = [
     "Ensemble",
     "Gradient",
     "History",
+    "Loss",
     "SampleGradients",
     "Search",
     "StreamError",
@@ -99,6 +102,7 @@ __all__ = [
 
 # The module of each name; `lazy_names` explains the form.
 _WHERE = {
+    "Activation": "own_formulas.formulas",
     "CheckpointError": "model.npz_file",
     "CrossValidation": "model_selection.cross_validation",
     "Derivatives": "model.evaluation",
@@ -106,6 +110,7 @@ _WHERE = {
     "Ensemble": "model_selection.ensemble",
     "Gradient": "model.evaluation",
     "History": "training.history",
+    "Loss": "own_formulas.formulas",
     "MLP": "network",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.activations import SELU_ALPHA, SELU_SCALE, Activation
+from ..kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, Activation
 from ..kernels.formulas import EXP_RANGE, NORMAL_LARGEST, NORMAL_TAIL
 from .onnx_graph import FLOAT32, Tensor
 
@@ -20,7 +20,16 @@ BITS_OF_DOUBLE = 64
 
 
 def applied(activation: Activation, x: Tensor, constants: Mapping[str, Any]) -> Tensor:
-    """Return an activation of x, or a function of outputs; `constants` has what it depends on, by their names."""
+    """Return an activation of x, or a function of outputs; `constants` has what it depends on, by their names.
+
+    Raises
+    ------
+    ValueError
+        The activation is a user's own.
+    """
+    if activation.name not in FUNCTIONS:
+        known = ", ".join(map(repr, ACTIVATIONS))
+        raise ValueError(f"to_onnx: got a network with an activation of your own, expected only {known}")
     return FUNCTIONS[activation.name](x, *(constants[each.name] for each in activation.constants))
 
 
