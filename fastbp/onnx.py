@@ -33,6 +33,6 @@ def register() -> None:
     >>> [output.name for output in model.graph.output]
     ['label', 'probabilities']
     """
-    from .estimators import onnx_converters  # scikit-learn and skl2onnx take seconds, and are extras
+    from .estimators import onnx_converters  # scikit-learn and skl2onnx are extras
 
     onnx_converters.register()

@@ -188,7 +188,7 @@ class Ensemble:
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the ensemble as an ONNX file. Input, outputs and errors are those of `MLP.to_onnx`."""
-        from ..export import onnx_networks  # the package onnx takes 0.2 s, and is an extra
+        from ..export import onnx_networks  # onnx is an extra
 
         onnx_networks.write_ensemble([net.model for net in self.networks], path)
 

@@ -191,7 +191,7 @@ class TableModel:
         >>> session.run(None, {"column_0": np.array([[1.0], [2.0], [3.0]])})[0].round(3).tolist()
         [4.411, 12.0, 19.589]
         """
-        from . import onnx_export  # the package onnx takes 0.2 s, and is an extra
+        from . import onnx_export  # onnx is an extra
 
         onnx_export.write(self, path)
 
