@@ -16,6 +16,7 @@ Modules and names are loaded on first access:
 - `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
+- `fastbp.onnx`: the estimators for skl2onnx.
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
+    from . import onnx as onnx
     from . import plotting as plotting
     from . import tables as tables
     from . import verify as verify
@@ -134,14 +136,14 @@ _WHERE = {
     "warmup": "compile_ahead",
 }
 _WHERE |= dict.fromkeys(
-    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
-     "tables", "threads", "verify"],
+    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "onnx", "optimizers", "plotting",
+     "reference", "tables", "threads", "verify"],
     "",
 )  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
 _ASIDE = dict.fromkeys(["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"], "sklearn")
 _ASIDE |= {"plotting": "matplotlib"}
-_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "tables", "verify"], "")
+_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "onnx", "tables", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:

@@ -144,6 +144,12 @@ def _of_plotting() -> dict[str, Any]:
     return {}
 
 
+def _of_onnx() -> dict[str, Any]:
+    for name in ("onnx", "onnxruntime", "sklearn", "skl2onnx"):
+        pytest.importorskip(name)
+    return {}
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -161,6 +167,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/production.md": _of_production,
     "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,
+    "docs/how-to/export-to-onnx.md": _of_onnx,
     "docs/how-to/use-your-own-formulas.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }
