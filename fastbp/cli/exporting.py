@@ -38,9 +38,7 @@ def _onnx(model: AnyModel, path: str) -> None:
 
 
 def _c_source(model: AnyModel, path: str) -> None:
-    from ..export import c_source
-
-    c_source.write(_only_network(model, path), path)
+    _only_network(model, path).to_c(path)
 
 
 def _safetensors(model: AnyModel, path: str) -> None:
