@@ -414,6 +414,54 @@ class MLP(BaseNetwork):
 
         npz_file.write(path, *serialization.to_arrays(self._model))
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file, which ONNX Runtime and other programs run: whole or not at all.
+
+        Its input is ``X`` (rows, features) of the network's dtype, before `input_shift` and `input_scale`, for any
+        number of rows; NaN, infinity and what is no level in an embedded column are not refused. The outputs of a loss
+        of classification are
+
+        - ``label``, what `predict` returns: with `class_names` the names themselves, as text;
+        - ``probabilities`` (rows, outputs), what `predict_proba` returns;
+
+        and that of another loss is ``predictions``, what `predict` returns. The names of features, classes and target
+        are in the file's metadata. It needs ``pip install 'fastbp[onnx]'``.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The package onnx is missing.
+        ValueError
+            The parameters take 2 GiB or more, which an ONNX file cannot hold.
+        OSError
+            The file cannot be written; an old one of that name is unchanged.
+
+        Notes
+        -----
+        Operators are those of opset 17. Activations that ONNX Runtime lacks in float64 are composed of others. What it
+        computes agrees with `predict` but for rounding, since it sums in another order.
+
+        Examples
+        --------
+        >>> import fastbp, onnxruntime, os, tempfile
+        >>> import numpy as np
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+        >>> net = fastbp.MLP((1, 2), initializer=[[[1.0, -1.0]], [0.0, 0.0]])
+        >>> net.class_names = ["above", "below"]
+        >>> net.to_onnx(path)
+        >>> session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        >>> label, probabilities = session.run(None, {"X": np.array([[3.0], [-2.0]], np.float32)})
+        >>> label.tolist(), probabilities.shape
+        (['above', 'below'], (2, 2))
+        """
+        from .export import onnx_networks
+
+        onnx_networks.write_network(self._model, path)
+
     def to_safetensors(self, path: str | os.PathLike[str]) -> None:
         """Write weights and biases to a ``.safetensors`` file, whole or not at all, with the names of PyTorch.
 

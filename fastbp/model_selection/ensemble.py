@@ -186,6 +186,12 @@ class Ensemble:
         arrays, networks = to_arrays(self)
         npz_file.write(path, arrays, {"networks": networks})
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the ensemble as an ONNX file. Input, outputs and errors are those of `MLP.to_onnx`."""
+        from ..export import onnx_networks  # the package onnx takes 0.2 s, and is an extra
+
+        onnx_networks.write_ensemble([net.model for net in self.networks], path)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Ensemble:
         """Read a file that `save` wrote.
