@@ -539,7 +539,7 @@ class MLP(BaseNetwork):
         ValueError
             The hidden layers' activations are not all the same, or not "identity", "logistic", "tanh" or "relu"; or the
             network has embeddings, or a single class.
-        ImportError
+        ModuleNotFoundError
             scikit-learn is not installed.
 
         Examples

@@ -107,6 +107,11 @@ def _of_saving() -> dict[str, Any]:
     return {"net": fastbp.MLP((2, 4, 4), seed=0), "X": X, "y": y}
 
 
+def _of_export() -> dict[str, Any]:
+    pytest.importorskip("sklearn")
+    return {"net": fastbp.MLP((2, 50, 4), seed=0)}
+
+
 def _of_data() -> dict[str, Any]:
     net = fastbp.MLP((2, 3, 2), seed=0)
     net.feature_names = ("length", "width")
@@ -148,6 +153,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/training.md": _of_training,
     "docs/guide/frames.md": _of_frames,
     "docs/guide/saving.md": _of_saving,
+    "docs/guide/export.md": _of_export,
     "docs/guide/scikit-learn.md": _of_scikit_learn,
     "docs/guide/data.md": _of_data,
     "docs/guide/many-networks.md": _of_many_networks,

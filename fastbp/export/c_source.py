@@ -201,9 +201,10 @@ def _comment(model: Model, kind: str) -> str:
  *
 {functions}
  *
- * x has FASTBP_INPUTS numbers, before any scaling, and out has room for FASTBP_OUTPUTS. One thread at a time may call,
- * since the layers' outputs lie in static buffers. Compile by -std=c99 -ffp-contract=off: every sum and product is then
- * rounded on its own, and the results are, bit for bit, those of fastbp on a processor without fused multiply-adds.
+ * x has FASTBP_INPUTS numbers, before any scaling, and out has room for FASTBP_OUTPUTS, elsewhere. One thread at a time
+ * may call, since the layers' outputs lie in static buffers. Compile by -std=c99 -ffp-contract=off: every sum and
+ * product is then rounded on its own, and the results are, bit for bit, those of fastbp on a processor without fused
+ * multiply-adds.
  */
 """
 

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import LabelBinarizer, StandardScaler
 
 from ..kernels.activations import EXP
 from ..model.model import Model
+
+try:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import LabelBinarizer, StandardScaler
+except ModuleNotFoundError as missing:
+    if (missing.name or "").partition(".")[0] != "sklearn":
+        raise
+    message = "to_sklearn: needs scikit-learn: pip install 'fastbp[sklearn]'"
+    raise ModuleNotFoundError(message, name="sklearn") from None
 
 Array = NDArray[Any]
 ACTIVATIONS = ("identity", "logistic", "relu", "tanh")  # that scikit-learn has
@@ -22,9 +29,11 @@ def estimator_of(model: Model) -> MLPClassifier | MLPRegressor | Pipeline:
     if model.embeddings:
         raise ValueError("to_sklearn: got a network with embeddings, expected one whose inputs are all numbers")
     estimator = _classifier(model) if model.loss.classifies else _regressor(model)
-    if model.input_shift is None and model.input_scale is None:
-        return estimator
-    return Pipeline([("scale", _scaler(model)), ("network", estimator)])
+    scaled = model.input_shift is not None or model.input_scale is not None
+    steps = [*([("scale", _scaler(model))] if scaled else []), ("network", estimator)]
+    if model.feature_names is not None:  # the scaler passes on numbers without names
+        steps[0][1].feature_names_in_ = np.array(model.feature_names, dtype=object)
+    return Pipeline(steps) if scaled else estimator
 
 
 def _classifier(model: Model) -> MLPClassifier:
@@ -67,7 +76,8 @@ def _fitted(estimator: Any, model: Model, W: Array, b: Array) -> Any:
     estimator.coefs_ = [*(each.copy() for each in model.weights[:-1]), W.copy()]
     estimator.intercepts_ = [*(each.copy() for each in model.biases[:-1]), b.copy()]
     estimator.loss_ = np.nan  # of the last epoch, which was not here
-    return _with_features(estimator, model)
+    estimator.n_features_in_ = model.sizes[0]
+    return estimator
 
 
 def _scaler(model: Model) -> StandardScaler:
@@ -78,12 +88,5 @@ def _scaler(model: Model) -> StandardScaler:
     scaler = StandardScaler()
     with np.errstate(divide="ignore"):
         scaler.mean_, scaler.scale_ = shift, 1.0 / scale
-    scaler.var_ = scaler.scale_**2
-    return _with_features(scaler, model)
-
-
-def _with_features(estimator: Any, model: Model) -> Any:
-    estimator.n_features_in_ = model.sizes[0]
-    if model.feature_names is not None:
-        estimator.feature_names_in_ = np.array(model.feature_names, dtype=object)
-    return estimator
+    scaler.var_, scaler.n_features_in_ = scaler.scale_**2, features
+    return scaler
