@@ -512,10 +512,10 @@ class MLP(BaseNetwork):
 
         Examples
         --------
-        >>> import fastbp, os, tempfile
-        >>> path = os.path.join(tempfile.mkdtemp(), "net.c")
+        >>> import fastbp, pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "net.c")
         >>> fastbp.MLP((2, 3, 2), seed=0).to_c(path)
-        >>> "void fastbp_predict(const float *x, float *out);" in open(path).read()
+        >>> "void fastbp_predict(const float *x, float *out);" in path.read_text()
         True
         """
         from .export import c_source

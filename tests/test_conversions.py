@@ -67,15 +67,16 @@ def test_activations_of_torch(text: str, dtype: str, torch: Any) -> None:
 def test_all_that_a_sequential_may_hold(torch: Any) -> None:
     nn = torch.nn
     shared = nn.Tanh()  # in two places, which `children` would list once
-    block = nn.Sequential(nn.Linear(12, 7), shared, nn.Dropout(0.5), nn.Identity())
-    module = nn.Sequential(nn.Flatten(), block, nn.Linear(7, 6, bias=False), nn.Linear(6, 5), shared, nn.Linear(5, 4))
+    block = nn.Sequential(nn.Linear(12, 7), nn.Dropout(0.5), nn.Identity())
+    behind = nn.Linear(7, 6, bias=False), nn.Linear(6, 5), shared, nn.Linear(5, 4)
+    module = nn.Sequential(nn.Flatten(), block, shared, *behind)
     net = fastbp.from_torch(module, loss="softmax_cross_entropy")
     assert net.activation == ("tanh", "identity", "tanh") and not net.biases[1].any()
     X = rows(12, "float32")
     close(net.logits(X), outputs(module, X), "float32", 128)
     before = net.parameters.copy()
     with torch.no_grad():
-        module[2].weight.zero_()
+        module[3].weight.zero_()
     assert (net.parameters == before).all(), "copies"
 
 
