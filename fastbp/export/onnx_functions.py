@@ -12,15 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.activations import SELU_ALPHA, SELU_SCALE, Activation
-from ..kernels.formulas import NORMAL_LARGEST, NORMAL_TAIL
+from ..kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, Activation
+from ..kernels.formulas import EXP_RANGE, NORMAL_LARGEST, NORMAL_TAIL
 from .onnx_graph import FLOAT32, Tensor
 
 BITS_OF_DOUBLE = 64
 
 
 def applied(activation: Activation, x: Tensor, constants: Mapping[str, Any]) -> Tensor:
-    """Return an activation of x, or a function of outputs; `constants` has what it depends on, by their names."""
+    """Return an activation of x, or a function of outputs; `constants` has what it depends on, by their names.
+
+    Raises
+    ------
+    ValueError
+        The activation is a user's own.
+    """
+    if activation.name not in FUNCTIONS:
+        known = ", ".join(map(repr, ACTIVATIONS))
+        raise ValueError(f"to_onnx: got a network with an activation of your own, expected only {known}")
     return FUNCTIONS[activation.name](x, *(constants[each.name] for each in activation.constants))
 
 
@@ -73,8 +82,12 @@ def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
 
 
 def _silu(x: Tensor) -> Tensor:
-    """Return ``x logistic(x) = max(x, 0) - |x| e / (1 + e)`` with e = exp(-|x|): Sigmoid is not 0 on the far left."""
-    z = x.op("Abs")
+    """Return ``x logistic(x) = max(x, 0) - |x| e / (1 + e)`` with e = exp(-|x|).
+
+    |x| is bounded where e has become 0: far to the left neither Sigmoid of float32 nor, in some versions of ONNX
+    Runtime, Exp of float64 is as precise as what is multiplied with them needs.
+    """
+    z = x.op("Abs").op("Min", -EXP_RANGE[8 * x.dtype.itemsize][0])
     e = (-z).op("Exp")
     return x.op("Relu") - z * (e / (e + 1.0))
 

@@ -169,10 +169,10 @@ class TableModel:
         """Write encoders, networks and scaling as an ONNX file: whole or not at all.
 
         Each column is an input (rows, 1) by its name, or ``column_0`` and so on where columns have none. Numbers are
-        float64, in which tables are read, with NaN for a gap. Text, bools ("True" and "False") and categories are text,
-        with "" for a gap, unless "" is a level itself; then any text that is no level stands for a gap. The outputs are ``label`` and ``probabilities`` of classes, the label by its name, or
-        ``predictions``, what `predict` returns; with ``_`` behind one if a column has its name. Errors are those of
-        `MLP.to_onnx`.
+        float64, as tables are read, with NaN for a gap. Text, bools ("True" and "False") and categories are text, with
+        "" for a gap, unless "" is a level itself; then any text that is no level stands for a gap. The outputs are
+        ``label`` and ``probabilities`` of classes, the label by its name, or ``predictions``, what `predict` returns;
+        with ``_`` behind one if a column has its name. Errors are those of `MLP.to_onnx`.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class TableModel:
         >>> session.run(None, {"column_0": np.array([[1.0], [2.0], [3.0]])})[0].round(3).tolist()
         [4.411, 12.0, 19.589]
         """
-        from . import onnx_export  # the package onnx takes 0.2 s, and is an extra
+        from . import onnx_export  # onnx is an extra
 
         onnx_export.write(self, path)
 

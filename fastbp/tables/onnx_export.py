@@ -37,17 +37,12 @@ def write(model: TableModel, path: str | os.PathLike[str]) -> None:
     columns = zip(input_names(model.encoder), model.encoder.columns, strict=True)
     graph = Graph({name: (FLOAT64 if isinstance(column, NumberColumn) else TEXT, 1) for name, column in columns})
     outputs, net = outputs_of(model, graph.inputs), model.network
-    count, levels = net.sizes[-1], len(model.quantiles)
-    shape: tuple[int, ...] = () if count == 1 else (count,)  # of a row's prediction
     if model.scaling is None:
         graph.output("label", class_labels(outputs, net.class_names))
-        graph.output("probabilities", outputs, count)
-    elif levels:
-        rising = outputs.reshaped(-1, count // levels, levels).op("TopK", np.array([levels]), outputs=2, largest=0)
-        shape = (levels,) if count == levels else (count // levels, levels)
-        graph.output("predictions", rising.reshaped(-1, *shape), *shape)
+        graph.output("probabilities", outputs, net.sizes[-1])
     else:
-        graph.output("predictions", outputs.reshaped(-1, *shape), *shape)
+        shape = shape_of_prediction(model)
+        graph.output("predictions", rising(model, outputs).reshaped(-1, *shape), *shape)
     told = {"feature_names": model.encoder.names, "quantiles": model.quantiles or None}
     graph.write(path, metadata_of(net.model) | told)
 
@@ -74,8 +69,25 @@ def outputs_of(model: TableModel, inputs: Sequence[Tensor]) -> Tensor:
     assert total is not None
     if model.scaling is None:
         return total.cast(model.network.dtype)
-    scale, shift = (np.asarray(each, FLOAT64) for each in model.scaling)
+    shift, scale = (np.asarray(each, FLOAT64) for each in model.scaling)
     return total * scale + shift
+
+
+def rising(model: TableModel, outputs: Tensor) -> Tensor:
+    """Return outputs in which the quantiles of each target, if there are some, rise: (rows, targets, levels)."""
+    levels = len(model.quantiles)
+    if not levels:
+        return outputs
+    return outputs.reshaped(-1, model.network.sizes[-1] // levels, levels).op(
+        "TopK", np.array([levels], INT64), outputs=2, largest=0
+    )
+
+
+def shape_of_prediction(model: TableModel) -> tuple[int, ...]:
+    """Return the shape of what `TableModel.predict` returns of a row, where it is of numbers."""
+    outputs, levels = model.network.sizes[-1], len(model.quantiles)
+    targets = outputs // max(1, levels)
+    return (() if targets == 1 else (targets,)) + ((levels,) if levels else ())
 
 
 # ---- the encoder ----
@@ -145,5 +157,5 @@ def _level_numbers(column: LevelColumn, text: Tensor) -> Tensor:
 def _one_hot(column: LevelColumn, text: Tensor) -> Tensor:
     """Return what `LevelColumn.encode` writes."""
     first = 0 if column.others else 1
-    numbers = np.arange(first, len(column.levels) + 1)
+    numbers = np.arange(first, len(column.levels) + 1, dtype=INT64)
     return _level_numbers(column, text).op("Equal", numbers, dtype=BOOL).cast(FLOAT64)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 
@@ -18,7 +19,7 @@ from fastbp.reference import activation_forward
 from support.onnx_cases import TOLERANCE, answers, assert_agree
 
 DTYPES = list(TOLERANCE)
-SHIFT, SCALE = [0.5, -1.0, 2.0], [2.0, 0.25, 1.5]
+SHIFT, SCALE = [0.5, -1.0, 0.0], [2.0, 0.25, 1.5]
 
 
 @pytest.fixture
@@ -85,6 +86,26 @@ def test_losses(loss: str, dtype: str, outputs: int, path: Path) -> None:
     else:
         assert list(found) == ["predictions"]
         assert_agree(found["predictions"], wanted, TOLERANCE[dtype])
+
+
+# ---- formulas of a user's own ----
+
+
+def test_a_loss_of_ones_own(path: Path) -> None:
+    """Of a loss only the targets matter, by which outputs are probabilities here."""
+    halved = fastbp.Loss("halved", lambda z, t: (z - t) ** 2 / 2, lambda z, t: z - t, targets="shares")
+    net = fastbp.MLP((3, 5, 1), "silu", halved, "float64", seed=0)
+    X = rows("float64")
+    found = answers(net, path, {"X": X})
+    np.testing.assert_array_equal(found["label"], net.predict(X))
+    assert_agree(found["probabilities"], net.predict_proba(X), 1e-12)
+
+
+def test_an_activation_of_ones_own(path: Path) -> None:
+    squared = fastbp.Activation("squared", lambda x: max(x, 0) ** 2, lambda x: 2 * max(x, 0))
+    with pytest.raises(ValueError, match="to_onnx: got a network with an activation of your own, expected only 'ident"):
+        fastbp.MLP((3, 5, 2), squared, seed=0).to_onnx(path)
+    assert not path.exists()
 
 
 # ---- inputs and labels ----
@@ -193,3 +214,19 @@ def test_more_than_a_file_can_hold(path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match="2 GiB"):
         fastbp.MLP((30, 40, 2), seed=0).to_onnx(path)
     assert not path.exists()
+
+
+# ---- another program ----
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_reference_implementation_of_onnx_agrees(name: str, dtype: str, path: Path) -> None:
+    net = fastbp.MLP((3, 10, 4), name, dtype=dtype, seed=0, input_shift=SHIFT, embeddings={2: (5, 2)})
+    net.class_names = ("a", "b", "c", "d")
+    X = rows(dtype)
+    X[:, 2] = np.arange(len(X)) % 5
+    net.to_onnx(path)
+    label, probabilities = onnx.reference.ReferenceEvaluator(str(path)).run(None, {"X": X})
+    assert label.tolist() == [net.class_names[number] for number in net.predict(X)]
+    assert_agree(probabilities, net.predict_proba(X), TOLERANCE[dtype])
