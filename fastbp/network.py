@@ -511,7 +511,8 @@ class MLP(BaseNetwork):
         Raises
         ------
         ValueError
-            The network has embeddings or parameters that are not finite, or an activation that is not fastbp's own.
+            The network has embeddings or parameters that are not finite, or an activation of your own that calls a
+            function of the C library, such as a sine or a square root.
         OSError
             The file cannot be written; an old one of that name is unchanged.
 

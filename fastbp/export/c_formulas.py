@@ -27,7 +27,8 @@ class Real(NamedTuple):
 class CLane:
     """One lane of a formula as the name of a C variable, or as a number: what is done to it appends a statement.
 
-    It has all of `kernels.lanes.Lanes` except the square root, which C has in its library only and no activation takes.
+    Square roots, sines and the like are refused: they are of C's library, which an exported file does without. Of the
+    activations only a user's own may call them.
     """
 
     def __init__(self, body: list[str], dtype: Real, text: str, kind: str = "real"):
@@ -91,6 +92,16 @@ class CLane:
 
     def equals(self, other: Any) -> CLane:
         return self._mask("==", other)
+
+    def filled(self, number: float) -> CLane:
+        return CLane(self.body, self.dtype, self._operand(number))
+
+    def sqrt(self) -> CLane:
+        return self.of_each("sqrt")
+
+    def of_each(self, function: str, *others: Any) -> CLane:
+        raise ValueError(f"to_c: got an activation of your own that calls {function}, which is of C's library; "
+                         "expected arithmetic, comparisons, exp, expm1, log, log1p and tanh")  # fmt: skip
 
     def fma(self, factor: Any, addend: Any) -> CLane:
         """A rounded product and a rounded sum, as on a target without the instruction."""

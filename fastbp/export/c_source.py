@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.activations import ACTIVATIONS, Activation
+from ..kernels.activations import Activation
 from ..kernels.formulas import exp
 from ..model.model import Model
 from ..model.whole_file import replacing
@@ -151,16 +151,12 @@ def write(path: str | os.PathLike[str], model: Model) -> None:
     """Write a model as a C99 file, which is replaced as a whole; the arguments and errors are those of `MLP.to_c`."""
     if model.embeddings:
         raise ValueError("to_c: got a network with embeddings, expected one whose inputs are all numbers")
-    for activation in model.network.activations:
-        if ACTIVATIONS.get(activation.name) is not activation:
-            known = ", ".join(ACTIVATIONS)
-            raise ValueError(f"to_c: got the activation {activation.name}, expected one of fastbp's own: {known}")
     arrays = [model.parameters, *(each for each in (model.input_shift, model.input_scale) if each is not None)]
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("to_c: got parameters with NaN or infinity, expected finite numbers")
     with replacing(path) as file:
         for part in _parts(model):
-            file.write(f"{part}\n".encode("ascii"))
+            file.write(f"{part}\n".encode())
 
 
 def _parts(model: Model) -> Iterator[str]:
@@ -191,7 +187,8 @@ def _parts(model: Model) -> Iterator[str]:
 
 def _comment(model: Model, kind: str) -> str:
     """Return the head of the file: what it is, how it is compiled, what it offers."""
-    activations = [activation.name for activation in model.network.activations]
+    given = model.activation
+    activations = (given,) * len(model.network.activations) if isinstance(given, str) else given
     layers = " - ".join(map(str, model.sizes))
     functions = "\n".join(f" *     {signature};\n *         {text}" for signature, text in _functions(model, kind))
     return f"""\

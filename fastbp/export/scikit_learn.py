@@ -61,7 +61,9 @@ def _regressor(model: Model) -> MLPRegressor:
 
 
 def _parameters(model: Model) -> dict[str, Any]:
-    names = {activation.name for activation in model.network.activations} or {"relu"}
+    names = {model.activation} if isinstance(model.activation, str) else set(model.activation)
+    if not model.network.activations:
+        names = {"relu"}  # of no layer
     if len(names) > 1 or not names <= set(ACTIVATIONS):
         raise ValueError(f"to_sklearn: got hidden layers with {', '.join(sorted(names))}, expected one activation that "
                          f"scikit-learn has: {', '.join(ACTIVATIONS)}")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,10 @@ def network_cases() -> Iterator[Case]:
     for dtype, activation in itertools.product(DTYPES, ACTIVATIONS):
         net = network((5, 6, 7, 3), dtype, activation=[activation, "relu"], **CONSTANTS)
         yield Case(f"{activation} and relu {dtype}", net, rows(net))
+    for dtype in DTYPES:
+        own = fastbp.Activation("größer", value, derivative)
+        net = network((5, 6, 3), dtype, activation=own, loss=(error, error_slope))
+        yield Case(f"own {dtype}", net, rows(net))
     for dtype, loss in itertools.product(DTYPES, LOSSES):
         net = network(
             (4, 6, 3), dtype, loss=loss, input_shift=[0.5, -1.0, 2.0, 0.0], input_scale=[2.0, -0.25, 1.5, 0.1]
@@ -54,6 +59,26 @@ def network_cases() -> Iterator[Case]:
     for dtype, sizes, scaled in itertools.product(DTYPES, SHAPES, (False, True)):
         net = network(sizes, dtype, activation="gelu", input_shift=0.75 if scaled else None)
         yield Case(f"{sizes} {dtype} {'scaled' if scaled else ''}", net, rows(net))
+
+
+def value(x: Any) -> Any:
+    """All that a formula of a user's own may hold without the C library."""
+    size = math.log(2.0 + abs(x)) + math.log1p(x * x) / 3.0 + math.expm1(-abs(x))
+    return math.copysign(size, x) + math.tanh(x) if x > -1.0 else math.exp(x) - size
+
+
+def derivative(x: Any) -> Any:
+    sign = math.copysign(1.0, x)
+    slope = sign / (2.0 + abs(x)) + 2.0 * x / (3.0 + 3.0 * x * x) - sign * math.exp(-abs(x))
+    return sign * slope + 1.0 - math.tanh(x) ** 2 if x > -1.0 else math.exp(x) - slope
+
+
+def error(z: Any, t: Any) -> Any:
+    return (z - t) ** 4
+
+
+def error_slope(z: Any, t: Any) -> Any:
+    return 4.0 * (z - t) ** 3
 
 
 def rows(net: fastbp.MLP, count: int = 40) -> Any:
