@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import validation
 from .kernels.activations import IDENTITY, LOGISTIC, Activation
 from .kernels.losses import LOSSES
-from .network import MLP
+from .model import formulas
+from .names import repeated
+from .network import MLP, Formula
 
 Array = NDArray[Any]
 
@@ -46,7 +47,7 @@ WITHOUT_EFFECT = ("Identity", "Dropout", "AlphaDropout", "FeatureAlphaDropout", 
 KNOWN = ", ".join(["Linear", *HIDDEN, "Softmax", "LogSoftmax", *WITHOUT_EFFECT, "Sequential"])
 
 
-def from_torch(module: Any, loss: str | None = None) -> MLP:
+def from_torch(module: Any, loss: str | Formula | None = None) -> MLP:
     """Make a network of a PyTorch `nn.Sequential`, with copies of its parameters and with the same outputs.
 
     Parameters
@@ -56,7 +57,7 @@ def from_torch(module: Any, loss: str | None = None) -> MLP:
         (not approximated by tanh), SiLU, Mish, Tanh or Sigmoid. Behind the last one there may be a Softmax, LogSoftmax
         or Sigmoid. Identity, Flatten and dropout are left out, and a Sequential may hold others. All parameters are
         float32, or all are float64, which becomes the network's dtype.
-    loss : str, optional
+    loss : str or fastbp.Loss, optional
         Loss of the network, as for `MLP`: its outputs must be those of the last module. By default
         "softmax_cross_entropy" behind a Softmax or LogSoftmax, and "binary_cross_entropy" behind a Sigmoid; required
         where a Linear is the last.
@@ -169,17 +170,17 @@ def _output(module: Any) -> str:
     return kind
 
 
-def _loss(given: str | None, last: str) -> str:
+def _loss(given: str | Formula | None, last: str) -> str | Formula:
     """Return the loss: the given one if the last module makes its outputs."""
     if given is None:
         if not last:
             raise ValueError(f"loss: got None for a module that ends in a Linear, expected one of {', '.join(LOSSES)}")
         return LOSS_OF[last]
-    loss = LOSSES[validation.choice("loss", given, tuple(LOSSES))]
+    loss, _ = formulas.loss_of(given)
     if last and loss.output is not OUTPUTS[last]:
         fitting = [name for name, row in LOSSES.items() if row.output is OUTPUTS[last]]
         raise ValueError(f"loss: got {given!r} for a module that ends in a {last}, expected {' or '.join(fitting)}")
-    return loss.name
+    return given
 
 
 def _parameters(linear: Any) -> tuple[Array, Array]:
@@ -259,7 +260,7 @@ def from_sklearn(estimator: Any) -> MLP:
     )  # fmt: skip
     if classes is not None and not np.array_equal(classes, np.arange(net.classes)):
         net.class_names = list(classes)
-    if (features := getattr(estimator, "feature_names_in_", None)) is not None:
+    if not repeated(features := getattr(estimator, "feature_names_in_", ())) and len(features):
         net.feature_names = list(features)
     return net
 

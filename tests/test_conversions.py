@@ -152,6 +152,8 @@ def test_losses_that_do_not_fit(torch: Any) -> None:
         ValueError, match="^loss: got 'huber' for a module that ends in a Softmax, expected softmax_cross"
     ):
         fastbp.from_torch(nn.Sequential(nn.Linear(3, 2), nn.Softmax(1)), loss="huber")
+    own = fastbp.Loss("fourth", lambda z, t: (z - t) ** 4, lambda z, t: 4 * (z - t) ** 3)
+    assert fastbp.from_torch(nn.Linear(3, 2), loss=own).loss_name == "fourth"
     with pytest.raises(ValueError, match="^loss: got 'hinge'"):
         fastbp.from_torch(nn.Linear(3, 2), loss="hinge")
 

@@ -151,7 +151,8 @@ class CLane:
 
 def literal(number: Any, bitwidth: int) -> str:
     """Return a number, rounded to the type, for an expression: in parentheses if it has a sign."""
-    value = (np.float32 if bitwidth == 32 else np.float64)(number)
+    with np.errstate(over="ignore"):  # to infinity, as in the kernels
+        value = (np.float32 if bitwidth == 32 else np.float64)(number)
     if not np.isfinite(value):
         return f"to_real({int(value.view(WORDS[bitwidth])):#x}{WORD_SUFFIXES[bitwidth]})"
     text = exact(float(value), bitwidth)
