@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from . import tables as tables
     from . import verify as verify
     from .compile_ahead import warmup
+    from .conversions import from_sklearn, from_torch
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators.tabular import TabularClassifier as TabularClassifier
@@ -85,6 +86,8 @@ __all__ = [
     "cross_validate",
     "datasets",
     "fit_many",
+    "from_sklearn",
+    "from_torch",
     "gradcheck",
     "kernels",
     "learning_rates",
@@ -126,6 +129,8 @@ _WHERE = {
     "affine_relu_forward": "functional",
     "cross_validate": "model_selection.cross_validation",
     "fit_many": "model_selection.fitting",
+    "from_sklearn": "conversions",
+    "from_torch": "conversions",
     "gradcheck": "numeric_gradients.check",
     "load": "network",
     "relu_backward": "functional",

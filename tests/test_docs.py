@@ -107,6 +107,11 @@ def _of_saving() -> dict[str, Any]:
     return {"net": fastbp.MLP((2, 4, 4), seed=0), "X": X, "y": y}
 
 
+def _of_export() -> dict[str, Any]:
+    pytest.importorskip("sklearn")
+    return {"net": fastbp.MLP((2, 50, 4), seed=0)}
+
+
 def _of_production() -> dict[str, Any]:
     fastbp.MLP((2, 4, 4), seed=0).save("model.npz")
     return {"sample": np.zeros((1, 2), np.float32)}
@@ -159,6 +164,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/training.md": _of_training,
     "docs/guide/frames.md": _of_frames,
     "docs/guide/saving.md": _of_saving,
+    "docs/guide/export.md": _of_export,
     "docs/guide/scikit-learn.md": _of_scikit_learn,
     "docs/guide/data.md": _of_data,
     "docs/guide/many-networks.md": _of_many_networks,

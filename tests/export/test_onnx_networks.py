@@ -16,6 +16,7 @@ import fastbp
 from fastbp.kernels.activations import ACTIVATIONS
 from fastbp.kernels.losses import LOSSES
 from fastbp.reference import activation_forward
+from support.exported_cases import everywhere
 from support.onnx_cases import TOLERANCE, answers, assert_agree
 
 DTYPES = list(TOLERANCE)
@@ -32,14 +33,6 @@ def rows(dtype: str, features: int = 3, count: int = 50) -> Any:
 
 
 # ---- activations ----
-
-
-def everywhere(dtype: str) -> Any:
-    """Numbers of both signs from denormal ones to the largest, many of them where activations bend."""
-    limits = np.finfo(dtype)
-    sizes = 10.0 ** np.linspace(np.log10(float(limits.tiny)) - 2, np.log10(float(limits.max)) - 1e-9, 3000)
-    sizes = np.concatenate([[0.0, float(limits.max)], sizes, np.linspace(0.0, 50.0, 5001)])
-    return np.concatenate([sizes, -sizes]).astype(dtype)[:, np.newaxis]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
