@@ -29,7 +29,7 @@ def activations_of(given: Any, count: int) -> tuple[str | tuple[str, ...], Own]:
     if isinstance(whole, formulas.Activation):
         return whole.name, {whole.name: whole}
     own: Own = {}
-    if isinstance(given, (list, tuple, np.ndarray)):
+    if isinstance(given, (list, tuple)) or (isinstance(given, np.ndarray) and given.ndim):
         given = list(map(formulas.activation_of, given))
         for each in given:
             if isinstance(each, formulas.Activation) and own.setdefault(each.name, each) != each:
