@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .numeric_gradients.check import gradcheck
     from .tables.model import TableModel
     from .training.history import History
+    from .training.optimizer_state import OptimizerState
     from .training.plan import DivergenceError
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Ensemble",
     "Gradient",
     "History",
+    "OptimizerState",
     "SampleGradients",
     "Search",
     "StreamError",
@@ -105,6 +107,7 @@ _WHERE = {
     "Gradient": "model.evaluation",
     "History": "training.history",
     "MLP": "network",
+    "OptimizerState": "training.optimizer_state",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TableModel": "tables.model",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
+from .back_propagation import derivatives_of
 from .inputs.in_memory import rows_of
 from .kernels.coefficients import CONSTANTS
 from .model import evaluation
@@ -336,7 +337,7 @@ class BaseNetwork:
         Returns
         -------
         Gradient
-            `loss`, `weights`, `biases`, `inputs` and `embeddings`.
+            `loss`, `weights`, `biases`, `inputs`, `embeddings` and `parameters`.
 
         Raises
         ------
@@ -355,10 +356,13 @@ class BaseNetwork:
         rows = rows_of(self._model, "X", X)
         return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key)
 
-    def backward(self, X: ArrayLike, dlogits: ArrayLike) -> Derivatives:
+    def backward(
+        self, X: ArrayLike, dlogits: ArrayLike, *, inputs: bool = True, out: Derivatives | None = None
+    ) -> Derivatives:
         """Compute derivatives by back-propagation from those with respect to the logits, which come from elsewhere.
 
-        From a loss of another library, or of your own; or, from rows of 0 with a 1, the derivatives of an output.
+        From a loss of another library, or of your own; or, from rows of 0 with a 1, the derivatives of an output. The
+        logits come from `logits`; activations are not kept from there, but computed again.
 
         Parameters
         ----------
@@ -366,17 +370,23 @@ class BaseNetwork:
             As for `logits`.
         dlogits : array_like (n, outputs), or (n,) if there is one output
             The derivatives of some function of the logits of X; its derivatives with respect to weights and biases are
-            sums over rows.
+            sums over rows. They are not checked for NaN and infinity.
+        inputs : bool, default True
+            Compute the derivatives with respect to X too; training needs none.
+        out : Derivatives, optional
+            What an earlier call returned for as many rows and the same `inputs`: it is overwritten, and returned. From
+            the third such call on, no arrays are allocated, if X is one in memory.
 
         Returns
         -------
         Derivatives
-            `weights`, `biases`, `inputs` and `embeddings`.
+            `weights`, `biases`, `inputs`, `embeddings` and `parameters`.
 
         Raises
         ------
         ValueError, TypeError
-            `dlogits` has another shape, or is not real; or as for `logits`.
+            `dlogits` has another shape, or is not real; `out` does not fit, or overlaps X, `dlogits` or the parameters;
+            or as for `logits`, where `out` has been written into.
 
         Examples
         --------
@@ -387,7 +397,7 @@ class BaseNetwork:
         >>> net.backward([[3.0, 4.0]], [[0.0, 1.0]]).inputs
         array([[0., 2.]])
         """
-        return evaluation.backward(self._model, rows_of(self._model, "X", X), dlogits)
+        return derivatives_of(self._model, X, dlogits, inputs, out)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """Compute the gradient of each row's own loss: that of `gradient` for the row alone, for all rows at once.

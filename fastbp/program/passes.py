@@ -57,11 +57,20 @@ def _probed(links: Callable[[NetworkOperations], list[Link]], network: Network, 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
         time, phases = chain(links(operations), model)
-        for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
-            strand.insert(0, probe)
+        _insert_probes(operations, phases)
         return time, phases
 
-    program = cheapest(write, dtype, threads, _least_workspace(network, rows))
+    return _with_probes(cheapest(write, dtype, threads, _least_workspace(network, rows)), network, rows, dtype)
+
+
+def _insert_probes(operations: NetworkOperations, phases: list[list[Strand]]) -> None:
+    """Have the first phase take the probes."""
+    for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
+        strand.insert(0, probe)
+
+
+def _with_probes(program: Program, network: Network, rows: int, dtype: np.dtype[Any]) -> Program:
+    """Return a program that takes probes, with their places and the elements of its activations."""
     at = BatchLayout(network, rows, dtype)
     probes = int((program.table[:, op.CODE] == op.SUM_OF_SQUARES).sum())
     return replace(program, activations=at.total, probes=slice(at.squares, at.squares + probes))
@@ -94,16 +103,19 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
 
 
 @functools.lru_cache(maxsize=256)
-def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, forced: Any) -> Program:
-    """Return the program of `gradient` for a gradient of the logits that lies in its place in the activations."""
+def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, inputs: bool,
+             forced: Any) -> Program:  # fmt: skip
+    """Return the program of `gradient` for a gradient of the logits that lies in its place in the activations, of dX
+    only where `inputs` asks for it; `probes` as of `forward`."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
-        time, phases = chain([*operations.forward(), *operations.backward(inputs=True)], model)
+        time, phases = chain([*operations.forward(), *operations.backward(inputs)], model)
+        _insert_probes(operations, phases)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 
-    return cheapest(write, dtype, threads, _least_workspace(network, rows))
+    return _with_probes(cheapest(write, dtype, threads, _least_workspace(network, rows)), network, rows, dtype)
 
 
 @functools.lru_cache(maxsize=256)
