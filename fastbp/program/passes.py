@@ -46,7 +46,8 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
 
 @functools.lru_cache(maxsize=256)
 def hidden(network: Network, rows: int, dtype: np.dtype[Any], threads: int, layer: int, forced: Any) -> Program:
-    """Outputs of a hidden layer to its place in the activations; `probes` as of `forward`."""
+    """Outputs of a hidden layer to its place in the activations, or, of the last layer, logits; `probes` as of
+    `forward`."""
     return _probed(lambda operations: operations.forward(layers=layer + 1), network, rows, dtype, threads)
 
 
@@ -57,20 +58,11 @@ def _probed(links: Callable[[NetworkOperations], list[Link]], network: Network, 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
         time, phases = chain(links(operations), model)
-        _insert_probes(operations, phases)
+        for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
+            strand.insert(0, probe)
         return time, phases
 
-    return _with_probes(cheapest(write, dtype, threads, _least_workspace(network, rows)), network, rows, dtype)
-
-
-def _insert_probes(operations: NetworkOperations, phases: list[list[Strand]]) -> None:
-    """Have the first phase take the probes."""
-    for strand, probe in zip(phases[0], operations.probes(len(phases[0])), strict=False):
-        strand.insert(0, probe)
-
-
-def _with_probes(program: Program, network: Network, rows: int, dtype: np.dtype[Any]) -> Program:
-    """Return a program that takes probes, with their places and the elements of its activations."""
+    program = cheapest(write, dtype, threads, _least_workspace(network, rows))
     at = BatchLayout(network, rows, dtype)
     probes = int((program.table[:, op.CODE] == op.SUM_OF_SQUARES).sum())
     return replace(program, activations=at.total, probes=slice(at.squares, at.squares + probes))
@@ -105,17 +97,17 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
 @functools.lru_cache(maxsize=256)
 def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, inputs: bool,
              forced: Any) -> Program:  # fmt: skip
-    """Return the program of `gradient` for a gradient of the logits that lies in its place in the activations, of dX
-    only where `inputs` asks for it; `probes` as of `forward`."""
+    """Return the program of `gradient` behind the way forward, which `hidden` has gone: from a gradient of the logits
+    in its place among the activations; with dX only where `inputs` asks for it."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
-        time, phases = chain([*operations.forward(), *operations.backward(inputs)], model)
-        _insert_probes(operations, phases)
+        links = operations.backward(inputs)
+        time, phases = chain(links, model) if links else (0.0, [])
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 
-    return _with_probes(cheapest(write, dtype, threads, _least_workspace(network, rows)), network, rows, dtype)
+    return cheapest(write, dtype, threads, _least_workspace(network, rows))
 
 
 @functools.lru_cache(maxsize=256)
