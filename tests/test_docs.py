@@ -155,6 +155,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/graphs.md": _of_plotting,
     "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,
+    "docs/how-to/use-your-own-loop.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }
 
