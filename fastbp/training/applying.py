@@ -20,6 +20,7 @@ from ..optimizers import OPTIMIZERS, Custom, Optimizer, optimizer_of
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import SHORT, UPDATE_COST, threads_for
+from ..program.interrupts import interrupt_held
 from ..program.memory import aligned
 from ..program.network import StepForm
 from ..program.run import Operands, bound
@@ -87,7 +88,7 @@ class BoundUpdate:
     def __init__(self, values: Array, rule: Optimizer, model: Model, form: StepForm, threads: int, forced: Tuning):
         self._values, self._model, self._like, dtype = values, model, (form, threads, forced), model.dtype
         program = passes.step_update(model.network, dtype, threads, form, forced)
-        self._row = co.row(dtype, **model.fixed_coefficients, keep=1.0)
+        self._row = co.row(dtype, **model.fixed_coefficients)
         self._operands = Operands(
             inputs=model.parameters,
             parameters=model.parameters,
@@ -117,7 +118,7 @@ class BoundUpdate:
     def make(self, rule: Optimizer, number: int, learning_rate: float, l2: float, max_norm: float) -> None:
         """Make update `number`, counted from 1."""
         row = self._row
-        numbers = rule.coefficients(np.array([number]), np.array([learning_rate]))
+        numbers = {"keep": 1.0, **rule.coefficients(np.array([number]), np.array([learning_rate]))}
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             for name, value in numbers.items():
                 at = co.INDEX[name]
@@ -125,7 +126,8 @@ class BoundUpdate:
             row[co.L2], row[co.MAX_NORM] = l2, max_norm
         self._carry_out()
         if self._own is not None:
-            self._own.update(number, self._operands, 1)
+            with interrupt_held():  # half an update would be lost in the parameters
+                self._own.update(number, self._operands, 1)
 
 
 def _copy(gradient: Any, model: Model, into: Array) -> None:
