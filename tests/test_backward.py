@@ -85,6 +85,19 @@ def test_what_is_refused(dlogits: Any, error: type[Exception], words: str) -> No
         MLP(SIZES).backward(np.ones((5, 4)), dlogits)
 
 
+@pytest.mark.parametrize("inputs", [True, False])
+def test_blocks_add_up(inputs: bool) -> None:
+    """8192 rows are several; `gradient` has a program of its own."""
+    net, (X, targets) = wide(loss="half_squared_error"), made(8192)
+    expected = net.gradient(X, targets)
+    dlogits = (net.logits(X) - targets) * (np.float32(1 / 3) / 8192)
+    for given in (dlogits, lambda z: (z - targets) * (np.float32(1 / 3) / 8192)):
+        found = net.backward(X, given, inputs=inputs)
+        assert_same_bits(found.parameters, expected.parameters)
+        if inputs:
+            assert_same_bits(found.inputs, expected.inputs)
+
+
 # ---- memory that is used again ----
 
 FORMS: dict[str, Any] = {
@@ -138,7 +151,7 @@ def test_out_of_frames_and_embeddings(embedded: bool) -> None:
     pandas = pytest.importorskip("pandas")
     net = MLP((3, 5, 3), embeddings={1: (4, 2)} if embedded else None, seed=0)
     net.feature_names = ("a", "b", "c")
-    frame = pandas.DataFrame({"c": [0.5, 1.0], "b": [1.0, 3.0], "a": [2.0, -1.0]})
+    frame = pandas.DataFrame({"b": [1.0, 3.0], "c": [0.5, 1.0], "a": [2.0, -1.0]})
     dlogits = made(2)[1]
     expected = net.backward(frame, dlogits)
     out = net.backward(frame[["a", "b", "c"]] + 0, dlogits)
