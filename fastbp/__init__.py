@@ -16,6 +16,7 @@ Modules and names are loaded on first access:
 - `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
+- `fastbp.onnx`: the estimators for skl2onnx.
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
+    from . import onnx as onnx
     from . import plotting as plotting
     from . import tables as tables
     from . import verify as verify
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from .model_selection.search import Search, search
     from .network import MLP, load
     from .numeric_gradients.check import gradcheck
+    from .own_formulas.formulas import Activation, Loss
     from .tables.model import TableModel
     from .training.history import History
     from .training.optimizer_state import OptimizerState
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MLP",
+    "Activation",
     "CheckpointError",
     "CrossValidation",
     "Derivatives",
@@ -70,6 +74,7 @@ __all__ = [
     "Ensemble",
     "Gradient",
     "History",
+    "Loss",
     "OptimizerState",
     "SampleGradients",
     "Search",
@@ -99,6 +104,7 @@ __all__ = [
 
 # The module of each name; `lazy_names` explains the form.
 _WHERE = {
+    "Activation": "own_formulas.formulas",
     "CheckpointError": "model.npz_file",
     "CrossValidation": "model_selection.cross_validation",
     "Derivatives": "model.evaluation",
@@ -106,6 +112,7 @@ _WHERE = {
     "Ensemble": "model_selection.ensemble",
     "Gradient": "model.evaluation",
     "History": "training.history",
+    "Loss": "own_formulas.formulas",
     "MLP": "network",
     "OptimizerState": "training.optimizer_state",
     "MLPClassifier": "estimators",
@@ -132,14 +139,14 @@ _WHERE = {
     "warmup": "compile_ahead",
 }
 _WHERE |= dict.fromkeys(
-    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting", "reference",
-     "tables", "threads", "verify"],
+    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "onnx", "optimizers", "plotting",
+     "reference", "tables", "threads", "verify"],
     "",
 )  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
 _ASIDE = dict.fromkeys(["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"], "sklearn")
 _ASIDE |= {"plotting": "matplotlib"}
-_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "tables", "verify"], "")
+_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "onnx", "tables", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:

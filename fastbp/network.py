@@ -9,7 +9,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .learning_rates import LearningRate
     from .model.evaluation import Derivatives, Gradient
     from .optimizers import Optimizer
+    from .own_formulas import formulas as own_formulas
     from .training.history import History
     from .training.plan import Plan
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # 20 ms and 7 ms.
 
 Array = NDArray[Any]
+Formula = Union["own_formulas.Activation", "own_formulas.Loss", tuple[Callable[..., Any], Callable[..., Any]]]
 
 
 @with_tables
@@ -42,10 +44,12 @@ class MLP(BaseNetwork):
     ----------
     sizes : sequence of int
         Number of input features, units of each hidden layer, and number of outputs: of classes or of targets.
-    activation : str or sequence of str, default "relu"
-        Activation of the hidden layers, one for all or one for each, by the names in the Notes.
-    loss : str, default "softmax_cross_entropy"
-        Loss of the logits, which the last layer returns, and the targets, by the names in the Notes.
+    activation : str, Activation or pair of functions, or a sequence of them, default "relu"
+        Activation of the hidden layers, one for all or one for each: by the names in the Notes, or your own, see
+        `fastbp.Activation`. A pair ``(value, derivative)`` has the name of its first function.
+    loss : str, Loss or pair of functions, default "softmax_cross_entropy"
+        Loss of the logits, which the last layer returns, and the targets: by the names in the Notes, or your own, see
+        `fastbp.Loss`.
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of all arithmetic.
     seed : int, numpy.random.Generator or None
@@ -137,8 +141,8 @@ class MLP(BaseNetwork):
     (2,)
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str | Sequence[str] = "relu",
-                 loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
+    def __init__(self, sizes: Sequence[int], activation: str | Formula | Sequence[str | Formula] = "relu",
+                 loss: str | Formula = "softmax_cross_entropy", dtype: DTypeLike = "float32",
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
                  embeddings: Mapping[int, tuple[int, int]] | None = None,
@@ -173,6 +177,7 @@ class MLP(BaseNetwork):
         return pickles.stamped(
             arrays=arrays,
             metadata=metadata,
+            own=self._model.own,
             generator=self._model.rng,
             seed=self._model.seed,
             memory=self._optimizer_state.state(),
@@ -181,7 +186,7 @@ class MLP(BaseNetwork):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        self._model = serialization.from_arrays(state["arrays"], state["metadata"])
+        self._model = serialization.from_arrays(state["arrays"], state["metadata"], state.get("own"))
         self._model.rng, self._model.seed = state["generator"], state["seed"]
         self._optimizer_state = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
@@ -468,6 +473,54 @@ class MLP(BaseNetwork):
 
         npz_file.write(path, *serialization.to_arrays(self._model))
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file, which ONNX Runtime and other programs run: whole or not at all.
+
+        Its input is ``X`` (rows, features) of the network's dtype, before `input_shift` and `input_scale`, for any
+        number of rows; NaN, infinity and what is no level in an embedded column are not refused. The outputs of a loss
+        of classification are
+
+        - ``label``, what `predict` returns: with `class_names` the names themselves, as text;
+        - ``probabilities`` (rows, outputs), what `predict_proba` returns;
+
+        and that of another loss is ``predictions``, what `predict` returns. The names of features, classes and target
+        are in the file's metadata. It needs ``pip install 'fastbp[onnx]'``.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The package onnx is missing.
+        ValueError
+            An activation is your own, or the parameters take 2 GiB or more, which an ONNX file cannot hold.
+        OSError
+            The file cannot be written; an old one of that name is unchanged.
+
+        Notes
+        -----
+        Operators are those of opset 17. Activations that ONNX Runtime lacks in float64 are composed of others. What it
+        computes agrees with `predict` but for rounding, since it sums in another order.
+
+        Examples
+        --------
+        >>> import fastbp, onnxruntime, os, tempfile
+        >>> import numpy as np
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+        >>> net = fastbp.MLP((1, 2), initializer=[[[1.0, -1.0]], [0.0, 0.0]])
+        >>> net.class_names = ["above", "below"]
+        >>> net.to_onnx(path)
+        >>> session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        >>> label, probabilities = session.run(None, {"X": np.array([[3.0], [-2.0]], np.float32)})
+        >>> label.tolist(), probabilities.shape
+        (['above', 'below'], (2, 2))
+        """
+        from .export import onnx_networks
+
+        onnx_networks.write_network(self._model, path)
+
 
 def _brief(vector: Array) -> str:
     """Return input scaling as an argument; of more than ten different values only their number."""
@@ -477,12 +530,15 @@ def _brief(vector: Array) -> str:
     return repr(values) if len(values) <= 10 else f"<{len(values)} numbers>"
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
+def load(path: str | os.PathLike[str], custom: Mapping[str, Formula] | None = None) -> MLP:
     """Read a network that `MLP.save` wrote.
 
     Parameters
     ----------
     path : path
+    custom : mapping of str to Activation, Loss or pair of functions, optional
+        The network's formulas of your own, by their names: a file has names and digests alone, and nothing is ever
+        imported or run by what it says. Names that it does not have are ignored.
 
     Returns
     -------
@@ -493,7 +549,8 @@ def load(path: str | os.PathLike[str]) -> MLP:
     FileNotFoundError
         There is no such file.
     fastbp.CheckpointError
-        The file is another program's, truncated, altered, or of a newer format.
+        The file is another program's, truncated, altered, or of a newer format; or `custom` lacks a formula of the
+        network, or has another one by its name.
 
     Examples
     --------
@@ -516,6 +573,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
             "which goes on from it, and save the network then"
         )
     try:
-        return MLP.of(serialization.from_arrays(arrays, metadata))
+        return MLP.of(serialization.from_arrays(arrays, metadata, custom))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error

@@ -1,0 +1,1 @@
+"""Models as files that other programs run, without fastbp: one module for each kind of file."""
