@@ -391,8 +391,8 @@ class MLP(BaseNetwork):
 
         Notes
         -----
-        The new parameters are not checked: a learning rate that is too large makes them infinite or NaN. An error raised
-        by an optimizer of one's own passes through, and what it has changed by then stays changed.
+        The new parameters are not checked: a learning rate that is too large makes them infinite or NaN. Where an
+        optimizer of one's own raises an error, what it has changed by then stays changed.
 
         Examples
         --------
