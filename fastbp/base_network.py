@@ -381,7 +381,7 @@ class BaseNetwork:
             Compute the derivatives with respect to X too; training needs none.
         out : Derivatives, optional
             What an earlier call returned for as many rows and the same `inputs`: it is overwritten, and returned. From
-            the third such call on, no arrays are allocated.
+            the third such call on, no array as large as X or the parameters is allocated, if X is an array.
 
         Returns
         -------
