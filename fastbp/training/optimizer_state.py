@@ -51,12 +51,12 @@ class OptimizerState:
         return pickles.reduced(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return pickles.stamped(state=self.state())
+        return pickles.stamped(steps=self.steps, kind=self.kind, buffer=self.values)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("OptimizerState", state)
         self.__init__()  # type: ignore[misc]
-        self.take_over(OptimizerState.of(state["state"]))
+        self.take_over(OptimizerState.of(state))
 
     def serves(self, optimizer: Optimizer, parameters: Array) -> bool:
         """Return whether `buffer` would go on with the values that there are."""

@@ -149,8 +149,11 @@ def test_copies_go_on_by_themselves(way: str, optimizer: str) -> None:
     for given in (None, state):
         net.apply(net.gradient(X, y), optimizer, state=given)
     twin, its = COPIES[way](net), COPIES[way](state)
-    COPIES[way](OptimizerState())
     assert its.steps == state.steps
+    assert not COPIES[way](OptimizerState()).filled
+    net.partial_fit(X, y, 5)  # plain gradient descent counts its steps, and keeps nothing else
+    assert COPIES[way](net._optimizer_state).steps == net._optimizer_state.steps == 4
+    twin.partial_fit(X, y, 5)
     for _ in range(2):
         for one, of_one in ((net, state), (twin, its)):
             one.apply(one.gradient(X, y), optimizer, state=of_one)
