@@ -48,7 +48,7 @@ HELPERS = {
     "fastbp.MLP": {"of", "train"},
     "fastbp.TableModel": {"of"},
     "fastbp.graph": {"derivative", "ordered", "summary"},
-    "fastbp.optimizers": {"optimizer_of"},
+    "fastbp.optimizers": {"Layout", "optimizer_of"},
     "fastbp.plotting": {"Picture", "check_path"},
     "fastbp.threads": {"by_numba", "configured", "entered", "limited", "load_tbb", "several_allowed", "started"},
 }

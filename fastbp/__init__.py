@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .own_formulas.formulas import Activation, Loss
     from .tables.model import TableModel
     from .training.history import History
+    from .training.optimizer_state import OptimizerState
     from .training.plan import DivergenceError
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "Gradient",
     "History",
     "Loss",
+    "OptimizerState",
     "SampleGradients",
     "Search",
     "StreamError",
@@ -115,6 +117,7 @@ _WHERE = {
     "History": "training.history",
     "Loss": "own_formulas.formulas",
     "MLP": "network",
+    "OptimizerState": "training.optimizer_state",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TableModel": "tables.model",

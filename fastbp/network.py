@@ -23,6 +23,7 @@ from .training.optimizer_state import OptimizerState
 
 if TYPE_CHECKING:
     from .learning_rates import LearningRate
+    from .model.evaluation import Derivatives, Gradient
     from .optimizers import Optimizer
     from .own_formulas import formulas as own_formulas
     from .training.history import History
@@ -353,6 +354,59 @@ class MLP(BaseNetwork):
             shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
+
+    def apply(self, gradient: ArrayLike | Gradient | Derivatives, optimizer: str | Optimizer = "sgd",
+              learning_rate: float | None = None, *, l2: float = 0.0, max_grad_norm: float | None = None,
+              state: OptimizerState | None = None) -> None:  # fmt: skip
+        """Change the parameters by one step of an optimizer, along a gradient that was computed elsewhere.
+
+        The step is to the bit the one that `partial_fit` makes of the same gradient. Where the arguments are as in the
+        call before, it allocates no arrays.
+
+        Parameters
+        ----------
+        gradient : array_like (n_parameters,), list of array, Gradient or Derivatives
+            In the order of `parameters`; as the arrays ``[dW1, db1, dW2, db2, ...]``, with those of the embeddings'
+            tables behind them; or what `gradient` or `backward` returned. It is converted to the network's dtype, and
+            left as it is.
+        optimizer : str or fastbp.optimizers.Optimizer, default "sgd"
+            As for `fit`.
+        learning_rate : float, optional
+            Of this step; the optimizer's own by default.
+        l2 : float, default 0
+            ``l2 W`` is added to the gradient of each W, and of each table.
+        max_grad_norm : float, optional
+            A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
+        state : OptimizerState, optional
+            What the optimizer keeps from step to step. By default the network's own, with which `partial_fit` goes on
+            as well; another kind of optimizer starts it again from 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The gradient has another shape, is not real, or holds NaN or infinity, or another argument is none of the
+            above. Nothing is changed.
+        RuntimeError
+            Another thread trains this network already, and goes on.
+
+        Notes
+        -----
+        The new parameters are not checked: a learning rate that is too large makes them infinite or NaN. Where an
+        optimizer of one's own raises an error, what it has changed by then stays changed.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 2), dtype="float64", initializer=[[[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0]])
+        >>> net.apply([[[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0]], learning_rate=0.5)
+        >>> net.weights[0], net.biases[0]
+        (array([[ 0.5, -1. ],
+               [-1.5,  0. ]]), array([-2.5, -2. ]))
+        """
+        from .training import applying
+
+        state = self._optimizer_state if state is None else state
+        applying.apply(self._model, state, gradient, optimizer, learning_rate, l2, max_grad_norm)
 
     def train(
         self,

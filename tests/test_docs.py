@@ -175,6 +175,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/how-to/call-the-kernels.md": _nothing,
     "docs/how-to/export-to-onnx.md": _of_onnx,
     "docs/how-to/use-your-own-formulas.md": _nothing,
+    "docs/how-to/use-your-own-loop.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }
 

@@ -65,6 +65,8 @@ def clip_factor(norm_squared: Lanes, max_norm: Lanes) -> Lanes:
 
 # ---- the table ----
 
+OWN = "own"  # in a form's place: an optimizer updates outside of compiled code, where a step ends with the gradient
+
 Updated = tuple[Lanes, tuple[Lanes, ...]]  # the new parameter, and the new state
 
 

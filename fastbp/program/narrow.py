@@ -21,6 +21,7 @@ from ..kernels import background, objects
 from ..kernels import operations as op
 from ..kernels.narrow.forms import ROWS, SUMS, TILE_VECTORS, NarrowForward, NarrowStep, Workspace
 from ..kernels.target import TARGET
+from ..kernels.updates import OWN
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
@@ -49,7 +50,7 @@ def switched_on() -> bool:
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
     """Return the step that can be compiled for minibatches of so many rows, or None where there is none."""
-    if not _is_narrow(network):
+    if not _is_narrow(network) or form.update == OWN:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
 

@@ -27,6 +27,7 @@ from scipy import sparse
 import fastbp
 from fastbp import MLP
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
+from fastbp.optimizers import Custom
 from fastbp.program import memory
 from fastbp.training import checkpoint_file, loop
 
@@ -108,7 +109,24 @@ def custom() -> dict[str, Any]:
     return {"learning_rate": Falling(0.3), "callbacks": [draw], "shuffle": False, "optimizer": "adagrad"}
 
 
-KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom)}
+@dataclass
+class Waiting(Custom):
+    """A user's own, whose state is two vectors and the number of its updates."""
+
+    states = 2
+
+    def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+        mean, last = state
+        mean += (gradient - mean) / step.number
+        parameters -= step.learning_rate * (gradient + 0.5 * last + 0.1 * mean)
+        last[...] = gradient
+
+
+def own_optimizer() -> dict[str, Any]:
+    return {"optimizer": Waiting(), "l2": 0.01, "max_grad_norm": 0.5, "dropout": 0.2, "learning_rate": Falling(0.1)}
+
+
+KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, own_optimizer)}
 
 
 def prepared(kind: str) -> tuple[MLP, Any]:
