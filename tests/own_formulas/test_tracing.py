@@ -261,6 +261,7 @@ def test_the_derivative_is_computed_from_the_value_where_that_is_enough() -> Non
     ("arguments", "words"),
     [
         ({"name": "relu"}, "which fastbp has itself"),
+        ({"name": "mean_squared_error"}, "which fastbp has itself"),
         ({"name": "a b"}, "expected an identifier"),
         ({"name": "<lambda>"}, "expected an identifier"),
         ({"name": 3}, "expected an identifier"),
@@ -274,6 +275,11 @@ def test_wrong_arguments(arguments: dict[str, Any], words: str) -> None:
     given = {"name": "own", "value": lambda x, **_: x, "derivative": lambda x, **_: 1.0} | arguments
     with pytest.raises((ValueError, TypeError), match=words):
         Activation(**given)
+
+
+def test_a_loss_has_no_name_of_an_activation() -> None:
+    with pytest.raises(ValueError, match="got the name 'relu', which fastbp has itself"):
+        Loss("relu", lambda z, t: (z - t) ** 2, lambda z, t: 2 * (z - t))
 
 
 def test_formulas_can_be_called_compared_and_not_changed() -> None:
