@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import keyword
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ..kernels import activations, losses, own
 from ..kernels.activations import EXP, IDENTITY, LOGISTIC
@@ -304,8 +307,12 @@ def _functions(what: str, names: tuple[str, str], given: tuple[Any, Any],
     """Return of each function its name, what is called with numbers, and what is called with symbols."""
     found: list[tuple[str, Function, Function]] = []
     for constant, number in constants.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, numbers.Real):
             raise TypeError(f"{what}: got {constant}={number!r}, expected a number")
+    # NumPy's numbers as Python's: those of 32 bits would make the function compute in 32.
+    constants = {
+        name: number.item() if isinstance(number, np.generic) else number for name, number in constants.items()
+    }
     for name, function in zip(names, given, strict=True):
         if not callable(function):
             raise TypeError(f"{what}: got {type(function).__name__} for {name}, expected a function")
