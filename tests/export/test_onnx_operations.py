@@ -55,7 +55,7 @@ FORMULAS: dict[str, Callable[[Any], Any]] = {
     # loses some among denormal numbers.
     **{f"{name} near 0": by_its_argument(name) for name in (
         "asin", "asinh", "atan", "atanh", "erf", "expm1", "log1p", "sin", "sinh", "tan")},
-    "tan near its poles": lambda x: math.tan(math.pi / 2.0 * max(-1.0, min(1.0, math.floor(x)))),
+    "tan near its first poles": lambda x: np.tan(math.pi / 2.0 * np.clip(np.floor(x), -1.0, 1.0)),
     "acos near 1": lambda x: math.acos(1.0 - x * x) / x,
     "acosh near 1": lambda x: math.acosh(1.0 + x * x) / x,
     "the tail of erfc": lambda x: math.erfc(x) * math.exp(x * x) if x < 5.0 else 0.0,
