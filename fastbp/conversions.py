@@ -131,6 +131,8 @@ def _flat(module: Any) -> Iterator[Any]:
     kind = _kind(module)
     if not _is_torch(module) or (kind not in ("Linear", "Sequential", *HIDDEN, *OUTPUTS, *WITHOUT_EFFECT)):
         raise ValueError(f"module: got a {kind}, which fastbp does not have; expected only {KNOWN}")
+    if getattr(module, "_forward_hooks", None):
+        raise ValueError(f"module: got a {kind} with forward hooks, which may change what it computes; remove them")
     if kind == "Sequential":
         for each in module:  # not `children`, which has a module that stands in several places only once
             yield from _flat(each)
@@ -189,6 +191,8 @@ def _parameters(linear: Any) -> tuple[Array, Array]:
         if tensor is not None and str(tensor.dtype) not in ("torch.float32", "torch.float64"):
             raise TypeError(f"module: got parameters of {tensor.dtype}, expected torch.float32 or torch.float64, as "
                             "module.float() makes them")  # fmt: skip
+    if linear.weight.device.type == "meta":
+        raise ValueError("module: got parameters on the device meta, which have no values")
     W = linear.weight.detach().cpu().numpy().T
     return W, np.zeros(W.shape[1], W.dtype) if linear.bias is None else linear.bias.detach().cpu().numpy()
 

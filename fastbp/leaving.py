@@ -39,13 +39,14 @@ class Leaving:
         ModuleNotFoundError
             The package onnx is missing.
         ValueError
-            An activation is your own, or the parameters take 2 GiB or more, which an ONNX file cannot hold.
+            An activation of your own calls ``gamma`` or ``lgamma``, which ONNX lacks, or the parameters take 2 GiB or
+            more, which an ONNX file cannot hold.
         OSError
             The file cannot be written; an old one of that name is unchanged.
 
         Notes
         -----
-        Operators are those of opset 17. Activations that ONNX Runtime lacks in float64 are composed of others. What it
+        Operators are those of opset 17. Functions that ONNX Runtime lacks in float64 are composed of others. What it
         computes agrees with `predict` but for rounding, since it sums in another order.
 
         Examples

@@ -104,6 +104,9 @@ def of_classes(value: Any, count: int) -> tuple[str, ...] | None:
     found = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
     if twice := repeated(found):
         raise ValueError(f"class_names: got {listed(twice)} more than once, expected names that differ")
+    for name in found:  # arrays of NumPy drop the one, and no file can hold the other
+        if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError(f"class_names: got {name!r}, expected text without NUL and lone surrogates")
     return found
 
 

@@ -130,6 +130,7 @@ REFUSED = {
     "nn.Sequential(L(3, 4), nn.ELU(0.5), L(4, 4), nn.ELU(0.25), L(4, 2))": (ValueError, "alpha=0.25 and one with 0.5"),
     "nn.Sequential(L(3, 4), L(4, 2).double())": (TypeError, "got parameters of float32 and float64"),
     "L(3, 4).half()": (TypeError, "got parameters of torch.float16"),
+    "nn.Sequential(L(3, 4, device='meta'))": (ValueError, "got parameters on the device meta"),
 }
 
 
@@ -140,6 +141,15 @@ def test_modules_that_are_refused(text: str, torch: Any) -> None:
     with pytest.raises(kind, match="^module: ") as caught:
         fastbp.from_torch(module, loss="mean_squared_error")
     assert said in str(caught.value)
+
+
+def test_hooks_that_may_change_outputs_are_refused(torch: Any) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    hook = module[1].register_forward_hook(lambda module, given, found: 2 * found)
+    with pytest.raises(ValueError, match="^module: got a ReLU with forward hooks"):
+        fastbp.from_torch(module, loss="mean_squared_error")
+    hook.remove()
+    assert fastbp.from_torch(module, loss="mean_squared_error").sizes == (3, 4, 2)
 
 
 def test_losses_that_do_not_fit(torch: Any) -> None:

@@ -110,3 +110,10 @@ def test_a_generator_is_one() -> None:
         with pytest.raises(TypeError, match=r"^rng: got .*, expected a numpy\.random\.Generator"):
             net.rng = wrong  # type: ignore[assignment]
     net.rng = np.random.default_rng(3)
+
+
+@pytest.mark.parametrize("name", ["a\0", "\ud800", "b\udfffc"])
+def test_class_names_that_no_file_or_array_can_hold_are_refused(name: str) -> None:
+    net = MLP((2, 2))
+    with pytest.raises(ValueError, match="class_names: got .*expected text without NUL and lone surrogates"):
+        net.class_names = ["a", name]

@@ -171,6 +171,8 @@ def function(name: str, formula: Callable[..., Any], constants: Sequence[float],
     operands = ["x", *(literal(number, bitwidth) for number in constants)]
     result = formula(*(CLane(body, Real(bitwidth), text) for text in operands))
     lines = [*_needed(body, result.text), f"return {result.text};"]
+    if not re.search(r"\bx\b", "".join(lines)):
+        lines.insert(0, "(void)x;")  # of a constant
     return [f"static real {name}(real x)", "{", *(f"    {line}" for line in lines), "}"]
 
 

@@ -7,16 +7,16 @@ formulas of `fastbp.kernels`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..kernels.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, Activation
-from ..kernels.formulas import EXP_RANGE, NORMAL_LARGEST, NORMAL_TAIL
+from ..kernels import own
+from ..kernels.activations import SELU_ALPHA, SELU_SCALE, Activation
+from ..kernels.formulas import EXP_RANGE
 from .onnx_graph import FLOAT32, Tensor
-
-BITS_OF_DOUBLE = 64
+from .onnx_operations import normal_tail, of_expression
 
 
 def applied(activation: Activation, x: Tensor, constants: Mapping[str, Any]) -> Tensor:
@@ -25,11 +25,10 @@ def applied(activation: Activation, x: Tensor, constants: Mapping[str, Any]) -> 
     Raises
     ------
     ValueError
-        The activation is a user's own.
+        The activation is a user's own, and calls a function that ONNX lacks.
     """
     if activation.name not in FUNCTIONS:
-        known = ", ".join(map(repr, ACTIVATIONS))
-        raise ValueError(f"to_onnx: got a network with an activation of your own, expected only {known}")
+        return of_expression(own.definition(activation.name).value, x)
     return FUNCTIONS[activation.name](x, *(constants[each.name] for each in activation.constants))
 
 
@@ -67,18 +66,8 @@ def _gelu(x: Tensor) -> Tensor:
     """Return x times the normal distribution function; of float64 by the formula of `fastbp.kernels.activations`."""
     if x.dtype == FLOAT32:
         return x * 0.5 * ((x / math.sqrt(2.0)).op("Erf") + 1.0)
-    numerator, denominator = NORMAL_TAIL[BITS_OF_DOUBLE]
-    z = x.op("Abs").op("Min", NORMAL_LARGEST[BITS_OF_DOUBLE])
-    tail = _polynomial(z, numerator) / _polynomial(z, denominator) * (z * z * -0.5).op("Exp")
+    z, tail = normal_tail(x)
     return x.op("Relu") - z * tail
-
-
-def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Return a polynomial of x, from the coefficients with the lowest power first."""
-    total = x * coefficients[-1] + coefficients[-2]
-    for coefficient in coefficients[-3::-1]:
-        total = total * x + coefficient
-    return total
 
 
 def _silu(x: Tensor) -> Tensor:

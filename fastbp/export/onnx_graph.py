@@ -88,6 +88,18 @@ class Tensor:
         """Return where this tensor is greater, as bools."""
         return self.op("Greater", other, dtype=BOOL)
 
+    def less(self, other: Operand) -> Tensor:
+        """Return where this tensor is less, as bools."""
+        return self.op("Less", other, dtype=BOOL)
+
+    def less_equal(self, other: Operand) -> Tensor:
+        """Return where this tensor is at most as large, as bools."""
+        return self.op("LessOrEqual", other, dtype=BOOL)
+
+    def equals(self, other: Operand) -> Tensor:
+        """Return where this tensor is the same number, as bools."""
+        return self.op("Equal", other, dtype=BOOL)
+
     def where(self, yes: Tensor, no: Operand) -> Tensor:
         """Return `yes` where this tensor of bools holds, `no` elsewhere."""
         return self.op("Where", yes, yes._operand(no), dtype=yes.dtype)

@@ -117,15 +117,16 @@ def written(expression: Expression, *inputs: Lanes) -> Lanes:
     return values[expression.result]
 
 
-def evaluated(expression: Expression, *inputs: Any) -> NDArray[np.float64]:
-    """Return the expression's values for these arrays, by NumPy in float64."""
-    values = [np.asarray(array, np.float64) for array in inputs]
+def evaluated(expression: Expression, *inputs: Any, dtype: Any = np.float64) -> NDArray[Any]:
+    """Return the expression's values for these arrays, by NumPy, each step in this dtype."""
+    values = [np.asarray(array, dtype) for array in inputs]
     with np.errstate(all="ignore"):
         for name, *operands in expression.steps:
             if name == NUMBER:
                 values.append(np.full_like(values[0], *operands))
             else:
-                values.append(OPERATIONS[name].evaluate(*(values[number] for number in operands)))
+                found = OPERATIONS[name].evaluate(*(values[number] for number in operands))
+                values.append(found if found.dtype == bool else found.astype(dtype, copy=False))
     return values[expression.result]
 
 

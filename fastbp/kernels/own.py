@@ -83,6 +83,11 @@ def loss(definition: Definition) -> Loss:
     return losses.ELEMENTWISE[losses.FORMULAS[functions.LOSSES.index(name)]]
 
 
+def definition(name: str) -> Definition:
+    """Return what the row of this name is made of."""
+    return _definitions[name]
+
+
 def definitions(function: Compiled) -> list[Definition]:
     """Return what a function is made of besides the code of this package."""
     names: tuple[str, ...]

@@ -73,6 +73,8 @@ class Model:
             raise ValueError(f"loss: got the name {self.loss.name!r}, which the activation has, expected another one")
         self.own = own | own_loss
         self.dtype = validation.float_dtype(dtype)
+        for formula in self.own.values():
+            formula.check_in(self.dtype)
         self.constants = _constants(constants, self.sizes[-1], self.dtype)
         embedded = embeddings_of(embeddings, self.sizes, self.dtype)
         columns = [each.column for each in embedded]

@@ -16,7 +16,7 @@ from ..kernels.expressions import evaluated
 from ..kernels.functions import OWN
 from ..kernels.own import Definition
 from ..validation import choice, truth
-from .checks import POINTS, check, grid
+from .checks import POINTS, TARGETS, check_derivative, check_finite
 from .functions import plain, traceable
 from .tracing import Trace
 
@@ -91,9 +91,9 @@ class Activation(_Formula):
     Raises
     ------
     ValueError
-        The derivative is not that of the value, or one of them is not finite, somewhere between -30 and 30; the
-        message shows both numbers. It is compared with central differences by `gradcheck`, at points of both signs and
-        sizes up to 10,000.
+        The derivative is not that of the value: at about a hundred points of both signs and sizes up to 100,000 it is
+        compared with central differences by `gradcheck`, and the message shows both numbers. Or one of the functions is
+        not finite somewhere between -30 and 30, in float64; `MLP` looks at that in its own dtype.
     TypeError
         A function does what cannot be traced.
 
@@ -129,17 +129,25 @@ class Activation(_Formula):
     def __init__(self, name: str, value: Function, derivative: Function, *, initializer: str = "he",
                  **constants: float):  # fmt: skip
         what = _named(self.what, name)
-        functions = _functions(what, ("value", "derivative"), (value, derivative), constants)
+        functions = _functions(what, value, derivative, constants)
         trace = Trace(1)
-        (at_value, at_derivative) = (_traced(trace, what, *each) for each in functions)
+        at_value, at_derivative = (_traced(trace, what, *each) for each in functions.items())
         expressions = trace.expression(at_value, [0]), trace.expression(at_derivative, [0])
-        check(what, ("value", "derivative"), (functions[0][1], functions[1][1]), expressions, POINTS)
         # From the output where that is enough: the input need not be kept then, and tanh needs no second tanh.
         of_output = at_value != 0 and 0 not in trace.needs(at_derivative, [at_value])
         backward = trace.expression(at_derivative, [at_value]) if of_output else expressions[1]
         definition = Definition(expressions[0], backward, not of_output)
         initializer = choice("initializer", initializer, INITIALIZERS)
         self.__dict__.update(name=name, definition=definition, initializer=initializer)
+        self.check_in(np.dtype(np.float64))
+        check_derivative(what, functions, expressions, POINTS)
+
+    def check_in(self, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError if the formula, computed in this dtype, is not finite at an ordinary point."""
+        value, derivative, keeps_input = self.definition
+        found = evaluated(value, POINTS, dtype=dtype)
+        slopes = evaluated(derivative, POINTS if keeps_input else found, dtype=dtype)
+        check_finite(f"{self.what} {self.name!r}", {"value": found, "derivative": slopes}, dtype, POINTS)
 
     def row(self) -> activations.Activation:
         """Return the row of the kernels' table."""
@@ -192,14 +200,16 @@ class Loss(_Formula):
     The focal loss for two classes [1]_, in which rows that are told apart already count little:
 
     >>> import math, fastbp
+    >>> def softplus(x):
+    ...     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
     >>> def focal(z, t, gamma):
-    ...     s = 2 * t - 1                           # 1 or -1
-    ...     q = 1 / (1 + math.exp(s * z))           # what is missing to certainty
-    ...     return q**gamma * math.log1p(math.exp(-s * z))
+    ...     m = (2 * t - 1) * z                     # how far z is on the right side
+    ...     q = 1 / (1 + math.exp(m))               # what is missing to certainty
+    ...     return q**gamma * softplus(-m)
     >>> def slope(z, t, gamma):
     ...     s = 2 * t - 1
     ...     q = 1 / (1 + math.exp(s * z))
-    ...     return -s * q**gamma * (gamma * (1 - q) * math.log1p(math.exp(-s * z)) + q)
+    ...     return -s * q**gamma * (gamma * (1 - q) * softplus(-s * z) + q)
     >>> loss = fastbp.Loss("focal", focal, slope, targets="shares", gamma=2)
     >>> net = fastbp.MLP((2, 16, 1), loss=loss, seed=0)
     >>> X, y = fastbp.datasets.quadrants(1000, seed=0)
@@ -218,12 +228,20 @@ class Loss(_Formula):
                  mean: bool = True, **constants: float):  # fmt: skip
         what = _named(self.what, name)
         targets = choice("targets", targets, tuple(OUTPUTS))
-        functions = _functions(what, ("value", "derivative"), (value, derivative), constants)
+        functions = _functions(what, value, derivative, constants)
         trace = Trace(2)
-        found = [_traced(trace, what, *each) for each in functions]
-        expressions = trace.expression(found[0], [0, 1]), trace.expression(found[1], [0, 1])
-        check(what, ("value", "derivative"), (functions[0][1], functions[1][1]), expressions, *grid(targets))
-        self.__dict__.update(name=name, definition=Definition(*expressions), targets=targets, mean=truth("mean", mean))
+        found = [trace.expression(_traced(trace, what, *each), [0, 1]) for each in functions.items()]
+        definition = Definition(found[0], found[1])
+        self.__dict__.update(name=name, definition=definition, targets=targets, mean=truth("mean", mean))
+        self.check_in(np.dtype(np.float64))
+        for t in TARGETS[targets]:
+            check_derivative(what, functions, definition[:2], POINTS, np.full_like(POINTS, t))
+
+    def check_in(self, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError if the formula, computed in this dtype, is not finite at an ordinary point."""
+        z, t = map(np.ravel, np.meshgrid(POINTS, TARGETS[self.targets]))
+        value, derivative = (evaluated(each, z, t, dtype=dtype) for each in self.definition[:2])
+        check_finite(f"{self.what} {self.name!r}", {"value": value, "derivative": derivative}, dtype, z, t)
 
     def row(self) -> losses.Loss:
         """Return the row of the kernels' table."""
@@ -279,10 +297,10 @@ def supplied(custom: Any, name: str, described: Any) -> Activation | Loss:
         raise TypeError(
             f"custom[{name!r}]: got {type(given).__name__}, expected a fastbp.{kind.__name__} or a pair of functions"
         )
-    if given.described() != described:
+    if given.name != name or given.described() != described:
         raise ValueError(
-            f"custom[{name!r}]: got another formula than the network was saved with: {given.described()}, expected "
-            f"{described}"
+            f"custom[{name!r}]: got another formula than the network was saved with: {given.name}, "
+            f"{given.described()}, expected {name}, {described}"
         )
     return given
 
@@ -302,10 +320,8 @@ def _named(what: str, name: Any) -> str:
     return f"{what} {name!r}"
 
 
-def _functions(what: str, names: tuple[str, str], given: tuple[Any, Any],
-               constants: dict[str, Any]) -> list[tuple[str, Function, Function]]:  # fmt: skip
-    """Return of each function its name, what is called with numbers, and what is called with symbols."""
-    found: list[tuple[str, Function, Function]] = []
+def _functions(what: str, value: Any, derivative: Any, constants: dict[str, Any]) -> dict[str, Function]:
+    """Return both functions by their names, as functions of Python's numbers with these constants."""
     for constant, number in constants.items():
         if isinstance(number, bool) or not isinstance(number, numbers.Real):
             raise TypeError(f"{what}: got {constant}={number!r}, expected a number")
@@ -313,18 +329,15 @@ def _functions(what: str, names: tuple[str, str], given: tuple[Any, Any],
     constants = {
         name: number.item() if isinstance(number, np.generic) else number for name, number in constants.items()
     }
-    for name, function in zip(names, given, strict=True):
+    functions = {"value": value, "derivative": derivative}
+    for name, function in functions.items():
         if not callable(function):
             raise TypeError(f"{what}: got {type(function).__name__} for {name}, expected a function")
-        found.append(
-            (name, functools.partial(plain(function), **constants),
-             functools.partial(traceable(function), **constants))
-        )  # fmt: skip
-    return found
+    return {name: functools.partial(plain(function), **constants) for name, function in functions.items()}
 
 
-def _traced(trace: Trace, what: str, name: str, _: Function, function: Function) -> int:
+def _traced(trace: Trace, what: str, name: str, function: Function) -> int:
     try:
-        return trace.value(function, *trace.inputs)
+        return trace.value(traceable(function), *trace.inputs)
     except Exception as error:
         raise TypeError(f"{what}: {name} cannot be traced: {error}") from error

@@ -50,6 +50,18 @@ _OF_MATH = {
 }  # fmt: skip
 
 
+class _FloatType(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, (float, Symbol))
+
+
+class _Float(float, metaclass=_FloatType):
+    """Stand in for `float`: a symbol is one."""
+
+    def __new__(cls, value: Any = 0.0) -> Any:
+        return value if isinstance(value, Symbol) else float(value)
+
+
 class _Module:
     """A module whose functions are stand-ins."""
 
@@ -89,7 +101,7 @@ def _copy(function: types.FunctionType, known: dict[int, Any]) -> Any:
             if name in names:
                 namespace[name] = _stand_in(names[name], known)
             elif name == "float":
-                namespace[name] = lambda value=0.0: value if isinstance(value, Symbol) else float(value)
+                namespace[name] = _Float
         for new, cell in zip(copied.__closure__ or (), cells, strict=True):
             with contextlib.suppress(ValueError):  # an empty cell
                 new.cell_contents = _stand_in(cell.cell_contents, known)

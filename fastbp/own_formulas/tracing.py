@@ -67,6 +67,18 @@ class Symbol:
     def __rpow__(self, other: Any) -> Any:
         return self.trace.apply("power", other, self)
 
+    def __mod__(self, other: Any) -> Any:
+        return self - self // other * other
+
+    def __rmod__(self, other: Any) -> Any:
+        return other - other // self * self
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self.trace.apply("floor", self / other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return self.trace.apply("floor", other / self)
+
     def __neg__(self) -> Any:
         return self._with("negative")
 

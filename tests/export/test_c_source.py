@@ -124,6 +124,13 @@ def with_embeddings() -> fastbp.MLP:
     return fastbp.MLP((3, 4, 2), embeddings={2: (5, 3)}, seed=0)
 
 
+@needs_compiler
+def test_a_constant_activation_compiles_without_a_warning(source: Path) -> None:
+    net = fastbp.MLP((3, 4, 2), fastbp.Activation("one", lambda x: 1.0, lambda x: 0.0), seed=0)
+    X = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(program(net, source.parent).rows("fastbp_logits", X, 2), net.logits(X), rtol=1e-6)
+
+
 def with_nan() -> fastbp.MLP:
     net = network((3, 4, 2))
     net.weights[0][1, 1] = np.nan

@@ -81,26 +81,6 @@ def test_losses(loss: str, dtype: str, outputs: int, path: Path) -> None:
         assert_agree(found["predictions"], wanted, TOLERANCE[dtype])
 
 
-# ---- formulas of a user's own ----
-
-
-def test_a_loss_of_ones_own(path: Path) -> None:
-    """Of a loss only the targets matter, by which outputs are probabilities here."""
-    halved = fastbp.Loss("halved", lambda z, t: (z - t) ** 2 / 2, lambda z, t: z - t, targets="shares")
-    net = fastbp.MLP((3, 5, 1), "silu", halved, "float64", seed=0)
-    X = rows("float64")
-    found = answers(net, path, {"X": X})
-    np.testing.assert_array_equal(found["label"], net.predict(X))
-    assert_agree(found["probabilities"], net.predict_proba(X), 1e-12)
-
-
-def test_an_activation_of_ones_own(path: Path) -> None:
-    squared = fastbp.Activation("squared", lambda x: max(x, 0) ** 2, lambda x: 2 * max(x, 0))
-    with pytest.raises(ValueError, match="to_onnx: got a network with an activation of your own, expected only 'ident"):
-        fastbp.MLP((3, 5, 2), squared, seed=0).to_onnx(path)
-    assert not path.exists()
-
-
 # ---- inputs and labels ----
 
 

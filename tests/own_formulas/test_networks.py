@@ -222,6 +222,7 @@ def test_a_file_has_names_and_digests_and_needs_the_formulas_again(tmp_path: Pat
         ({"bent": Activation("bent", bent, bent_slope, a=0.25), "tilted": TILTED}, "another formula"),
         ({"bent": Activation("bent", bent, bent_slope, a=0.5, initializer="lecun"), "tilted": TILTED}, "another"),
         ({"bent": BENT, "tilted": Loss("tilted", tilted, tilted_slope, mean=False)}, "another formula"),
+        ({"bent": Activation("curved", bent, bent_slope, a=0.5), "tilted": TILTED}, "another formula"),  # its name
     ],
 )
 def test_a_formula_that_is_missing_or_another_is_an_error(tmp_path: Path, custom: Any, words: str) -> None:

@@ -106,6 +106,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "a default": with_default,
     "float": of_float,
     "a method": Scaled().value,
+    "a remainder": lambda x: x % 2 + 0.5 * (x // 3) + 7 % (abs(x) + 1),
+    "a type": lambda x: 2 * x if isinstance(x, float) else 3 * x,
     "a partial": functools.partial(lambda x, a: math.exp(-a * x * x), a=0.5),
     "math itself": math.tanh,
     "NumPy itself": np.tanh,
@@ -197,7 +199,7 @@ def test_a_wrong_derivative_is_an_error_that_shows_both_numbers() -> None:
         Activation("own", lambda x: x if x > 0 else 0.1 * x, lambda x: (1.0 if x != 2 else 2.4) if x > 0 else 0.1)
 
 
-@pytest.mark.parametrize("size", [1e-3, 0.2, 1.0, 4.0, 30.0, 1e3])
+@pytest.mark.parametrize("size", [1e-3, 0.2, 1.0, 3.3, 4.0, 17.0, 30.0, 1e3, 1e5])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_derivative_that_is_wrong_for_some_sizes_only_is_found(size: float, sign: int) -> None:
     low, high = sorted((0.9 * sign * size, 1.1 * sign * size))
@@ -211,10 +213,31 @@ def test_kinks_may_have_any_slope_around() -> None:
 
 
 def test_what_is_not_finite_at_ordinary_points_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"value is nan at x = -1e-06, expected a finite number"):
+    with pytest.raises(ValueError, match=r"value is nan in float64 at x = -1e-06, expected a finite number"):
         Activation("own", lambda x: math.sqrt(x), lambda x: 0.5 / math.sqrt(x))
-    with pytest.raises(ValueError, match=r"derivative is inf at x = 0, expected a finite number"):
+    with pytest.raises(ValueError, match=r"derivative is inf in float64 at x = 0, expected a finite number"):
         Activation("own", lambda x: math.sqrt(abs(x)), lambda x: math.copysign(0.5, x) / math.sqrt(abs(x)))
+
+
+@pytest.mark.parametrize("t", [0.0, 0.65, 1.0])
+def test_a_derivative_that_is_wrong_for_some_targets_only_is_found(t: float) -> None:
+    with pytest.raises(ValueError, match=rf"loss 'own': derivative is \S+ at z = \S+, t = {t:g}, but"):
+        Loss("own", lambda z, t: (z - t) ** 2, lambda z, share: (2.1 if abs(share - t) < 0.04 else 2) * (z - share),
+             targets="shares")  # fmt: skip
+
+
+def test_formulas_must_be_finite_in_the_networks_dtype_too() -> None:
+    def value(z: Any, t: Any) -> Any:
+        p = 1 / (1 + math.exp(-z))
+        return -t * math.log(p) - (1 - t) * math.log(1 - p)
+
+    naive = Loss("naive", value, lambda z, t: 1 / (1 + math.exp(-z)) - t, targets="shares")
+    fastbp.MLP((2, 1), loss=naive, dtype="float64")
+    with pytest.raises(ValueError, match=r"loss 'naive': value is (inf|nan) in float32 at z = 17\S*, t = "):
+        fastbp.MLP((2, 1), loss=naive)
+    steep = Activation("steep", lambda x: x**30, lambda x: 30 * x**29)
+    with pytest.raises(ValueError, match=r"activation 'steep': value is inf in float32 at x = "):
+        fastbp.MLP((2, 3, 1), activation=steep)
 
 
 def test_a_function_of_more_than_its_arguments_is_refused() -> None:
