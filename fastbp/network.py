@@ -205,7 +205,8 @@ class MLP(BaseNetwork):
             learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
-            sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
+            sample_weight: ArrayLike | None = None, dropout: float | Sequence[float] = 0.0,
+            input_dropout: float = 0.0, max_grad_norm: float | None = None,
             early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
             checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
             rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
@@ -243,9 +244,11 @@ class MLP(BaseNetwork):
             Called as ``callback(network, history)`` after each epoch. One that returns True ends the training.
         sample_weight : array_like (n,), optional
             Weights of at least 0; the loss of a minibatch is ``sum w loss / sum w``.
-        dropout : float, default 0
-            Share of each hidden layer's outputs that are set to 0, drawn again for each step. The others are divided by
-            ``1 - dropout``, so that predictions need no change.
+        dropout : float or sequence of float, default 0
+            Share of each hidden layer's outputs that are set to 0, drawn again for each step; or one share for each
+            layer. The others are divided by ``1 - dropout``, so that predictions need no change.
+        input_dropout : float, default 0
+            The same for the inputs, shifted and scaled; where columns are embedded, for their vectors.
         max_grad_norm : float, optional
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         early_stopping : int, optional
@@ -317,14 +320,15 @@ class MLP(BaseNetwork):
             self._model, X, y, self, lambda X, y: (self.loss(X, y), self.score(X, y)), epochs=epochs,
             batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer, shuffle=shuffle,
             validation_data=validation_data, progress=progress, callbacks=callbacks, sample_weight=sample_weight,
-            dropout=dropout, max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol,
-            time_budget=time_budget, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows,
+            dropout=dropout, input_dropout=input_dropout, max_grad_norm=max_grad_norm, early_stopping=early_stopping,
+            tol=tol, time_budget=time_budget, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows,
             memory_limit=memory_limit,
         )  # fmt: skip
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
                     learning_rate: float | LearningRate | None = None, l2: float = 0.0,
-                    optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None, dropout: float = 0.0,
+                    optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None,
+                    dropout: float | Sequence[float] = 0.0, input_dropout: float = 0.0,
                     max_grad_norm: float | None = None) -> History:  # fmt: skip
         """Train on these rows once, in their order; the optimizer's state is kept from the last call of `partial_fit`.
 
@@ -345,7 +349,7 @@ class MLP(BaseNetwork):
 
         plan = arguments.make_plan(
             self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
-            shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
+            shuffle=False, dropout=dropout, input_dropout=input_dropout, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
 

@@ -43,7 +43,8 @@ def fit(
     callbacks: Sequence[Callable[[MLP, History], object]] = (),
     *,
     sample_weight: ArrayLike | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
     max_grad_norm: float | None = None,
     early_stopping: int | None = None,
     tol: float = 1e-4,
@@ -83,7 +84,7 @@ def fit(
         and ends with the same bits as an uninterrupted run; the file of a finished run returns at once.
     checkpoint_seconds : float, default 60.0
         See `checkpoint`; 0 writes after every step.
-    epochs, learning_rate, l2, optimizer, shuffle, dropout, max_grad_norm, early_stopping, tol
+    epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, max_grad_norm, early_stopping, tol
         As for `MLP.fit`.
 
     Returns
@@ -138,6 +139,7 @@ def fit(
             optimizer=optimizer,
             shuffle=shuffle,
             dropout=dropout,
+            input_dropout=input_dropout,
             max_grad_norm=max_grad_norm,
             time_budget=time_budget,
         )
@@ -224,7 +226,7 @@ class _Run:
         ranks.agree(lambda: _check_alike(about, ranks.comm.bcast(about)))
         ranks.comm.Bcast(net.parameters)
         net.rng.bit_generator.state = ranks.comm.bcast(net.rng.bit_generator.state)
-        key = int(net.rng.integers(KEYS)) if plan.dropout else 0
+        key = int(net.rng.integers(KEYS)) if plan.drops else 0
         shuffle_key = int(net.rng.integers(KEYS)) if self.shuffled else None
         weights = None if self.weights is None else _scaled(self.weights, ranks)
         training = ParallelTraining(net.model, self.rows, self.targets, weights, plan, ranks, shards, key, shuffle_key)
@@ -266,6 +268,7 @@ class _Run:
             "optimizer": repr(plan.optimizer),
             "shuffle": self.shuffled,
             "dropout": plan.dropout,
+            "input_dropout": plan.input_dropout,
             "max_grad_norm": plan.max_grad_norm,
             "early_stopping": [self.stop.patience, self.stop.tol],
             "sample_weight": self.weights is not None,

@@ -94,7 +94,7 @@ class ParallelTraining:
         self.places = cuts(shards, ranks.rank, self.batch)
         given = np.diff(self.places)
         # Rows of lower ranks in each step: this rank's rows follow them, and dropout depends on a row's place.
-        lower = ranks.comm.exscan(given) if plan.dropout else None
+        lower = ranks.comm.exscan(given) if plan.drops else None
         self._behind = np.zeros_like(given) if lower is None else lower
         self.history, self.position = History(loss_name=model.loss.name), StepPosition()
         self.memory = OptimizerState()
@@ -104,8 +104,8 @@ class ParallelTraining:
 
     def _allocate(self, most: int) -> None:
         model, plan, dtype = self.model, self.plan, self.model.dtype
-        self._form = plan.form(self.targets, self.weights is not None)
-        size = BatchLayout(model.network, most, dtype, self._form.threshold > 0).without_inputs
+        self._form = plan.form(model.network, self.targets, self.weights is not None)
+        size = BatchLayout(model.network, most, dtype, self._form.thresholds).without_inputs
         self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
         self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
         self._begin = round_up(model.parameters.size, dtype)

@@ -40,7 +40,8 @@ def fit_many(
     callbacks: Sequence[Any] = (),
     *,
     sample_weight: Any = None,
-    dropout: float | Sequence[float] = 0.0,
+    dropout: float | Sequence[float | Sequence[float]] = 0.0,
+    input_dropout: float | Sequence[float] = 0.0,
     max_grad_norm: float | None | Sequence[float | None] = None,
     early_stopping: int | None | Sequence[int | None] = None,
     tol: float | Sequence[float] = 1e-4,
@@ -58,9 +59,10 @@ def fit_many(
         Of any sizes and settings, no network twice; none may share a `Generator` with another.
     X, y
         As for `MLP.fit`, for all networks.
-    epochs, batch_size, learning_rate, l2, optimizer, shuffle, dropout, max_grad_norm, early_stopping, tol, time_budget
-        As for `MLP.fit`: one value for all networks, or a sequence with one for each. A `LearningRate` is copied for
-        each network.
+    epochs, batch_size, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, max_grad_norm, early_stopping,
+    tol, time_budget
+        As for `MLP.fit`: one value for all networks, or a sequence with one for each, such as ``dropout=[(0.1, 0.3)] *
+        len(networks)`` for a share of each layer. A `LearningRate` is copied for each network.
     rows, sample_weight
         As for `MLP.fit`: an array for all, or a list of one array (or None) for each.
     validation_data
@@ -107,6 +109,7 @@ def fit_many(
         "optimizer": _each("optimizer", optimizer, nets),
         "shuffle": _each("shuffle", shuffle, nets),
         "dropout": _each("dropout", dropout, nets),
+        "input_dropout": _each("input_dropout", input_dropout, nets),
         "max_grad_norm": _each("max_grad_norm", max_grad_norm, nets),
         "early_stopping": _each("early_stopping", early_stopping, nets),
         "tol": _each("tol", tol, nets),

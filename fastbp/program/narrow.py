@@ -48,8 +48,10 @@ def switched_on() -> bool:
 
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
-    """Return the step that can be compiled for minibatches of so many rows, or None where there is none."""
-    if not _is_narrow(network):
+    """Return the step that can be compiled for minibatches of so many rows, or None where there is none: one for layers
+    that drop different shares, or for dropped inputs."""
+    inputs, *hidden = form.thresholds or (0,)
+    if not _is_narrow(network) or inputs or len(set(hidden)) > 1:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
 
@@ -58,7 +60,7 @@ def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -
 def _step_of(network: Network, tile_vectors: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep:
     loss, activations = network.loss, tuple(activation.name for activation in network.activations)
     targets = form.targets if loss.value is None else loss.value.__name__
-    dropout = form.threshold > 0
+    dropout = any(form.thresholds)
     return NarrowStep(network.sizes, activations, targets, form.update, dropout, tile_vectors, dtype.name)
 
 
@@ -129,8 +131,9 @@ def training_step(network: Network, rows: int, form: StepForm, step: NarrowStep,
     """Return the program of `passes.training_step` by a step that is compiled for the network, or by its parts."""
     parts = op.DECAY | (op.PENALTY if form.penalised and not form.clipped else 0)
     common = {
-        "threshold": form.threshold, "fetched": form.fetched, "weighted": form.weighted, "penalised": form.penalised,
-        "clipped": form.clipped, "takes_part": parts, "ldb": round_up(network.layout.total, np.dtype(step.dtype)),
+        "threshold": max(form.thresholds, default=0), "fetched": form.fetched, "weighted": form.weighted,
+        "penalised": form.penalised, "clipped": form.clipped, "takes_part": parts,
+        "ldb": round_up(network.layout.total, np.dtype(step.dtype)),
     }  # fmt: skip
     if shared := parts_of(step, rows, threads, form.clipped):
         return _by_several(rows, common, shared, threads)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..cached_property import cached_property
 from ..kernels.activations import Activation
+from ..kernels.dropout import UNITS
 from ..kernels.losses import Loss
 from ..kernels.updates import SGD
 from .parameters import Embedding, ParameterLayout
@@ -40,7 +41,7 @@ class StepForm(NamedTuple):
     targets: str  # "labels" or "targets"
     weighted: bool = False
     penalised: bool = False
-    threshold: int = 0  # of dropout, in units of 2^-53
+    thresholds: tuple[int, ...] = ()  # of dropout, of the inputs and of each hidden layer, in units of 2^-53
     update: str = SGD.name
     clipped: bool = False
     fetched: bool = False  # rows of X by their order, else they lie side by side
@@ -48,3 +49,11 @@ class StepForm(NamedTuple):
     def fused(self, network: Network) -> bool:
         """Return whether the update is the weight gradient's epilogue."""
         return self.update == SGD.name and not self.clipped and not network.embeddings
+
+
+def thresholds_of(network: Network, dropout: float | tuple[float, ...], input_dropout: float) -> tuple[int, ...]:
+    """Return the thresholds of a step's dropout, from the share of all hidden layers or of each, and that of the
+    inputs; none where nothing is dropped."""
+    hidden = dropout if isinstance(dropout, tuple) else (dropout,) * (network.layers - 1)
+    found = tuple(int(share * UNITS) for share in (input_dropout, *hidden))
+    return found if any(found) else ()

@@ -25,10 +25,11 @@ CROSS_ENTROPY = {"labels": op.CROSS_ENTROPY_OF_LABELS, "targets": op.CROSS_ENTRO
 class NetworkOperations:
     """The operations of one network for one number of rows."""
 
-    def __init__(self, network: Network, rows: int, model: CostModel, threshold: int = 0, fetched: bool = False):
-        self.network, self.rows, self.model = network, rows, model
-        self.threshold, self.fetched = threshold, fetched
-        self.at = BatchLayout(network, rows, model.dtype, threshold > 0)
+    def __init__(self, network: Network, rows: int, model: CostModel, thresholds: tuple[int, ...] = (),
+                 fetched: bool = False):  # fmt: skip
+        self.network, self.rows, self.model, self.fetched = network, rows, model, fetched
+        self.thresholds = thresholds or (0,) * network.layers  # of the inputs and of each hidden layer
+        self.at = BatchLayout(network, rows, model.dtype, thresholds)
 
     # ---- forward ----
 
@@ -37,6 +38,9 @@ class NetworkOperations:
         another one. Of the layers so many, or all."""
         layout, last = self.network.layout, self.network.layers - 1
         links: list[Link] = self._embed() if self.network.embeddings else [self._fetch()] if self.fetched else []
+        if self.thresholds[0]:
+            inputs = (op.ACTIVATIONS, self.at.inputs)
+            links.append(self._drop(-1, inputs if links else (op.INPUTS, 0), inputs))
         for layer, (fan_in, fan_out) in enumerate(layout.fans[:layers]):
             target, epilogue = (op.ACTIVATIONS, self.at.output(layer)), op.ADD_BIAS
             if layer < last:
@@ -60,7 +64,7 @@ class NetworkOperations:
     def _input(self, layer: int) -> tuple[int, int, int]:
         width = self.network.layout.fans[layer][0]
         if layer == 0:
-            copied = self.fetched or self.network.embeddings
+            copied = self.fetched or self.at.copies_inputs
             return (op.ACTIVATIONS, self.at.inputs, width) if copied else (op.INPUTS, 0, width)
         return (op.ACTIVATIONS, self.at.dropped(layer - 1), width)
 
@@ -110,13 +114,14 @@ class NetworkOperations:
             links.append(
                 self._on_rows(activation.cost, operation(op.ACTIVATE, kind=activation.kind, a=source, c=output))
             )
-        if self.threshold:
+        if self.thresholds[layer + 1]:
             links.append(self._drop(layer, output, (op.ACTIVATIONS, self.at.dropped(layer))))
         return links
 
     def _drop(self, layer: int, source: tuple[int, int], target: tuple[int, int]) -> Link:
-        a = (*source, self.network.sizes[layer + 1])
-        return self._on_rows(DROP_COST, operation(op.DROP, layer=layer, threshold=self.threshold, a=a, c=target))
+        """Return the dropout of a hidden layer's outputs, or with layer -1 of the first layer's inputs."""
+        a, threshold = (*source, self.network.layout.fans[layer + 1][0]), self.thresholds[layer + 1]
+        return self._on_rows(DROP_COST, operation(op.DROP, layer=layer, threshold=threshold, a=a, c=target))
 
     def _on_rows(self, cost: float, what: Operation) -> Link:
         """Return an operation that takes any range of rows of A, with its multiply-adds for one vector."""
@@ -170,6 +175,9 @@ class NetworkOperations:
                 links += self._activation_backward(layer - 1)
         if self.network.embeddings and not inputs:
             links.append(self._backward_to_vectors())
+        if self.thresholds[0] and (inputs or self.network.embeddings):
+            here = (op.ACTIVATIONS, self.at.gradient(-1))
+            links.append(self._drop(-1, here, here))
         return links
 
     def _backward_to_vectors(self) -> Product:
@@ -190,7 +198,7 @@ class NetworkOperations:
         """Return the way back from the next layer's input to the pre-activation, in place."""
         here, activation = (op.ACTIVATIONS, self.at.gradient(layer)), self.network.activations[layer]
         links: list[Link] = []
-        if self.threshold:
+        if self.thresholds[layer + 1]:
             links.append(self._drop(layer, here, here))
         if activation.in_loop:
             a, b = (*here, self.network.sizes[layer + 1]), (op.ACTIVATIONS, self.at.pre_activation(layer))

@@ -84,7 +84,7 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
     """dW and db to the gradient buffer, onto what it holds if `resume`; dX and row losses to the activations."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold)
+        operations = NetworkOperations(network, rows, model, form.thresholds)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=True)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
@@ -112,7 +112,7 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     """Return the program of an update, with sums of the losses before it and of the weights' squares."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold, form.fetched)
+        operations = NetworkOperations(network, rows, model, form.thresholds, form.fetched)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         squares = operations.squares() if form.penalised else []
@@ -132,7 +132,7 @@ def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     gradient buffer; the sum of the losses to the step's sums."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold)
+        operations = NetworkOperations(network, rows, model, form.thresholds)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, False)
@@ -164,9 +164,9 @@ def add_l2(network: Network) -> Program:
 
 
 @functools.lru_cache(maxsize=1024)
-def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout: bool = False) -> int:
+def activations_size(network: Network, rows: int, dtype: np.dtype[Any], thresholds: tuple[int, ...] = ()) -> int:
     """Return the elements that the activations of so many rows take."""
-    return BatchLayout(network, rows, dtype, dropout).total
+    return BatchLayout(network, rows, dtype, thresholds).total
 
 
 def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:

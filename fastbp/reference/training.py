@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array, float64
-from .dropout import dropout_masks, step_key
+from .dropout import dropout_mask, dropout_masks, step_key
 from .embeddings import embedded_gradient
 from .optimizers import clip_gradients, optimizer_step, options_for
 
@@ -32,7 +32,8 @@ def train(
     optimizer_options: Mapping[str, float] | None = None,
     l2_per_weight: bool = False,
     max_grad_norm: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
     dropout_key: int = 0,
     **options: Any,
 ) -> tuple[list[Array], list[Array], Array]:
@@ -55,8 +56,11 @@ def train(
         The penalty of a minibatch is divided by its rows, or by the sum of their weights.
     max_grad_norm : float, optional
         As in `clip_gradients`.
-    dropout : float
-        Share p of hidden units to drop, by `dropout_masks` with `step_key` of ``dropout_key`` and the step, from 0.
+    dropout : float or sequence of float
+        Share p of hidden units to drop, one for all layers or one for each, by `dropout_masks` with `step_key` of
+        ``dropout_key`` and the step, from 0.
+    input_dropout : float
+        The same for the inputs of the first layer.
     dropout_key : int
     **options
         loss_name and the constants of activations and losses, as in `loss`.
@@ -82,7 +86,8 @@ def train(
     _, trained_weights, trained_biases, losses = embedded_train(
         {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
         sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
-        l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, dropout_key=dropout_key, **options,
+        l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, input_dropout=input_dropout,
+        dropout_key=dropout_key, **options,
     )  # fmt: skip
     return trained_weights, trained_biases, losses
 
@@ -106,7 +111,8 @@ def embedded_train(
     optimizer_options: Mapping[str, float] | None = None,
     l2_per_weight: bool = False,
     max_grad_norm: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
     dropout_key: int = 0,
     **options: Any,
 ) -> tuple[dict[int, Array], list[Array], list[Array], Array]:
@@ -141,9 +147,12 @@ def embedded_train(
     for step, batch in enumerate(batches):
         if sample_weight is not None:
             options["sample_weight"] = weight[batch]
-        if dropout > 0:
+        key = step_key(dropout_key, step)
+        if np.any(np.asarray(dropout) > 0):
             hidden = [len(b) for b in p[layers : 2 * layers - 1]]
-            options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
+            options["masks"] = dropout_masks(key, hidden, len(batch), dropout)
+        if input_dropout > 0:
+            options["input_mask"] = dropout_mask(key, -1, len(batch), len(p[0]), input_dropout)
         strength = l2 / weight[batch].sum() if l2_per_weight else l2
         rows = X[batch], labels[batch]
         value, dWs, dbs, _, d_tables = embedded_gradient(

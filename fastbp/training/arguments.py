@@ -38,6 +38,7 @@ def make_plan(
     max_grad_norm: Any,
     time_budget: Any,
     memory_limit: Any = None,
+    input_dropout: Any = 0.0,
 ) -> Plan:
     """Return a plan of checked numbers; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
@@ -55,12 +56,13 @@ def make_plan(
         l2=validation.rate("l2", l2, model.dtype),
         optimizer=optimizer,
         order=Permutations(model.rng) if shuffled else lambda rows: None,
-        dropout=validation.number("dropout", dropout, 0.0, 1.0, below=True),
+        dropout=validation.shares("dropout", dropout, len(model.sizes) - 2),
         max_grad_norm=None if max_grad_norm is None else validation.number("max_grad_norm", max_grad_norm, least, most),
         time_budget=None if time_budget is None else validation.number("time_budget", time_budget),
         memory_limit=None if memory_limit is None else validation.whole_number("memory_limit", memory_limit),
         generator=model.rng if shuffled else None,
         mapped_in_blocks=True,
+        input_dropout=validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
     )
 
 

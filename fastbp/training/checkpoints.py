@@ -187,6 +187,7 @@ class Checkpoints:
             "y": digest(data.targets),
             "sample_weight": digest(data.weights),
             **{name: getattr(plan, name) for name in ("epochs", "batch_size", "l2", "dropout", "max_grad_norm")},
+            "input_dropout": plan.input_dropout,
             "learning_rate": describe("learning_rate", learning_rate),
             "optimizer": describe("optimizer", plan.optimizer),
             **self.settings,

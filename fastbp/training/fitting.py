@@ -141,7 +141,7 @@ def _train(
     if optimizer_state.filled:  # it could not be restored after a failure
         data.check()
     generator = model.rng.bit_generator.state
-    key = int(model.rng.integers(2**63)) if plan.dropout else 0
+    key = int(model.rng.integers(2**63)) if plan.drops else 0
     training = Training(model, data, plan, optimizer_state, key, checkpoints)
     try:
         with named_columns(model, training.history, data.names, data.target_name, outputs):

@@ -78,9 +78,9 @@ class Training:
         self._order = self.data.orders(plan.order, plan.generator)
         self.batch: int = min(plan.batch_size, self.data.count)
         weighted = self.data.weights is not None
-        self._form = plan.form(self.data.targets, weighted)
+        self._form = plan.form(self.network, self.data.targets, weighted)
         self._fetched_form = self._form._replace(fetched=True)
-        places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
+        places = BatchLayout(self.network, self.batch, dtype, self._form.thresholds)
         self._fetches = self.data.readable_in_place  # where there is an order
         fused = self._form.fused(self.network)
         if fused:  # it has no state, but an optimizer that follows it must start from 0

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from .. import validation
 from ..inputs.options import ReadOptions
 from ..kernels import coefficients as co
-from ..kernels.dropout import UNITS
 from ..kernels.losses import Loss
 from ..learning_rates import LearningRate
 from ..optimizers import Optimizer
-from ..program.network import StepForm
+from ..program.network import Network, StepForm, thresholds_of
 from .magnitudes import Magnitudes
 
 Array = NDArray[Any]
@@ -47,8 +46,10 @@ class Plan:
         order of X. Epochs run ahead only with `orders.Orders`.
     l2_per_weight : bool
         Whether `l2` is divided by the rows, or the sum of the weights, of each minibatch, as alpha is in scikit-learn.
-    dropout : float
-        Share of each hidden layer's outputs that are 0 in a step.
+    dropout : float or tuple of float
+        Share of each hidden layer's outputs that are 0 in a step: one for all layers, or one for each.
+    input_dropout : float
+        The same of the first layer's inputs.
     max_grad_norm : float or None
         A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
@@ -71,13 +72,14 @@ class Plan:
     optimizer: Optimizer
     order: Callable[[int], Any]
     l2_per_weight: bool = False
-    dropout: float = 0.0
+    dropout: float | tuple[float, ...] = 0.0
     max_grad_norm: float | None = None
     time_budget: float | None = None
     memory_limit: int | None = None
     generator: np.random.Generator | None = None
     losses_decide: bool = False
     mapped_in_blocks: bool = False
+    input_dropout: float = 0.0
 
     @property
     def read_options(self) -> ReadOptions:
@@ -85,11 +87,20 @@ class Plan:
         needs_total = type(self.learning_rate).__name__ if self.learning_rate.needs_total else None
         return ReadOptions(self.epochs, self.batch_size, self.memory_limit, self.mapped_in_blocks, needs_total)
 
-    def form(self, targets: Array, weighted: bool) -> StepForm:
+    @property
+    def drops(self) -> bool:
+        """True if anything is dropped, for which a key is drawn."""
+        hidden = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
+        return any(hidden) or self.input_dropout > 0
+
+    def form(self, network: Network, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
-        kind, threshold = "labels" if targets.ndim == 1 else "targets", int(self.dropout * UNITS)
+        kind, thresholds = (
+            "labels" if targets.ndim == 1 else "targets",
+            thresholds_of(network, self.dropout, self.input_dropout),
+        )
         clips = self.max_grad_norm is not None
-        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.form, clips)
+        return StepForm(kind, weighted, self.l2 > 0, thresholds, self.optimizer.form, clips)
 
     def coefficients(self, fixed: dict[str, Any], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                      dtype: np.dtype[Any]) -> Array:  # fmt: skip

@@ -1,0 +1,101 @@
+"""Options of training for layers, against PyTorch in float64 over a hundred steps: dropout."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastbp import MLP, optimizers, reference
+
+torch: Any = pytest.importorskip("torch")
+torch.set_num_threads(1)
+
+SIZES, N, BATCH, EPOCHS, RATE, L2 = (5, 9, 7, 3), 60, 12, 20, 0.01, 0.02
+OPTIMIZERS: dict[str, tuple[Any, dict[str, float]]] = {
+    "sgd": (torch.optim.SGD, {}),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9}),
+    "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.1}),
+}
+HERE: dict[str, optimizers.Optimizer] = {
+    "sgd": optimizers.SGD(), "momentum": optimizers.Momentum(0.9), "adam": optimizers.Adam(),
+    "adamw": optimizers.AdamW(weight_decay=0.1),
+}  # fmt: skip
+
+
+def data(seed: int = 5) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((N, SIZES[0])), rng.integers(0, SIZES[-1], N)
+
+
+def network() -> MLP:
+    return MLP(SIZES, "tanh", dtype="float64", seed=3)
+
+
+class TorchFit:
+    """The same network in PyTorch, trained step by step on the same rows."""
+
+    def __init__(self, net: MLP, optimizer: str):
+        draws = copy.deepcopy(net.rng)
+        self.kind, self.options = OPTIMIZERS[optimizer]
+        self.weights = [torch.tensor(W.copy(), requires_grad=True) for W in net.weights]
+        self.biases = [torch.tensor(b.copy(), requires_grad=True) for b in net.biases]
+        self.draws = draws
+        self.shares: tuple[float, ...] = (0.0, 0.0, 0.0)  # of the inputs and each hidden layer
+        self.criterion = torch.nn.CrossEntropyLoss()
+
+    def groups(self) -> list[dict[str, Any]]:
+        return [{"params": self.weights}, {"params": self.biases, "weight_decay": 0.0}]  # biases do not decay
+
+    def after_step(self) -> None:
+        """For what is done with the parameters after each step."""
+
+    def logits(self, X: Any, key: int) -> Any:
+        H = X
+        for layer, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if self.shares[layer]:
+                H = H * torch.tensor(reference.dropout_mask(key, layer - 1, *H.shape, self.shares[layer]))
+            H = H @ W + b
+            H = torch.tanh(H) if layer < len(self.weights) - 1 else H
+        return H
+
+    def train(self, X: Any, y: Any, max_norm: float | None = None) -> TorchFit:
+        key = int(self.draws.integers(2**63)) if any(self.shares) else 0
+        stepper = self.kind(self.groups(), lr=RATE, **self.options)
+        steps = 0
+        for _ in range(EPOCHS):
+            order = self.draws.permutation(N)
+            for begin in range(0, N, BATCH):
+                rows = order[begin : begin + BATCH]
+                stepper.zero_grad()
+                logits = self.logits(torch.tensor(X[rows]), reference.step_key(key, steps))
+                loss = self.criterion(logits, torch.tensor(y[rows]))
+                (loss + L2 / 2 * sum((W**2).sum() for W in self.weights)).backward()
+                if max_norm is not None:  # PyTorch adds 1e-6 to the norm
+                    leaves = [p.grad for p in (*self.weights, *self.biases) if p.grad is not None]
+                    norm = torch.sqrt(sum((g**2).sum() for g in leaves))
+                    for g in leaves:
+                        g *= min(1.0, max_norm / float(norm))
+                stepper.step()
+                self.after_step()
+                steps += 1
+        assert steps == 100
+        return self
+
+    def assert_same(self, net: MLP) -> None:
+        for found, expected in zip([*net.weights, *net.biases], [*self.weights, *self.biases], strict=True):
+            np.testing.assert_allclose(found, expected.detach().numpy(), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("shares", [(0.0, 0.4, 0.2), (0.3, 0.0, 0.0), (0.1, 0.2, 0.5)], ids=str)
+def test_dropout_of_layers_and_inputs(shares: tuple[float, ...], optimizer: str) -> None:
+    net, (X, y) = network(), data()
+    other = TorchFit(net, optimizer)
+    other.shares = shares
+    other.train(X, y)
+    net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], input_dropout=shares[0], dropout=shares[1:])
+    other.assert_same(net)
