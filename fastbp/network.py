@@ -206,7 +206,8 @@ class MLP(BaseNetwork):
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float | Sequence[float] = 0.0,
-            input_dropout: float = 0.0, max_grad_norm: float | None = None,
+            input_dropout: float = 0.0, layer_learning_rates: Sequence[float] | None = None,
+            embedding_learning_rates: float | Mapping[int, float] = 1.0, max_grad_norm: float | None = None,
             early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
             checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
             rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
@@ -249,6 +250,12 @@ class MLP(BaseNetwork):
             layer. The others are divided by ``1 - dropout``, so that predictions need no change.
         input_dropout : float, default 0
             The same for the inputs, shifted and scaled; where columns are embedded, for their vectors.
+        layer_learning_rates : sequence of float, optional
+            Factors of `learning_rate`, one for each layer, the first layer's first. A layer with a factor of 0 is
+            frozen: its weights and biases keep their bits, whatever momentum, decay and `l2` would do, and do not count
+            in `max_grad_norm`. The penalty in the loss is still that of all weights. By default all factors are 1.
+        embedding_learning_rates : float or mapping of int to float, default 1
+            The same for the tables of embeddings: one factor for all, or by columns.
         max_grad_norm : float, optional
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         early_stopping : int, optional
@@ -320,15 +327,18 @@ class MLP(BaseNetwork):
             self._model, X, y, self, lambda X, y: (self.loss(X, y), self.score(X, y)), epochs=epochs,
             batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer, shuffle=shuffle,
             validation_data=validation_data, progress=progress, callbacks=callbacks, sample_weight=sample_weight,
-            dropout=dropout, input_dropout=input_dropout, max_grad_norm=max_grad_norm, early_stopping=early_stopping,
-            tol=tol, time_budget=time_budget, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows,
-            memory_limit=memory_limit,
+            dropout=dropout, input_dropout=input_dropout, layer_learning_rates=layer_learning_rates,
+            embedding_learning_rates=embedding_learning_rates, max_grad_norm=max_grad_norm,
+            early_stopping=early_stopping, tol=tol, time_budget=time_budget, checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds, rows=rows, memory_limit=memory_limit,
         )  # fmt: skip
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
                     learning_rate: float | LearningRate | None = None, l2: float = 0.0,
                     optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None,
                     dropout: float | Sequence[float] = 0.0, input_dropout: float = 0.0,
+                    layer_learning_rates: Sequence[float] | None = None,
+                    embedding_learning_rates: float | Mapping[int, float] = 1.0,
                     max_grad_norm: float | None = None) -> History:  # fmt: skip
         """Train on these rows once, in their order; the optimizer's state is kept from the last call of `partial_fit`.
 
@@ -349,7 +359,9 @@ class MLP(BaseNetwork):
 
         plan = arguments.make_plan(
             self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
-            shuffle=False, dropout=dropout, input_dropout=input_dropout, max_grad_norm=max_grad_norm, time_budget=None,
+            shuffle=False, dropout=dropout, input_dropout=input_dropout,
+            layer_learning_rates=layer_learning_rates, embedding_learning_rates=embedding_learning_rates,
+            max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ def fit(
     sample_weight: ArrayLike | None = None,
     dropout: float | Sequence[float] = 0.0,
     input_dropout: float = 0.0,
+    layer_learning_rates: Sequence[float] | None = None,
+    embedding_learning_rates: float | Mapping[int, float] = 1.0,
     max_grad_norm: float | None = None,
     early_stopping: int | None = None,
     tol: float = 1e-4,
@@ -84,7 +86,8 @@ def fit(
         and ends with the same bits as an uninterrupted run; the file of a finished run returns at once.
     checkpoint_seconds : float, default 60.0
         See `checkpoint`; 0 writes after every step.
-    epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, max_grad_norm, early_stopping, tol
+    epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, layer_learning_rates,
+    embedding_learning_rates, max_grad_norm, early_stopping, tol
         As for `MLP.fit`.
 
     Returns
@@ -140,6 +143,8 @@ def fit(
             shuffle=shuffle,
             dropout=dropout,
             input_dropout=input_dropout,
+            layer_learning_rates=layer_learning_rates,
+            embedding_learning_rates=embedding_learning_rates,
             max_grad_norm=max_grad_norm,
             time_budget=time_budget,
         )
@@ -269,6 +274,7 @@ class _Run:
             "shuffle": self.shuffled,
             "dropout": plan.dropout,
             "input_dropout": plan.input_dropout,
+            "layer_learning_rates": list(plan.rates),
             "max_grad_norm": plan.max_grad_norm,
             "early_stopping": [self.stop.patience, self.stop.tol],
             "sample_weight": self.weights is not None,

@@ -104,7 +104,7 @@ class ParallelTraining:
 
     def _allocate(self, most: int) -> None:
         model, plan, dtype = self.model, self.plan, self.model.dtype
-        self._form = plan.form(model.network, self.targets, self.weights is not None)
+        self._form = plan.form(model, self.targets, self.weights is not None)
         size = BatchLayout(model.network, most, dtype, self._form.thresholds).without_inputs
         self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
         self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
@@ -288,7 +288,8 @@ class ParallelTraining:
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
         total, fixed = self.plan.epochs * self.steps, self.model.fixed_coefficients
         coefficients = self.plan.coefficients(fixed, at, update, total, self.model.dtype)
-        coefficients[:, co.L2], coefficients[:, co.SCALE] = self.plan.l2, 1.0 / (rows if self.weights is None else 1)
+        coefficients[:, co.SCALE] = 1.0 / (rows if self.weights is None else 1)
+        coefficients[:, [place + co.L2 for place in self.plan.coefficient_places(self.model)]] = self.plan.l2
         return coefficients.reshape(-1)
 
     # ---- failures ----

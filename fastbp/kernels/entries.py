@@ -278,8 +278,9 @@ def update_by(kind: int) -> Callable[..., None]:
         if row[op.CLIPPED]:
             factor = operand(row, op.BIAS_BUFFER, op.BIAS, operands)[0]
         columns = row[op.COLUMN_END] - row[op.COLUMN_BEGIN]
+        coefficients = advance(operands[op.COEFFICIENTS], row[op.Y])
         update_block(form, rows_in(row), columns, row[op.LDC], w, dw, state, row[op.LDB], factor, row[op.TAKES_PART],
-                     operands[op.COEFFICIENTS])  # fmt: skip
+                     coefficients)  # fmt: skip
 
     return operation
 

@@ -22,7 +22,8 @@ from __future__ import annotations
     ACTIVATE,  # rows of A -> C: `kind` of `kernels.activations`
     ACTIVATE_BACKWARD,  # rows of A (dy) and B (y, or x where the derivative needs it) -> C
     DROP,  # rows of A -> C, entries zeroed or enlarged: by the hash of key, `layer`, row and column, and `threshold`
-    UPDATE,  # block of C (parameters) by A (gradient), state in B, vectors `ldb` apart: `kind` of `kernels.updates`
+    UPDATE,  # block of C (parameters) by A (gradient), state in B, vectors `ldb` apart: `kind` of `kernels.updates`, by
+    # the coefficients from entry `y` of the step's on
     ADD_L2_GRADIENT,  # entries of C (gradient) += l2 A (parameters)
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]

@@ -42,6 +42,8 @@ def fit_many(
     sample_weight: Any = None,
     dropout: float | Sequence[float | Sequence[float]] = 0.0,
     input_dropout: float | Sequence[float] = 0.0,
+    layer_learning_rates: Any = None,
+    embedding_learning_rates: Any = 1.0,
     max_grad_norm: float | None | Sequence[float | None] = None,
     early_stopping: int | None | Sequence[int | None] = None,
     tol: float | Sequence[float] = 1e-4,
@@ -63,8 +65,10 @@ def fit_many(
     tol, time_budget
         As for `MLP.fit`: one value for all networks, or a sequence with one for each, such as ``dropout=[(0.1, 0.3)] *
         len(networks)`` for a share of each layer. A `LearningRate` is copied for each network.
-    rows, sample_weight
+    rows, sample_weight, layer_learning_rates
         As for `MLP.fit`: an array for all, or a list of one array (or None) for each.
+    embedding_learning_rates
+        As for `MLP.fit`: a number or a mapping for all, or a list of one for each.
     validation_data
         A tuple (X, y) for all, or a list of one tuple (or None) for each.
     callbacks
@@ -110,6 +114,10 @@ def fit_many(
         "shuffle": _each("shuffle", shuffle, nets),
         "dropout": _each("dropout", dropout, nets),
         "input_dropout": _each("input_dropout", input_dropout, nets),
+        "layer_learning_rates": _each(
+            "layer_learning_rates", layer_learning_rates, nets, _are_arrays(layer_learning_rates)
+        ),
+        "embedding_learning_rates": _each("embedding_learning_rates", embedding_learning_rates, nets),
         "max_grad_norm": _each("max_grad_norm", max_grad_norm, nets),
         "early_stopping": _each("early_stopping", early_stopping, nets),
         "tol": _each("tol", tol, nets),

@@ -48,10 +48,10 @@ def switched_on() -> bool:
 
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
-    """Return the step that can be compiled for minibatches of so many rows, or None where there is none: one for layers
-    that drop different shares, or for dropped inputs."""
+    """Return the step that can be compiled for minibatches of so many rows, or None where there is none: for
+    different dropout of layers, for dropped inputs, and for rates of layers."""
     inputs, *hidden = form.thresholds or (0,)
-    if not _is_narrow(network) or inputs or len(set(hidden)) > 1:
+    if not _is_narrow(network) or inputs or len(set(hidden)) > 1 or form.rates:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
 

@@ -35,6 +35,9 @@ class Network:
 network_of = functools.lru_cache(maxsize=1024)(Network)  # its programs are found by identity: hashing it takes 0.4 us
 
 
+FROZEN = -1  # in the place of coefficients: of what no step changes
+
+
 class StepForm(NamedTuple):
     """The parts of a training step besides the network."""
 
@@ -45,10 +48,14 @@ class StepForm(NamedTuple):
     update: str = SGD.name
     clipped: bool = False
     fetched: bool = False  # rows of X by their order, else they lie side by side
+    # Where in a step's coefficients those of each layer begin, and behind them those of each table; FROZEN for those
+    # that are not updated. Empty where all of them have the first.
+    rates: tuple[int, ...] = ()
 
     def fused(self, network: Network) -> bool:
-        """Return whether the update is the weight gradient's epilogue."""
-        return self.update == SGD.name and not self.clipped and not network.embeddings
+        """Return whether the update is the weight gradient's epilogue, which takes the first coefficients."""
+        plain = self.update == SGD.name and not self.clipped and not network.embeddings
+        return plain and max(self.rates, default=0) <= 0
 
 
 def thresholds_of(network: Network, dropout: float | tuple[float, ...], input_dropout: float) -> tuple[int, ...]:

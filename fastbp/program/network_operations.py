@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from ..cached_property import cached_property
 from ..kernels import operations as op
 from ..kernels.updates import UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
-from .network import Network, StepForm
+from .network import FROZEN, Network, StepForm
 from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
@@ -26,9 +27,10 @@ class NetworkOperations:
     """The operations of one network for one number of rows."""
 
     def __init__(self, network: Network, rows: int, model: CostModel, thresholds: tuple[int, ...] = (),
-                 fetched: bool = False):  # fmt: skip
+                 fetched: bool = False, rates: tuple[int, ...] = ()):  # fmt: skip
         self.network, self.rows, self.model, self.fetched = network, rows, model, fetched
         self.thresholds = thresholds or (0,) * network.layers  # of the inputs and of each hidden layer
+        self.rates = rates or (0,) * (network.layers + len(network.embeddings))  # as of `StepForm`
         self.at = BatchLayout(network, rows, model.dtype, thresholds)
 
     # ---- forward ----
@@ -104,6 +106,14 @@ class NetworkOperations:
         layout = self.network.layout
         return zip(layout.embeddings, layout.table_starts, layout.vector_starts, strict=True)
 
+    def _trained_layers(self) -> list[int]:
+        return [layer for layer in range(self.network.layers) if self.rates[layer] != FROZEN]
+
+    def _trained_embeddings(self) -> list[tuple[int, Embedding, int, int]]:
+        """Return the number of each embedding whose table is trained, and what `_embeddings` gives."""
+        numbered = enumerate(self._embeddings())
+        return [(number, *each) for number, each in numbered if self.rates[self.network.layers + number] != FROZEN]
+
     def _activation(self, layer: int) -> list[Link]:
         """Return what follows a hidden layer's product: the activation where it is not fused, and dropout."""
         activation = self.network.activations[layer]
@@ -154,11 +164,12 @@ class NetworkOperations:
         return links
 
     def backward(self, inputs: bool) -> list[Link]:
-        """Return what computes every dH, from the last layer's to the first's, and dX where `inputs` asks for it; of
-        dX, embedded vectors are needed in any case."""
-        layout = self.network.layout
+        """Return what computes every dH, from the last layer's to that of the first one that is trained, and dX where
+        `inputs` asks for it; of dX, vectors are needed in any case if a table is trained."""
+        layout, vectors = self.network.layout, bool(self._trained_embeddings())
+        lowest = -1 if inputs else 0 if vectors else min(self._trained_layers())
         links: list[Link] = []
-        for layer in range(self.network.layers - 1, -1 if inputs else 0, -1):
+        for layer in range(self.network.layers - 1, lowest, -1):
             fan_in, fan_out = layout.fans[layer]
             links.append(Product(
                 rows=self.rows,
@@ -173,9 +184,9 @@ class NetworkOperations:
             ))  # fmt: skip
             if layer:
                 links += self._activation_backward(layer - 1)
-        if self.network.embeddings and not inputs:
+        if vectors and not inputs:
             links.append(self._backward_to_vectors())
-        if self.thresholds[0] and (inputs or self.network.embeddings):
+        if self.thresholds[0] and (inputs or vectors):
             here = (op.ACTIVATIONS, self.at.gradient(-1))
             links.append(self._drop(-1, here, here))
         return links
@@ -223,6 +234,7 @@ class NetworkOperations:
                 resume=resume,
             )
             for layer, (fan_in, fan_out) in enumerate(layout.fans)
+            if self.rates[layer] != FROZEN
         ]
 
     def bias_gradients(self, to: int, epilogue: int, resume: bool) -> list[Operation]:
@@ -237,15 +249,16 @@ class NetworkOperations:
                 c=(to, self.network.layout.bias_starts[layer]),
             )
             for layer, (_, fan_out) in enumerate(self.network.layout.fans)
+            if self.rates[layer] != FROZEN
         ]
 
     def parameter_gradients(self, to: int, epilogue: int, resume: bool) -> tuple[float, list[Strand]]:
-        """Return the gradients of all parameters in one phase: the biases with the shortest strands, a share of the
-        tables with each."""
+        """Return the gradients of all parameters that are trained in one phase: the biases with the shortest strands, a
+        share of the tables with each."""
         time, strands = side_by_side(self.weight_gradients(to, epilogue, resume), self.model)
         for number, bias in enumerate(self.bias_gradients(to, epilogue, resume)):
             strands[-1 - number % len(strands)].append(bias)
-        for number, (each, table, first) in enumerate(self._embeddings()):
+        for number, each, table, first in self._trained_embeddings():
             vectors = -(-each.levels * each.width // self.model.lanes)
             time += (UPDATE_COST * vectors + FETCH_COST * self.rows) / self.model.threads
             for strand, (begin, end) in zip(strands, bounds(each.levels, len(strands), 1), strict=False):
@@ -287,7 +300,19 @@ class NetworkOperations:
             b=(op.GRADIENT, start + total, total),  # vectors of state lie so far apart
             c=(op.PARAMETERS, start, block["ldc"] if weights else block["column_end"]),
             bias=(op.ACTIVATIONS, self.at.clip_factor),
+            y=self._rates_by_start[start],
         )
+
+    @cached_property
+    def _rates_by_start(self) -> dict[int, int]:
+        """Where the coefficients begin of the weights, biases or table that begin at a parameter."""
+        layout, layers = self.network.layout, self.rates[: self.network.layers]
+        parts = (
+            (layout.weight_starts, layers),
+            (layout.bias_starts, layers),
+            (layout.table_starts, self.rates[len(layers) :]),
+        )
+        return dict(itertools.chain.from_iterable(zip(*part, strict=True) for part in parts))
 
     def updates(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the rows' gradients to new parameters."""
@@ -317,12 +342,13 @@ class NetworkOperations:
     def blocks(self) -> list[Operation]:
         """Cut the parameters at fixed places, as the operations that compute their gradient would name them."""
         parts: list[Operation] = []
-        for (fan_in, fan_out), weights, biases in self.network.layout.layers:
+        for layer in self._trained_layers():
+            (fan_in, fan_out), weights, biases = self.network.layout.layers[layer]
             c = (op.GRADIENT, weights, fan_out)
             for begin, end in bounds(fan_in, max(1, fan_in * fan_out // SQUARES), 1):
                 parts.append(operation(op.GEMM, row_begin=begin, row_end=end, column_end=fan_out, c=c))
             parts.append(operation(op.COLUMN_SUMS, column_end=fan_out, c=(op.GRADIENT, biases)))
-        for each, table, _ in self._embeddings():
+        for _, each, table, _ in self._trained_embeddings():
             c = (op.GRADIENT, table, each.width)
             for begin, end in bounds(each.levels, max(1, each.levels * each.width // SQUARES), 1):
                 parts.append(operation(op.EMBED_BACKWARD, row_begin=begin, row_end=end, column_end=each.width, c=c))
@@ -352,11 +378,12 @@ class NetworkOperations:
                 strand.insert(0, operation(op.ADD_L2_GRADIENT, row_begin=begin, row_end=end, a=a, c=c))
             parts.append(strand)
 
-        for (fan_in, fan_out), weights, biases in self.network.layout.layers:
+        for layer in self._trained_layers():
+            (fan_in, fan_out), weights, biases = self.network.layout.layers[layer]
             for begin, end in _spans(fan_in * fan_out):
                 of(weights, begin, end, step.penalised)
             of(biases, 0, fan_out, False)
-        for each, table, _ in self._embeddings():
+        for _, each, table, _ in self._trained_embeddings():
             for begin, end in _spans(each.levels * each.width):
                 of(table, begin, end, step.penalised)
         return parts

@@ -35,6 +35,7 @@ def train(
     dropout: float | Sequence[float] = 0.0,
     input_dropout: float = 0.0,
     dropout_key: int = 0,
+    layer_rates: Sequence[float] | None = None,
     **options: Any,
 ) -> tuple[list[Array], list[Array], Array]:
     """Train on minibatches of the rows in a given order, with a step of an optimizer after each.
@@ -62,6 +63,9 @@ def train(
     input_dropout : float
         The same for the inputs of the first layer.
     dropout_key : int
+    layer_rates : sequence of float, optional
+        Factors of the learning rate, one for each layer. A layer with a factor of 0 is not updated, and its gradient is
+        no part of what is clipped.
     **options
         loss_name and the constants of activations and losses, as in `loss`.
 
@@ -87,7 +91,7 @@ def train(
         {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
         sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
         l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, input_dropout=input_dropout,
-        dropout_key=dropout_key, **options,
+        dropout_key=dropout_key, layer_rates=layer_rates, **options,
     )  # fmt: skip
     return trained_weights, trained_biases, losses
 
@@ -114,6 +118,8 @@ def embedded_train(
     dropout: float | Sequence[float] = 0.0,
     input_dropout: float = 0.0,
     dropout_key: int = 0,
+    layer_rates: Sequence[float] | None = None,
+    table_rates: Sequence[float] | None = None,
     **options: Any,
 ) -> tuple[dict[int, Array], list[Array], list[Array], Array]:
     """Do what `train` does for a network with embeddings, whose tables are updated as weights are, unused rows too.
@@ -124,6 +130,8 @@ def embedded_train(
         As in `embed`.
     weights, biases, ...
         As in `train`.
+    table_rates : sequence of float, optional
+        Factors of the learning rate, one for each table.
 
     Returns
     -------
@@ -138,6 +146,9 @@ def embedded_train(
     p = [float64("weights", W) for W in weights] + [float64("biases", b) for b in biases]
     p += [float64("tables", table) for table in tables.values()]
     layers = len(weights)
+    of_layers = [1.0] * layers if layer_rates is None else list(layer_rates)
+    factors = [*of_layers, *of_layers, *([1.0] * len(tables) if table_rates is None else table_rates)]
+    trained = [i for i, factor in enumerate(factors) if factor != 0]
 
     def tables_now() -> dict[int, Array]:
         return dict(zip(tables, p[2 * layers :], strict=True))
@@ -160,11 +171,12 @@ def embedded_train(
             **options,
         )  # fmt: skip
         gradients = [*dWs, *dbs, *(d_tables[column] for column in tables)]
+        gradients = [gradients[i] for i in trained]
         if max_grad_norm is not None:
             gradients = clip_gradients(gradients, max_grad_norm)[0]
-        for i, g in enumerate(gradients):
+        for i, g in zip(trained, gradients, strict=True):
             hyper = options_for(optimizer, optimizer_options or {}, is_bias=layers <= i < 2 * layers)
-            p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, rates[step], **hyper)
+            p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, factors[i] * rates[step], **hyper)
         losses.append(value)
     return tables_now(), p[:layers], p[layers : 2 * layers], np.array(losses, dtype=np.float64)
 

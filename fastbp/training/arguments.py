@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,8 @@ def make_plan(
     time_budget: Any,
     memory_limit: Any = None,
     input_dropout: Any = 0.0,
+    layer_learning_rates: Any = None,
+    embedding_learning_rates: Any = 1.0,
 ) -> Plan:
     """Return a plan of checked numbers; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
@@ -63,7 +65,36 @@ def make_plan(
         generator=model.rng if shuffled else None,
         mapped_in_blocks=True,
         input_dropout=validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
+        rates=_rates(model, layer_learning_rates, embedding_learning_rates),
     )
+
+
+def _rates(model: Model, layers: Any, tables: Any) -> tuple[float, ...]:
+    """Return the factors of each layer's learning rate, then of each table's; none where all are 1."""
+    count, columns = model.network.layers, [each.column for each in model.embeddings]
+    given = [1.0] * count if layers is None else validation.as_list(layers)
+    if given is None or isinstance(layers, (str, bytes, Mapping)):
+        raise TypeError(
+            f"layer_learning_rates: got {layers!r}, expected a sequence of {count} numbers, one for each layer"
+        )
+    if len(given) != count:
+        raise ValueError(f"layer_learning_rates: got {len(given)} factors, expected {count}: one for each layer")
+    of_layers = [validation.rate(f"layer_learning_rates[{i}]", each, model.dtype) for i, each in enumerate(given)]
+    name = "embedding_learning_rates"
+    if isinstance(tables, Mapping):
+        if unknown := [column for column in tables if column not in columns]:
+            raise ValueError(
+                f"{name}: got column {unknown[0]!r}, expected embedded ones: {columns or 'there are none'}"
+            )
+        of_tables = [validation.rate(f"{name}[{column}]", tables.get(column, 1.0), model.dtype) for column in columns]
+    else:
+        of_tables = [validation.rate(name, tables, model.dtype)] * len(columns)
+        if tables != 1 and not columns:
+            raise ValueError(f"{name}: got {tables!r}, but the network has no embeddings")
+    rates = (*of_layers, *of_tables)
+    if not any(rates):
+        raise ValueError("layer_learning_rates: got 0 for all that is trained, expected a factor above 0")
+    return () if all(rate == 1 for rate in rates) else rates
 
 
 def check_callbacks(given: Any) -> list[Callable[[Any, History], object]]:

@@ -188,6 +188,7 @@ class Checkpoints:
             "sample_weight": digest(data.weights),
             **{name: getattr(plan, name) for name in ("epochs", "batch_size", "l2", "dropout", "max_grad_norm")},
             "input_dropout": plan.input_dropout,
+            "layer_learning_rates": plan.rates,
             "learning_rate": describe("learning_rate", learning_rate),
             "optimizer": describe("optimizer", plan.optimizer),
             **self.settings,

@@ -78,7 +78,7 @@ class Training:
         self._order = self.data.orders(plan.order, plan.generator)
         self.batch: int = min(plan.batch_size, self.data.count)
         weighted = self.data.weights is not None
-        self._form = plan.form(self.network, self.data.targets, weighted)
+        self._form = plan.form(self.model, self.data.targets, weighted)
         self._fetched_form = self._form._replace(fetched=True)
         places = BatchLayout(self.network, self.batch, dtype, self._form.thresholds)
         self._fetches = self.data.readable_in_place  # where there is an order
@@ -100,6 +100,7 @@ class Training:
         self._orders = self._orders_ahead()  # None where each epoch is a call of its own
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
+        self._l2_at = [place + co.L2 for place in plan.coefficient_places(self.model)]
         fixed = self.model.fixed_coefficients
         self._coefficients = StepCoefficients(plan, fixed, self._steps_of_epoch, dtype, weighted)
 
@@ -341,7 +342,9 @@ class Training:
         if len(coefficients) < steps and np.ndim(norms):
             coefficients = np.repeat(coefficients, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
-            coefficients[:, co.SCALE], coefficients[:, co.L2] = 1.0 / norms, l2
+            coefficients[:, co.SCALE] = 1.0 / norms
+            for place in self._l2_at:
+                coefficients[:, place] = l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
         self.optimizer_state.steps += steps  # before: Ctrl-C comes as soon as the call is over

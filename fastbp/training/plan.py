@@ -14,8 +14,9 @@ from ..inputs.options import ReadOptions
 from ..kernels import coefficients as co
 from ..kernels.losses import Loss
 from ..learning_rates import LearningRate
+from ..model.model import Model
 from ..optimizers import Optimizer
-from ..program.network import Network, StepForm, thresholds_of
+from ..program.network import FROZEN, StepForm, thresholds_of
 from .magnitudes import Magnitudes
 
 Array = NDArray[Any]
@@ -50,6 +51,9 @@ class Plan:
         Share of each hidden layer's outputs that are 0 in a step: one for all layers, or one for each.
     input_dropout : float
         The same of the first layer's inputs.
+    rates : tuple of float
+        Factors of the learning rate, of each layer and behind them of each embedding; 0 for those that are not trained.
+        Empty where all are 1.
     max_grad_norm : float or None
         A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
@@ -80,6 +84,7 @@ class Plan:
     losses_decide: bool = False
     mapped_in_blocks: bool = False
     input_dropout: float = 0.0
+    rates: tuple[float, ...] = ()
 
     @property
     def read_options(self) -> ReadOptions:
@@ -93,14 +98,26 @@ class Plan:
         hidden = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
         return any(hidden) or self.input_dropout > 0
 
-    def form(self, network: Network, targets: Array, weighted: bool) -> StepForm:
+    @property
+    def _factors(self) -> list[float]:
+        """The factors of the learning rate that need coefficients of their own."""
+        return sorted(set(self.rates) - {0.0, 1.0})
+
+    def coefficient_places(self, model: Model) -> list[int]:
+        """Return where in a step's coefficients those of the learning rate begin, then those of each of its factors."""
+        first = model.coefficients.size
+        return [0, *(first + number * len(co.COEFFICIENTS) for number in range(len(self._factors)))]
+
+    def form(self, model: Model, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
         kind, thresholds = (
             "labels" if targets.ndim == 1 else "targets",
-            thresholds_of(network, self.dropout, self.input_dropout),
+            thresholds_of(model.network, self.dropout, self.input_dropout),
         )
         clips = self.max_grad_norm is not None
-        return StepForm(kind, weighted, self.l2 > 0, thresholds, self.optimizer.form, clips)
+        places = dict(zip((1.0, *self._factors), self.coefficient_places(model), strict=True)) | {0.0: FROZEN}
+        rates = tuple(places[rate] for rate in self.rates)
+        return StepForm(kind, weighted, self.l2 > 0, thresholds, self.optimizer.form, clips, rates=rates)
 
     def coefficients(self, fixed: dict[str, Any], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                      dtype: np.dtype[Any]) -> Array:  # fmt: skip
@@ -116,7 +133,11 @@ class Plan:
         learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
         validation.shape("learning_rate", learning_rate, steps.shape)
         numbers = {"keep": 1.0, "max_norm": self.max_grad_norm or 0.0, **fixed}
-        rows = co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))
+        tables = [co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))]
+        for factor in self._factors:
+            of_factor = self.optimizer.coefficients(updates, factor * learning_rate)
+            tables.append(co.table(len(steps), {"keep": 1.0, **of_factor}))
+        rows = np.concatenate(tables, axis=1)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             return rows.astype(dtype)
 

@@ -108,7 +108,12 @@ def custom() -> dict[str, Any]:
     return {"learning_rate": Falling(0.3), "callbacks": [draw], "shuffle": False, "optimizer": "adagrad"}
 
 
-KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom)}
+def layers() -> dict[str, Any]:
+    """Options of layers."""
+    return {"optimizer": "adamw", "l2": 0.01, "dropout": (0.3,), "input_dropout": 0.1, "layer_learning_rates": (0.3, 1)}
+
+
+KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, layers)}
 
 
 def prepared(kind: str) -> tuple[MLP, Any]:

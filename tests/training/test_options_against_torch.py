@@ -1,4 +1,4 @@
-"""Options of training for layers, against PyTorch in float64 over a hundred steps: dropout."""
+"""Options of training for layers, against PyTorch in float64 over a hundred steps: dropout, learning rates."""
 
 from __future__ import annotations
 
@@ -45,10 +45,17 @@ class TorchFit:
         self.biases = [torch.tensor(b.copy(), requires_grad=True) for b in net.biases]
         self.draws = draws
         self.shares: tuple[float, ...] = (0.0, 0.0, 0.0)  # of the inputs and each hidden layer
+        self.factors: tuple[float, ...] = (1.0,) * len(self.weights)  # of the learning rate
         self.criterion = torch.nn.CrossEntropyLoss()
 
     def groups(self) -> list[dict[str, Any]]:
-        return [{"params": self.weights}, {"params": self.biases, "weight_decay": 0.0}]  # biases do not decay
+        found: list[dict[str, Any]] = []
+        for W, b, factor in zip(self.weights, self.biases, self.factors, strict=True):
+            if factor == 0:
+                W.requires_grad = b.requires_grad = False
+            else:  # biases do not decay
+                found += [{"params": W, "lr": factor * RATE}, {"params": b, "lr": factor * RATE, "weight_decay": 0.0}]
+        return found
 
     def after_step(self) -> None:
         """For what is done with the parameters after each step."""
@@ -98,4 +105,17 @@ def test_dropout_of_layers_and_inputs(shares: tuple[float, ...], optimizer: str)
     other.shares = shares
     other.train(X, y)
     net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], input_dropout=shares[0], dropout=shares[1:])
+    other.assert_same(net)
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.3])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("factors", [(0.1, 1.0, 3.0), (0.0, 1.0, 0.5), (0.0, 0.0, 1.0), (0.5, 0.0, 1.0)], ids=str)
+def test_learning_rates_of_layers(factors: tuple[float, ...], optimizer: str, max_norm: float | None) -> None:
+    net, (X, y) = network(), data()
+    other = TorchFit(net, optimizer)
+    other.factors = factors
+    other.train(X, y, max_norm)
+    options: dict[str, Any] = {"max_grad_norm": max_norm, "layer_learning_rates": factors}
+    net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], **options)
     other.assert_same(net)
