@@ -207,10 +207,11 @@ class MLP(BaseNetwork):
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
             sample_weight: ArrayLike | None = None, dropout: float | Sequence[float] = 0.0,
             input_dropout: float = 0.0, layer_learning_rates: Sequence[float] | None = None,
-            embedding_learning_rates: float | Mapping[int, float] = 1.0, max_grad_norm: float | None = None,
-            early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
-            checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
-            rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
+            embedding_learning_rates: float | Mapping[int, float] = 1.0, label_smoothing: float = 0.0,
+            max_grad_norm: float | None = None, early_stopping: int | None = None, tol: float = 1e-4,
+            time_budget: float | None = None, checkpoint: str | os.PathLike[str] | None = None,
+            checkpoint_seconds: float = 60.0, rows: ArrayLike | None = None,
+            memory_limit: int | None = None) -> History:  # fmt: skip
         """Train by minibatches, starting from the current parameters.
 
         Parameters
@@ -256,6 +257,10 @@ class MLP(BaseNetwork):
             in `max_grad_norm`. The penalty in the loss is still that of all weights. By default all factors are 1.
         embedding_learning_rates : float or mapping of int to float, default 1
             The same for the tables of embeddings: one factor for all, or by columns.
+        label_smoothing : float, default 0
+            From 0 to 1. A target t becomes ``(1 - label_smoothing) t + label_smoothing / classes``, for softmax with
+            cross-entropy as in PyTorch, with labels and with rows of probabilities; for binary cross-entropies with 2
+            classes, as in Keras. Other losses refuse it. The validation loss is that of the targets as they are.
         max_grad_norm : float, optional
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         early_stopping : int, optional
@@ -328,9 +333,9 @@ class MLP(BaseNetwork):
             batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer, shuffle=shuffle,
             validation_data=validation_data, progress=progress, callbacks=callbacks, sample_weight=sample_weight,
             dropout=dropout, input_dropout=input_dropout, layer_learning_rates=layer_learning_rates,
-            embedding_learning_rates=embedding_learning_rates, max_grad_norm=max_grad_norm,
-            early_stopping=early_stopping, tol=tol, time_budget=time_budget, checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds, rows=rows, memory_limit=memory_limit,
+            embedding_learning_rates=embedding_learning_rates, label_smoothing=label_smoothing,
+            max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol, time_budget=time_budget,
+            checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows, memory_limit=memory_limit,
         )  # fmt: skip
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
@@ -338,7 +343,7 @@ class MLP(BaseNetwork):
                     optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None,
                     dropout: float | Sequence[float] = 0.0, input_dropout: float = 0.0,
                     layer_learning_rates: Sequence[float] | None = None,
-                    embedding_learning_rates: float | Mapping[int, float] = 1.0,
+                    embedding_learning_rates: float | Mapping[int, float] = 1.0, label_smoothing: float = 0.0,
                     max_grad_norm: float | None = None) -> History:  # fmt: skip
         """Train on these rows once, in their order; the optimizer's state is kept from the last call of `partial_fit`.
 
@@ -361,7 +366,7 @@ class MLP(BaseNetwork):
             self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
             shuffle=False, dropout=dropout, input_dropout=input_dropout,
             layer_learning_rates=layer_learning_rates, embedding_learning_rates=embedding_learning_rates,
-            max_grad_norm=max_grad_norm, time_budget=None,
+            label_smoothing=label_smoothing, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
 

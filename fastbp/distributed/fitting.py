@@ -47,6 +47,7 @@ def fit(
     input_dropout: float = 0.0,
     layer_learning_rates: Sequence[float] | None = None,
     embedding_learning_rates: float | Mapping[int, float] = 1.0,
+    label_smoothing: float = 0.0,
     max_grad_norm: float | None = None,
     early_stopping: int | None = None,
     tol: float = 1e-4,
@@ -87,7 +88,7 @@ def fit(
     checkpoint_seconds : float, default 60.0
         See `checkpoint`; 0 writes after every step.
     epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, layer_learning_rates,
-    embedding_learning_rates, max_grad_norm, early_stopping, tol
+    embedding_learning_rates, label_smoothing, max_grad_norm, early_stopping, tol
         As for `MLP.fit`.
 
     Returns
@@ -145,6 +146,7 @@ def fit(
             input_dropout=input_dropout,
             layer_learning_rates=layer_learning_rates,
             embedding_learning_rates=embedding_learning_rates,
+            label_smoothing=label_smoothing,
             max_grad_norm=max_grad_norm,
             time_budget=time_budget,
         )
@@ -275,6 +277,7 @@ class _Run:
             "dropout": plan.dropout,
             "input_dropout": plan.input_dropout,
             "layer_learning_rates": list(plan.rates),
+            "label_smoothing": plan.label_smoothing,
             "max_grad_norm": plan.max_grad_norm,
             "early_stopping": [self.stop.patience, self.stop.tol],
             "sample_weight": self.weights is not None,

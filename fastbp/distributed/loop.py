@@ -105,7 +105,7 @@ class ParallelTraining:
     def _allocate(self, most: int) -> None:
         model, plan, dtype = self.model, self.plan, self.model.dtype
         self._form = plan.form(model, self.targets, self.weights is not None)
-        size = BatchLayout(model.network, most, dtype, self._form.thresholds).without_inputs
+        size = BatchLayout(model.network, most, dtype, self._form.thresholds, self._form.smoothed).without_inputs
         self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
         self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
         self._begin = round_up(model.parameters.size, dtype)
@@ -286,7 +286,7 @@ class ParallelTraining:
     def _coefficients_of(self, rows: int) -> Array:
         """Return this step's coefficients. Weighted gradients are sums: other ranks' weights are not known yet."""
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
-        total, fixed = self.plan.epochs * self.steps, self.model.fixed_coefficients
+        total, fixed = self.plan.epochs * self.steps, self.plan.fixed_coefficients(self.model)
         coefficients = self.plan.coefficients(fixed, at, update, total, self.model.dtype)
         coefficients[:, co.SCALE] = 1.0 / (rows if self.weights is None else 1)
         coefficients[:, [place + co.L2 for place in self.plan.coefficient_places(self.model)]] = self.plan.l2

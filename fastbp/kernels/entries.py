@@ -21,6 +21,8 @@ from .elementwise import (
     drop,
     elementwise_loss,
     sgd_update,
+    smooth_labels,
+    smooth_targets,
     update_block,
     weigh_rows,
 )
@@ -169,6 +171,18 @@ def cross_entropy_with_probabilities(row, operands, workspace):
                                    c_rows(row, operands), losses_of(row, operands), workspace)  # fmt: skip
 
 
+def labels_smoothed(row, operands, workspace):
+    labels, coefficients = advance(integers(operands[op.LABELS]), row[op.ROW_BEGIN]), operands[op.COEFFICIENTS]
+    smooth_labels(rows_in(row), row[op.LDA], labels, coefficients[co.SMOOTH_SHARE], coefficients[co.SMOOTH_REST],
+                  c_rows(row, operands))  # fmt: skip
+
+
+def targets_smoothed(row, operands, workspace):
+    coefficients = operands[op.COEFFICIENTS]
+    smooth_targets(rows_in(row) * row[op.LDA], a_rows(row, operands), coefficients[co.SMOOTH_SHARE],
+                   coefficients[co.SMOOTH_REST], c_rows(row, operands))  # fmt: skip
+
+
 def weigh(row, operands, workspace):
     weights = advance(operands[op.WEIGHTS], row[op.ROW_BEGIN])
     weigh_rows(rows_in(row), row[op.LDA], weights, c_rows(row, operands), losses_of(row, operands))
@@ -302,6 +316,8 @@ OPERATIONS: dict[int, Callable[..., None]] = {
     op.COPY_COLUMNS: columns_copied,
     op.EMBED: embedding,
     op.EMBED_BACKWARD: embedding_backward,
+    op.SMOOTH_LABELS: labels_smoothed,
+    op.SMOOTH_TARGETS: targets_smoothed,
 }
 OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
     op.ELEMENTWISE_LOSS: elementwise_loss_by,

@@ -22,6 +22,7 @@ class BatchLayout:
     rows: int
     dtype: np.dtype[Any]
     thresholds: tuple[int, ...] = ()  # of dropout
+    smoothed: bool = False  # targets
 
     @cached_property
     def _starts(self) -> dict[tuple[str, int], int]:
@@ -36,6 +37,7 @@ class BatchLayout:
             "gradient": outputs,
             "pre-activation": [length if activation.keeps_input else 0 for activation, length in hidden],
             "dropped": [length if self._drops(layer) else 0 for layer, (_, length) in enumerate(hidden)],
+            "targets": [outputs[-1] if self.smoothed else 0],
             "losses": [self.rows],
             "squares": [squares],
             "clip factor": [1 + squares + len(net.layout.fans)],
@@ -78,6 +80,11 @@ class BatchLayout:
     def dropped(self, layer: int) -> int:
         """The output of a hidden layer after dropout; without dropout the output."""
         return self._starts["dropped", layer] if self._drops(layer) else self.output(layer)
+
+    @property
+    def targets(self) -> int:
+        """Targets that label smoothing changed."""
+        return self._starts["targets", 0]
 
     @property
     def losses(self) -> int:

@@ -49,9 +49,9 @@ def switched_on() -> bool:
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
     """Return the step that can be compiled for minibatches of so many rows, or None where there is none: for
-    different dropout of layers, for dropped inputs, and for rates of layers."""
+    different dropout of layers, dropped inputs, rates of layers, smoothed targets."""
     inputs, *hidden = form.thresholds or (0,)
-    if not _is_narrow(network) or inputs or len(set(hidden)) > 1 or form.rates:
+    if not _is_narrow(network) or inputs or len(set(hidden)) > 1 or form.rates or form.smoothed:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
 

@@ -51,11 +51,15 @@ class StepForm(NamedTuple):
     # Where in a step's coefficients those of each layer begin, and behind them those of each table; FROZEN for those
     # that are not updated. Empty where all of them have the first.
     rates: tuple[int, ...] = ()
+    smoothed: bool = False  # targets
 
     def fused(self, network: Network) -> bool:
         """Return whether the update is the weight gradient's epilogue, which takes the first coefficients."""
         plain = self.update == SGD.name and not self.clipped and not network.embeddings
         return plain and max(self.rates, default=0) <= 0
+
+
+NO_STEP = StepForm("labels")  # the form of what is no step: nothing is dropped or smoothed
 
 
 def thresholds_of(network: Network, dropout: float | tuple[float, ...], input_dropout: float) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from ..kernels.updates import UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
-from .network import FROZEN, Network, StepForm
+from .network import FROZEN, NO_STEP, Network, StepForm
 from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
@@ -26,12 +26,11 @@ CROSS_ENTROPY = {"labels": op.CROSS_ENTROPY_OF_LABELS, "targets": op.CROSS_ENTRO
 class NetworkOperations:
     """The operations of one network for one number of rows."""
 
-    def __init__(self, network: Network, rows: int, model: CostModel, thresholds: tuple[int, ...] = (),
-                 fetched: bool = False, rates: tuple[int, ...] = ()):  # fmt: skip
-        self.network, self.rows, self.model, self.fetched = network, rows, model, fetched
-        self.thresholds = thresholds or (0,) * network.layers  # of the inputs and of each hidden layer
-        self.rates = rates or (0,) * (network.layers + len(network.embeddings))  # as of `StepForm`
-        self.at = BatchLayout(network, rows, model.dtype, thresholds)
+    def __init__(self, network: Network, rows: int, model: CostModel, form: StepForm = NO_STEP):
+        self.network, self.rows, self.model, self.fetched = network, rows, model, form.fetched
+        self.thresholds = form.thresholds or (0,) * network.layers  # of the inputs and of each hidden layer
+        self.rates = form.rates or (0,) * (network.layers + len(network.embeddings))  # as of `StepForm`
+        self.at = BatchLayout(network, rows, model.dtype, form.thresholds, form.smoothed)
 
     # ---- forward ----
 
@@ -152,16 +151,27 @@ class NetworkOperations:
     def loss(self, form: str, weighted: bool = False, losses_to: Place | None = None) -> list[Link]:
         """Return what computes the gradient of the logits, and a loss for each row."""
         last, kind = self.network.layers - 1, self.network.loss.kind
+        links: list[Link] = []
         outputs = self.network.sizes[-1]
         logits = (op.ACTIVATIONS, self.at.output(last), outputs)
         gradient, losses = (op.ACTIVATIONS, self.at.gradient(last)), losses_to or (op.ACTIVATIONS, self.at.losses)
+        targets = (op.TARGETS, 0)
+        if self.at.smoothed:
+            links.append(self._smooth(form))
+            form, targets = "targets", (op.ACTIVATIONS, self.at.targets)
         code = CROSS_ENTROPY[form] if kind is None else op.ELEMENTWISE_LOSS
-        loss = operation(code, kind=kind or 0, a=logits, b=(op.TARGETS, 0), c=gradient, y=losses)
-        links: list[Link] = [RowWise(self.rows, loss, EXP_COST * (1 + -(-outputs // self.model.lanes)))]
+        loss = operation(code, kind=kind or 0, a=logits, b=targets, c=gradient, y=losses)
+        links.append(RowWise(self.rows, loss, EXP_COST * (1 + -(-outputs // self.model.lanes))))
         if weighted:
             weigh = operation(op.WEIGH_ROWS, lda=outputs, c=gradient, y=losses)
             links.append(RowWise(self.rows, weigh, outputs))
         return links
+
+    def _smooth(self, form: str) -> Link:
+        """Return what smooths the targets, of which the loss then reads rows of probabilities."""
+        code = {"labels": op.SMOOTH_LABELS, "targets": op.SMOOTH_TARGETS}[form]
+        a = (op.TARGETS, 0, self.network.sizes[-1])
+        return self._on_rows(UPDATE_COST, operation(code, a=a, c=(op.ACTIVATIONS, self.at.targets)))
 
     def backward(self, inputs: bool) -> list[Link]:
         """Return what computes every dH, from the last layer's to that of the first one that is trained, and dX where

@@ -84,7 +84,7 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
     """dW and db to the gradient buffer, onto what it holds if `resume`; dX and row losses to the activations."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.thresholds)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=True)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
@@ -112,7 +112,7 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     """Return the program of an update, with sums of the losses before it and of the weights' squares."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.thresholds, form.fetched, form.rates)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         squares = operations.squares() if form.penalised else []
@@ -132,7 +132,7 @@ def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     gradient buffer; the sum of the losses to the step's sums."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.thresholds, rates=form.rates)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, False)
@@ -148,7 +148,7 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
     the step's sums. It needs the activations of one row."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        return NetworkOperations(network, 1, model, rates=form.rates).updates_by_gradient(form)
+        return NetworkOperations(network, 1, model, form).updates_by_gradient(form)
 
     return cheapest(write, dtype, threads, _least_workspace(network, 1))
 

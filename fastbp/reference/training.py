@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .arrays import Array, float64
 from .dropout import dropout_mask, dropout_masks, step_key
 from .embeddings import embedded_gradient
+from .losses import smoothed_targets
 from .optimizers import clip_gradients, optimizer_step, options_for
 
 
@@ -36,6 +37,7 @@ def train(
     input_dropout: float = 0.0,
     dropout_key: int = 0,
     layer_rates: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
     **options: Any,
 ) -> tuple[list[Array], list[Array], Array]:
     """Train on minibatches of the rows in a given order, with a step of an optimizer after each.
@@ -66,6 +68,8 @@ def train(
     layer_rates : sequence of float, optional
         Factors of the learning rate, one for each layer. A layer with a factor of 0 is not updated, and its gradient is
         no part of what is clipped.
+    label_smoothing : float
+        As in `smoothed_targets`.
     **options
         loss_name and the constants of activations and losses, as in `loss`.
 
@@ -91,7 +95,7 @@ def train(
         {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
         sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
         l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, input_dropout=input_dropout,
-        dropout_key=dropout_key, layer_rates=layer_rates, **options,
+        dropout_key=dropout_key, layer_rates=layer_rates, label_smoothing=label_smoothing, **options,
     )  # fmt: skip
     return trained_weights, trained_biases, losses
 
@@ -120,6 +124,7 @@ def embedded_train(
     dropout_key: int = 0,
     layer_rates: Sequence[float] | None = None,
     table_rates: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
     **options: Any,
 ) -> tuple[dict[int, Array], list[Array], list[Array], Array]:
     """Do what `train` does for a network with embeddings, whose tables are updated as weights are, unused rows too.
@@ -140,6 +145,9 @@ def embedded_train(
         As of `train`.
     """
     X, labels = np.asarray(X), np.asarray(labels)
+    if label_smoothing > 0:
+        name = options.get("loss_name", "softmax_cross_entropy")
+        labels = smoothed_targets(name, labels, np.shape(weights[-1])[1], label_smoothing)
     batches = _minibatches(order, len(X), batch_size)
     rates = np.broadcast_to(float64("learning_rate", learning_rate), len(batches))
     weight = np.ones(len(X)) if sample_weight is None else float64("sample_weight", sample_weight, (len(X),))

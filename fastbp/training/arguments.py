@@ -41,6 +41,7 @@ def make_plan(
     input_dropout: Any = 0.0,
     layer_learning_rates: Any = None,
     embedding_learning_rates: Any = 1.0,
+    label_smoothing: Any = 0.0,
 ) -> Plan:
     """Return a plan of checked numbers; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
@@ -66,7 +67,15 @@ def make_plan(
         mapped_in_blocks=True,
         input_dropout=validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
         rates=_rates(model, layer_learning_rates, embedding_learning_rates),
+        label_smoothing=_label_smoothing(model, label_smoothing),
     )
+
+
+def _label_smoothing(model: Model, given: Any) -> float:
+    share = validation.number("label_smoothing", given, 0.0, 1.0)
+    if share and not model.loss.classifies:
+        raise ValueError(f"label_smoothing: got {share} for {model.loss.name}, expected 0: its targets are no classes")
+    return share
 
 
 def _rates(model: Model, layers: Any, tables: Any) -> tuple[float, ...]:

@@ -189,6 +189,7 @@ class Checkpoints:
             **{name: getattr(plan, name) for name in ("epochs", "batch_size", "l2", "dropout", "max_grad_norm")},
             "input_dropout": plan.input_dropout,
             "layer_learning_rates": plan.rates,
+            "label_smoothing": plan.label_smoothing,
             "learning_rate": describe("learning_rate", learning_rate),
             "optimizer": describe("optimizer", plan.optimizer),
             **self.settings,

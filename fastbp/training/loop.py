@@ -80,7 +80,7 @@ class Training:
         weighted = self.data.weights is not None
         self._form = plan.form(self.model, self.data.targets, weighted)
         self._fetched_form = self._form._replace(fetched=True)
-        places = BatchLayout(self.network, self.batch, dtype, self._form.thresholds)
+        places = BatchLayout(self.network, self.batch, dtype, self._form.thresholds, self._form.smoothed)
         self._fetches = self.data.readable_in_place  # where there is an order
         fused = self._form.fused(self.network)
         if fused:  # it has no state, but an optimizer that follows it must start from 0
@@ -101,7 +101,7 @@ class Training:
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
         self._l2_at = [place + co.L2 for place in plan.coefficient_places(self.model)]
-        fixed = self.model.fixed_coefficients
+        fixed = plan.fixed_coefficients(self.model)
         self._coefficients = StepCoefficients(plan, fixed, self._steps_of_epoch, dtype, weighted)
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:

@@ -54,6 +54,8 @@ class Plan:
     rates : tuple of float
         Factors of the learning rate, of each layer and behind them of each embedding; 0 for those that are not trained.
         Empty where all are 1.
+    label_smoothing : float
+        Share of each target that goes to all classes alike.
     max_grad_norm : float or None
         A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
@@ -85,6 +87,7 @@ class Plan:
     mapped_in_blocks: bool = False
     input_dropout: float = 0.0
     rates: tuple[float, ...] = ()
+    label_smoothing: float = 0.0
 
     @property
     def read_options(self) -> ReadOptions:
@@ -117,7 +120,21 @@ class Plan:
         clips = self.max_grad_norm is not None
         places = dict(zip((1.0, *self._factors), self.coefficient_places(model), strict=True)) | {0.0: FROZEN}
         rates = tuple(places[rate] for rate in self.rates)
-        return StepForm(kind, weighted, self.l2 > 0, thresholds, self.optimizer.form, clips, rates=rates)
+        return StepForm(
+            kind,
+            weighted,
+            self.l2 > 0,
+            thresholds,
+            self.optimizer.form,
+            clips,
+            rates=rates,
+            smoothed=self.label_smoothing > 0,
+        )
+
+    def fixed_coefficients(self, model: Model) -> dict[str, Any]:
+        """Return the coefficients that are the same in all steps of a fit of the model."""
+        rest = self.label_smoothing / model.loss.classes_of(model.sizes[-1])
+        return {**model.fixed_coefficients, "smooth_share": 1.0 - self.label_smoothing, "smooth_rest": rest}
 
     def coefficients(self, fixed: dict[str, Any], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                      dtype: np.dtype[Any]) -> Array:  # fmt: skip
@@ -126,7 +143,7 @@ class Plan:
         Parameters
         ----------
         fixed : dict of str to float or array
-            Those that follow from the network.
+            Those of `fixed_coefficients`.
         steps, updates : ndarray of int64, (n,)
             The numbers of the steps in a fit of `total`, from 0, and those of the optimizer's updates, from 1.
         """

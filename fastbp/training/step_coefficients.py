@@ -20,7 +20,7 @@ class StepCoefficients:
     ----------
     plan : Plan
     fixed : dict of str to float or array
-        Those that follow from the network.
+        Those of `Plan.fixed_coefficients`.
     steps_of_epoch : int
     dtype : numpy.dtype
     weighted : bool

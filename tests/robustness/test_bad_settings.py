@@ -45,6 +45,13 @@ def test_dropout(value: Any) -> None:
         refuses_and_keeps("dropout", lambda net, m=method, v=of_a_layer: getattr(net, m)(X, y, dropout=v))
 
 
+@table("label_smoothing", above=("label_smoothing", 1.1))
+def test_label_smoothing(value: Any) -> None:
+    X, y = rows()
+    for method in ("fit", "partial_fit"):
+        refuses_and_keeps("label_smoothing", lambda net, m=method: getattr(net, m)(X, y, label_smoothing=value[1]))
+
+
 @table("max_grad_norm", "time_budget", "tol", without=("None",), norm_0=("max_grad_norm", 0.0),
        denormal=("max_grad_norm", 1e-40), huge=("max_grad_norm", 1e300), no_tol=("tol", None))  # fmt: skip
 def test_other_numbers_of_fit(value: Any) -> None:

@@ -78,6 +78,7 @@ CASES = {
                                        "layer_learning_rates": (0, 0.5, 1),
                                        "embedding_learning_rates": {1: 0.0, 4: 2.0}},
                             {"embeddings": {1: (7, 3), 4: (3, 9)}}),
+    "label smoothing": Case((33, 50), {"label_smoothing": 0.2}, weighted=True),
     "frozen layers": Case((33, 50), {**BASE, "layer_learning_rates": (0, 1, 0)}),
     "cosine": Case(options={"learning_rate": Cosine(0.2, warmup=0.2), "optimizer": "nesterov"}),
     "adaptive": Case(options={"learning_rate": Adaptive(0.5, patience=1, tol=0.1)}, epochs=8),

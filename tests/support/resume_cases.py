@@ -110,7 +110,8 @@ def custom() -> dict[str, Any]:
 
 def layers() -> dict[str, Any]:
     """Options of layers."""
-    return {"optimizer": "adamw", "l2": 0.01, "dropout": (0.3,), "input_dropout": 0.1, "layer_learning_rates": (0.3, 1)}
+    return {"optimizer": "adamw", "l2": 0.01, "dropout": (0.3,), "input_dropout": 0.1, "layer_learning_rates": (0.3, 1),
+            "label_smoothing": 0.1}  # fmt: skip
 
 
 KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, layers)}

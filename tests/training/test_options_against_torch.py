@@ -1,4 +1,4 @@
-"""Options of training for layers, against PyTorch in float64 over a hundred steps: dropout, learning rates."""
+"""Options of training, against PyTorch in float64 over a hundred steps: dropout, rates of layers, label smoothing."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def data(seed: int = 5) -> tuple[Any, Any]:
     return rng.standard_normal((N, SIZES[0])), rng.integers(0, SIZES[-1], N)
 
 
-def network() -> MLP:
-    return MLP(SIZES, "tanh", dtype="float64", seed=3)
+def network(loss: str = "softmax_cross_entropy") -> MLP:
+    return MLP(SIZES, "tanh", loss, dtype="float64", seed=3)
 
 
 class TorchFit:
@@ -118,4 +118,28 @@ def test_learning_rates_of_layers(factors: tuple[float, ...], optimizer: str, ma
     other.train(X, y, max_norm)
     options: dict[str, Any] = {"max_grad_norm": max_norm, "layer_learning_rates": factors}
     net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], **options)
+    other.assert_same(net)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_label_smoothing(share: float, soft: bool, optimizer: str) -> None:
+    net, (X, y) = network(), data()
+    y = np.random.default_rng(6).dirichlet(np.ones(SIZES[-1]), N) if soft else y
+    other = TorchFit(net, optimizer)
+    other.criterion = torch.nn.CrossEntropyLoss(label_smoothing=share)
+    other.train(X, y)
+    net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], label_smoothing=share)
+    other.assert_same(net)
+
+
+def test_label_smoothing_of_binary_targets() -> None:
+    net, (X, _) = network("binary_cross_entropy"), data()
+    y = np.random.default_rng(6).integers(0, 2, (N, SIZES[-1])).astype(float)
+    other = TorchFit(net, "adam")
+    plain = torch.nn.BCEWithLogitsLoss()
+    other.criterion = lambda z, t: plain(z, 0.8 * t + 0.1)
+    other.train(X, y)
+    net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE["adam"], label_smoothing=0.2)
     other.assert_same(net)
