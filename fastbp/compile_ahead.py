@@ -29,7 +29,7 @@ PARTS = {
     "activation": (op.ACTIVATE, op.ACTIVATE_BACKWARD, op.DROP),
     "loss": (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.ELEMENTWISE_LOSS, op.WEIGH_ROWS,
              op.SOFTMAX, op.SMOOTH_LABELS, op.SMOOTH_TARGETS),
-    "optimizer": (op.UPDATE, op.ADD_L2_GRADIENT, op.SUM_OF_SQUARES, op.CLIP_FACTOR, op.SUM_UP),
+    "optimizer": (op.UPDATE, op.ADD_L2_GRADIENT, op.SUM_OF_SQUARES, op.CLIP_FACTOR, op.SUM_UP, op.AVERAGE),
     "gathering": (op.FETCH, op.COPY_COLUMNS, op.EMBED, op.EMBED_BACKWARD),
 }  # fmt: skip
 _PART_OF = {op.NAMES[code]: part for part, codes in PARTS.items() for code in codes} | {"gather": "gathering"}

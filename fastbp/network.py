@@ -22,6 +22,7 @@ from .model.model import Model
 from .training.optimizer_state import OptimizerState
 
 if TYPE_CHECKING:
+    from .averaging import Averaging
     from .learning_rates import LearningRate
     from .optimizers import Optimizer
     from .training.history import History
@@ -208,10 +209,10 @@ class MLP(BaseNetwork):
             sample_weight: ArrayLike | None = None, dropout: float | Sequence[float] = 0.0,
             input_dropout: float = 0.0, layer_learning_rates: Sequence[float] | None = None,
             embedding_learning_rates: float | Mapping[int, float] = 1.0, label_smoothing: float = 0.0,
-            max_grad_norm: float | None = None, early_stopping: int | None = None, tol: float = 1e-4,
-            time_budget: float | None = None, checkpoint: str | os.PathLike[str] | None = None,
-            checkpoint_seconds: float = 60.0, rows: ArrayLike | None = None,
-            memory_limit: int | None = None) -> History:  # fmt: skip
+            averaging: Averaging | None = None, max_grad_norm: float | None = None,
+            early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
+            checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
+            rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
         """Train by minibatches, starting from the current parameters.
 
         Parameters
@@ -261,6 +262,10 @@ class MLP(BaseNetwork):
             From 0 to 1. A target t becomes ``(1 - label_smoothing) t + label_smoothing / classes``, for softmax with
             cross-entropy as in PyTorch, with labels and with rows of probabilities; for binary cross-entropies with 2
             classes, as in Keras. Other losses refuse it. The validation loss is that of the targets as they are.
+        averaging : fastbp.averaging.Averaging, optional
+            Average the parameters after each step or epoch. In the end the network has the average, and validation data
+            and early stopping look at it from its first parameters on; training itself, and callbacks, have the
+            parameters that are trained. An error, or Ctrl-C, leaves these.
         max_grad_norm : float, optional
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         early_stopping : int, optional
@@ -334,8 +339,9 @@ class MLP(BaseNetwork):
             validation_data=validation_data, progress=progress, callbacks=callbacks, sample_weight=sample_weight,
             dropout=dropout, input_dropout=input_dropout, layer_learning_rates=layer_learning_rates,
             embedding_learning_rates=embedding_learning_rates, label_smoothing=label_smoothing,
-            max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol, time_budget=time_budget,
-            checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows, memory_limit=memory_limit,
+            averaging=averaging, max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol,
+            time_budget=time_budget, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows,
+            memory_limit=memory_limit,
         )  # fmt: skip
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, validation
+from ..averaging import Averaging
 from ..inputs.in_memory import rows_of
 from ..learning_rates import LearningRate
 from ..network import MLP
@@ -19,6 +20,7 @@ from ..optimizers import Optimizer
 from ..training import arguments
 from ..training.fitting import named_columns
 from ..training.history import History
+from ..training.weight_average import WeightAverage
 from .checkpoints import Checkpoints
 from .loop import ParallelTraining
 from .ranks import Ranks
@@ -48,6 +50,7 @@ def fit(
     layer_learning_rates: Sequence[float] | None = None,
     embedding_learning_rates: float | Mapping[int, float] = 1.0,
     label_smoothing: float = 0.0,
+    averaging: Averaging | None = None,
     max_grad_norm: float | None = None,
     early_stopping: int | None = None,
     tol: float = 1e-4,
@@ -88,7 +91,7 @@ def fit(
     checkpoint_seconds : float, default 60.0
         See `checkpoint`; 0 writes after every step.
     epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, layer_learning_rates,
-    embedding_learning_rates, label_smoothing, max_grad_norm, early_stopping, tol
+    embedding_learning_rates, label_smoothing, averaging, max_grad_norm, early_stopping, tol
         As for `MLP.fit`.
 
     Returns
@@ -147,6 +150,7 @@ def fit(
             layer_learning_rates=layer_learning_rates,
             embedding_learning_rates=embedding_learning_rates,
             label_smoothing=label_smoothing,
+            averaging=averaging,
             max_grad_norm=max_grad_norm,
             time_budget=time_budget,
         )
@@ -241,22 +245,26 @@ class _Run:
         plan.learning_rate.start()
         checkpoints.begin()
         with named_columns(net.model, training.history, *names):
-            training.run(self._after_epoch, progress, checkpoints.keep)
+            training.run(lambda history: self._after_epoch(history, training.average), progress, checkpoints.keep)
+        training.average.keep()
         self.stop.restore_best()
         return training.history
 
-    def _after_epoch(self, history: History) -> bool:
+    def _after_epoch(self, history: History, average: WeightAverage) -> bool:
         """Return whether to stop: the same on each rank."""
         if self.held_out is not None:
-            history.validation_loss.append(self.held_out.loss())
-            history.validation_score.append(self.held_out.score())
+            with average.in_place():
+                history.validation_loss.append(self.held_out.loss())
+                history.validation_score.append(self.held_out.score())
         stopped = False
         if self.ranks.comm.bcast(bool(self.calls)):
             calls = self.calls if self.ranks.is_root else []
             returned = self.ranks.agree(lambda: [callback(self.net, history) for callback in calls])
             stopped = self.ranks.comm.bcast(any(value is True for value in returned))
             self.ranks.comm.Bcast(self.net.parameters)
-        return self.stop.after_epoch(history) or stopped
+        with average.in_place():
+            stops = self.stop.after_epoch(history)
+        return stops or stopped
 
     def _about(self) -> dict[str, Any]:
         """Return the settings that must be the same on each rank and in a checkpoint: the run's fingerprint."""
@@ -278,6 +286,7 @@ class _Run:
             "input_dropout": plan.input_dropout,
             "layer_learning_rates": list(plan.rates),
             "label_smoothing": plan.label_smoothing,
+            "averaging": repr(plan.averaging),
             "max_grad_norm": plan.max_grad_norm,
             "early_stopping": [self.stop.patience, self.stop.tol],
             "sample_weight": self.weights is not None,

@@ -27,6 +27,7 @@ from ..training.magnitudes import Magnitudes
 from ..training.optimizer_state import OptimizerState
 from ..training.plan import Plan
 from ..training.progress import progress_bar
+from ..training.weight_average import WeightAverage
 from .allreduce import Allreduce
 from .ranks import Ranks
 from .shards import cuts, epoch_order
@@ -98,6 +99,7 @@ class ParallelTraining:
         self._behind = np.zeros_like(given) if lower is None else lower
         self.history, self.position = History(loss_name=model.loss.name), StepPosition()
         self.memory = OptimizerState()
+        self.average = WeightAverage(model, plan.averaging)
         self._failure: Exception | None = None
         self._most = max(1, int(given.max()))
         self._allocate(self._most)
@@ -107,7 +109,9 @@ class ParallelTraining:
         self._form = plan.form(model, self.targets, self.weights is not None)
         size = BatchLayout(model.network, most, dtype, self._form.thresholds, self._form.smoothed).without_inputs
         self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
-        self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
+        averaged = plan.averaging is not None
+        self.gradient = self.memory.buffer(plan.optimizer, model.parameters, averaged)  # and behind it the other state
+        self.average.begin(self.gradient, plan.optimizer, self.steps)
         self._begin = round_up(model.parameters.size, dtype)
         self._allreduce = Allreduce(self.ranks, self._begin + TAIL, dtype)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
@@ -116,7 +120,7 @@ class ParallelTraining:
 
     @property
     def moments(self) -> Array:
-        """The optimizer's state."""
+        """The optimizer's state, and the average."""
         return self.gradient[self._begin :]
 
     @property
@@ -141,6 +145,7 @@ class ParallelTraining:
             Called after each step and each epoch, with True where a checkpoint is due in any case.
         """
         history, plan, position = self.history, self.plan, self.position
+        self.average.reached(position.steps, position.epoch)
         if position.finished:
             return
         start = time.perf_counter()
@@ -165,6 +170,8 @@ class ParallelTraining:
                 history.samples_per_second.append(rows / history.seconds[-1])
                 history.loss.append(position.total / rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
+                if position.step == self.steps:
+                    self.average.epoch_ended(position.steps, position.epoch + 1)
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
                 ends = after_epoch(history) or ends
                 if position.step < self.steps:  # time is up within the epoch: the checkpoint is of this step
@@ -200,6 +207,7 @@ class ParallelTraining:
             loss, over = self._step(order, rows)
             position.total += rows * loss
             position.step, position.steps = position.step + 1, position.steps + 1
+            self.average.reached(position.steps, position.epoch)
             bar.update(rows)
             if not math.isfinite(position.total):
                 return over

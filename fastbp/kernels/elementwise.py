@@ -14,7 +14,7 @@ from .hashing import kept, mixed, moved, words
 from .jit import kernel
 from .losses import smoothed_target
 from .simd import advance, filled, lanes, load, number, store, unsigned
-from .updates import l2_gradient, sgd
+from .updates import averaged, l2_gradient, sgd
 
 # ---- activations ----
 
@@ -193,6 +193,26 @@ def update_vector(update, count, w, dw, state, state_stride, factor, l2, keep, c
     old = load(w, count, zero)
     gradient = l2_gradient(multiply(load(dw, count, zero), factor), old, l2)
     update(coefficients, old, gradient, keep, w, state, state_stride, count)
+
+
+@kernel
+def average_block(rows, columns, ld, w, average, share):
+    """``average += share (w - average)`` for [rows, columns] of leading dimension `ld`."""
+    if columns == ld:
+        rows, columns = 1, rows * columns
+    size = lanes(w)
+    whole = columns // size * size
+    for begin in range(0, rows * ld, ld):
+        for i in range(begin, begin + whole, size):
+            average_vector(size, advance(w, i), advance(average, i), share)
+        if whole < columns:
+            average_vector(columns - whole, advance(w, begin + whole), advance(average, begin + whole), share)
+
+
+@kernel
+def average_vector(count, w, average, share):
+    zero = number(w, 0.0)
+    store(averaged(load(average, count, zero), load(w, count, zero), share), average, count)
 
 
 @kernel

@@ -18,6 +18,7 @@ from .elementwise import (
     activate,
     activate_backward,
     add_l2_gradient,
+    average_block,
     drop,
     elementwise_loss,
     sgd_update,
@@ -204,6 +205,13 @@ def l2_gradient(row, operands, workspace):
     add_l2_gradient(rows_in(row), c, a, operands[op.COEFFICIENTS][co.L2])
 
 
+def average(row, operands, workspace):
+    corner = row[op.ROW_BEGIN] * row[op.LDC] + row[op.COLUMN_BEGIN]
+    w, mean = operand(row, op.A_BUFFER, op.A, operands), operand(row, op.C_BUFFER, op.C, operands)
+    columns, share = row[op.COLUMN_END] - row[op.COLUMN_BEGIN], operands[op.COEFFICIENTS][co.AVERAGE_SHARE]
+    average_block(rows_in(row), columns, row[op.LDC], advance(w, corner), advance(mean, corner), share)
+
+
 # ---- embeddings ----
 
 
@@ -318,6 +326,7 @@ OPERATIONS: dict[int, Callable[..., None]] = {
     op.EMBED_BACKWARD: embedding_backward,
     op.SMOOTH_LABELS: labels_smoothed,
     op.SMOOTH_TARGETS: targets_smoothed,
+    op.AVERAGE: average,
 }
 OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
     op.ELEMENTWISE_LOSS: elementwise_loss_by,

@@ -35,17 +35,18 @@ from __future__ import annotations
     EMBED_BACKWARD,  # rows of A added to vectors [row_begin, row_end) of C, by the numbers of `depth` rows in Y
     SMOOTH_LABELS,  # one-hot rows of labels, smoothed -> C
     SMOOTH_TARGETS,  # rows of A (targets), smoothed -> C
+    AVERAGE,  # block of C (average of parameters), moved towards A (parameters)
     STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
     STEP_ROWS,  # its first part, all that rows have to themselves: blocks of rows -> blocks at C
     STEP_SUMS,  # its second part: blocks of rows -> sums behind the block at C, for tiles [column_begin, column_end) of
     # all parameters, and with an epilogue their update
     FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
-) = range(26)
+) = range(27)
 NAMES = (  # of those that serve all networks
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",
     "sum_of_squares", "clip_factor", "sum_up", "copy_columns", "embed", "embed_backward",
-    "smooth_labels", "smooth_targets",
+    "smooth_labels", "smooth_targets", "average",
 )  # fmt: skip
 
 # The table's columns.

@@ -21,11 +21,13 @@ from ..kernels import background, objects
 from ..kernels import operations as op
 from ..kernels.narrow.forms import ROWS, SUMS, TILE_VECTORS, NarrowForward, NarrowStep, Workspace
 from ..kernels.target import TARGET
+from ..kernels.updates import UPDATES
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
+from .network_operations import average_of_all
 from .products import bounds
-from .table import Program, operation
+from .table import Operation, Program, operation
 from .tuning import tuning
 
 SWITCH = "FASTBP_SPECIALISE"  # an environment variable: with 0, no, off or false all runs on the general pass
@@ -135,12 +137,18 @@ def training_step(network: Network, rows: int, form: StepForm, step: NarrowStep,
         "penalised": form.penalised, "clipped": form.clipped, "takes_part": parts,
         "ldb": round_up(network.layout.total, np.dtype(step.dtype)),
     }  # fmt: skip
+    averages: list[Operation] = []  # one, where there is any: the parameters are few
+    if form.averaged:
+        averages.append(average_of_all(network, np.dtype(step.dtype), UPDATES[form.update].states))
     if shared := parts_of(step, rows, threads, form.clipped):
-        return _by_several(rows, common, shared, threads)
-    return Program.of([[[operation(op.STEP, row_end=rows, **common)]]], step.workspace().total, 1, {op.STEP: step})
+        return _by_several(rows, common, shared, threads, averages)
+    strand = [operation(op.STEP, row_end=rows, **common), *averages]
+    return Program.of([[strand]], step.workspace().total, 1, {op.STEP: step})
 
 
-def _by_several(rows: int, common: dict[str, int], parts: Sequence[NarrowStep], threads: int) -> Program:
+def _by_several(
+    rows: int, common: dict[str, int], parts: Sequence[NarrowStep], threads: int, averages: list[Operation]
+) -> Program:
     """Return the program of a step that several threads share, in two phases: blocks of rows, then sums over them.
 
     It goes through the rows in stretches, with two phases each, where their blocks would not stay in the second cache.
@@ -162,6 +170,7 @@ def _by_several(rows: int, common: dict[str, int], parts: Sequence[NarrowStep], 
                        epilogue=end == rows, **common)]
             for first, last in _shares(at, step.lanes, threads)
         ])  # fmt: skip
+    phases += [[averages]] if averages else []
     program = Program.of(
         phases, step.parameters + step.lanes, threads, {op.STEP_ROWS: parts[0], op.STEP_SUMS: parts[1]}
     )

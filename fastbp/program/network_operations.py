@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 
 from ..cached_property import cached_property
 from ..kernels import operations as op
@@ -14,7 +17,7 @@ from ..kernels.updates import UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
-from .network import FROZEN, NO_STEP, Network, StepForm
+from .network import FROZEN, NO_STEP, Network, StepForm, average_place
 from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
@@ -292,6 +295,25 @@ class NetworkOperations:
 
     # ---- updates ----
 
+    def _changed(self, step: StepForm, block: Operation, fused: bool = False) -> Strand:
+        """Return what follows the gradient that `block` computes: the update, unless it is fused, and the average."""
+        strand = [] if fused else [self.update(step, block)]
+        return [*strand, self._average(step, block)] if step.averaged else strand
+
+    def _average(self, step: StepForm, block: Operation) -> Operation:
+        """Return what moves the average towards the parameters whose gradient `block` computes."""
+        start, weights = block["c"], block["code"] != op.COLUMN_SUMS
+        place = average_place(self.network, self.model.dtype, UPDATES[step.update].states)
+        return operation(
+            op.AVERAGE,
+            row_begin=block.get("row_begin", 0),
+            row_end=block.get("row_end", 0) if weights else 1,
+            column_begin=block.get("column_begin", 0),
+            column_end=block["column_end"],
+            a=(op.PARAMETERS, start),
+            c=(op.GRADIENT, start + place, block["ldc"] if weights else block["column_end"]),
+        )
+
     def update(self, step: StepForm, block: Operation) -> Operation:
         """Return the update of the parameters whose gradient `block` computes; state lies behind the gradient."""
         start, total = block["c"], round_up(self.network.layout.total, self.model.dtype)
@@ -326,15 +348,13 @@ class NetworkOperations:
 
     def updates(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the rows' gradients to new parameters."""
-        if step.fused(self.network):
-            time, strands = self.parameter_gradients(op.PARAMETERS, op.SGD, False)
-            return time, [strands]
-        time, strands = self.parameter_gradients(op.GRADIENT, 0, False)
+        fused = step.fused(self.network)
+        time, strands = self.parameter_gradients(*((op.PARAMETERS, op.SGD) if fused else (op.GRADIENT, 0)), False)
         if step.clipped:
             blocks = [block for strand in strands for block in strand]
             return time, [strands, *self._clipped_updates(step, blocks)]
         # each block at once, while it is in the cache
-        return time, [[_interleaved(strand, [self.update(step, block) for block in strand]) for strand in strands]]
+        return time, [[_followed(strand, lambda block: self._changed(step, block, fused)) for strand in strands]]
 
     def updates_by_gradient(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the whole gradient to new parameters."""
@@ -343,7 +363,7 @@ class NetworkOperations:
         if step.clipped:
             phases = self._clipped_updates(step, self.blocks())
         else:
-            phases = [self._shared_out([[self.update(step, block)] for block in self.blocks()])]
+            phases = [self._shared_out([self._changed(step, block) for block in self.blocks()])]
         phases[-1][-1].append(self.sum_up(len(squares)))
         vectors = -(-self.network.layout.total // self.model.lanes)
         time = UPDATE_COST * vectors / self.model.threads + self.model.phase * (len(phases) + bool(squares))
@@ -373,7 +393,7 @@ class NetworkOperations:
         """Return the phases of the gradient's norm, of the factor that shortens it, and of the update."""
         norm, at = self.norm(step), self.at.clip_factor
         factor = operation(op.CLIP_FACTOR, depth=len(norm), a=(op.ACTIVATIONS, at + 1), c=(op.ACTIVATIONS, at))
-        return [self._shared_out(norm), [[factor]], self._shared_out([[self.update(step, block)] for block in blocks])]
+        return [self._shared_out(norm), [[factor]], self._shared_out([self._changed(step, block) for block in blocks])]
 
     # ---- sums ----
 
@@ -424,8 +444,16 @@ class NetworkOperations:
         return operation(op.SUM_UP, depth=self.rows, column_end=squares, a=losses, b=partial)
 
 
-def _interleaved(first: Strand, second: Strand) -> Strand:
-    return list(itertools.chain.from_iterable(zip(first, second, strict=True)))
+def average_of_all(network: Network, dtype: np.dtype[Any], states: int) -> Operation:
+    """Return what moves the average of all parameters towards them."""
+    total, place = network.layout.total, average_place(network, dtype, states)
+    a, c = (op.PARAMETERS, 0), (op.GRADIENT, place, total)
+    return operation(op.AVERAGE, row_end=1, column_end=total, a=a, c=c)
+
+
+def _followed(strand: Strand, by: Callable[[Operation], Strand]) -> Strand:
+    """Return the operations of a strand, each with those that follow it."""
+    return list(itertools.chain.from_iterable([each, *by(each)] for each in strand))
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from ..kernels.shapes import SCRATCH
 from .batch_layout import BatchLayout
 from .cost_model import CostModel
 from .network import Network, StepForm
-from .network_operations import NetworkOperations
+from .network_operations import NetworkOperations, average_of_all
 from .products import Link
 from .split import chain, cheapest
 from .table import Program, Strand, operation
@@ -151,6 +151,12 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
         return NetworkOperations(network, 1, model, form).updates_by_gradient(form)
 
     return cheapest(write, dtype, threads, _least_workspace(network, 1))
+
+
+@functools.lru_cache(maxsize=64)
+def average(network: Network, dtype: np.dtype[Any], states: int) -> Program:
+    """The average of the parameters, moved towards them; it lies behind so many vectors of state."""
+    return Program.of([[[average_of_all(network, dtype, states)]]], 1, 1)
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
+from ..averaging import Averaging
 from ..inputs.in_memory import Rows, rows_of
 from ..inputs.opening import limit_residency
 from ..learning_rates import Constant, LearningRate
@@ -42,6 +43,7 @@ def make_plan(
     layer_learning_rates: Any = None,
     embedding_learning_rates: Any = 1.0,
     label_smoothing: Any = 0.0,
+    averaging: Any = None,
 ) -> Plan:
     """Return a plan of checked numbers; the order of rows is drawn from the network's generator."""
     optimizer = optimizer_of(optimizer)
@@ -51,9 +53,10 @@ def make_plan(
         given = optimizer.default_learning_rate if learning_rate is None else learning_rate
         learning_rate = Constant(validation.rate("learning_rate", given, model.dtype))
     shuffled = validation.truth("shuffle", shuffle)
+    epochs = validation.whole_number("epochs", epochs)
     least, most = float(np.finfo(model.dtype).tiny), float(np.finfo(model.dtype).max)
     return Plan(
-        epochs=validation.whole_number("epochs", epochs),
+        epochs=epochs,
         batch_size=validation.whole_number("batch_size", batch_size),
         learning_rate=learning_rate,
         l2=validation.rate("l2", l2, model.dtype),
@@ -68,7 +71,18 @@ def make_plan(
         input_dropout=validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
         rates=_rates(model, layer_learning_rates, embedding_learning_rates),
         label_smoothing=_label_smoothing(model, label_smoothing),
+        averaging=_averaging(averaging, epochs),
     )
+
+
+def _averaging(given: Any, epochs: int) -> Averaging | None:
+    if given is None:
+        return None
+    if not isinstance(given, Averaging):
+        raise TypeError(f"averaging: got {given!r}, expected an object of fastbp.averaging, or None")
+    if given.start >= epochs:
+        raise ValueError(f"averaging: got {given} and {epochs} epochs, expected a start below {epochs}")
+    return given
 
 
 def _label_smoothing(model: Model, given: Any) -> float:

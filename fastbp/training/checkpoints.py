@@ -190,6 +190,7 @@ class Checkpoints:
             "input_dropout": plan.input_dropout,
             "layer_learning_rates": plan.rates,
             "label_smoothing": plan.label_smoothing,
+            "averaging": None if plan.averaging is None else describe("averaging", plan.averaging),
             "learning_rate": describe("learning_rate", learning_rate),
             "optimizer": describe("optimizer", plan.optimizer),
             **self.settings,

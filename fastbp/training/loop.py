@@ -33,6 +33,7 @@ from .position import FitPosition
 from .progress import progress_bar, stop_asked
 from .step_coefficients import StepCoefficients
 from .tiers import Tiers
+from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from ..inputs.blocks import Stream
@@ -55,6 +56,7 @@ class Training:
     plan : Plan
     optimizer_state : OptimizerState
         Goes on from where it is.
+    average : WeightAverage
     key : int, default 0
         The key of dropout's masks.
     checkpoints : Checkpoints, optional
@@ -69,6 +71,7 @@ class Training:
     data: InMemory | Stream
     plan: Plan
     optimizer_state: OptimizerState
+    average: WeightAverage
     key: int = 0
     checkpoints: Checkpoints | None = None
 
@@ -85,7 +88,11 @@ class Training:
         fused = self._form.fused(self.network)
         if fused:  # it has no state, but an optimizer that follows it must start from 0
             self.optimizer_state.forget()
-        self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
+        if fused and plan.averaging is None:
+            self._gradient = self.parameters
+        else:
+            averaged = plan.averaging is not None
+            self._gradient = self.optimizer_state.buffer(plan.optimizer, self.parameters, averaged)
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
         form = self._fetched_form if self._fetches else self._form
         self._tiers = Tiers(self.network, self.batch, dtype, self._threads, form)
@@ -97,6 +104,7 @@ class Training:
         self.before = np.empty_like(self.parameters)
         self._began = 0.0  # when the running epoch began
         self._steps_of_epoch = -(-self.data.count // self.batch)
+        self.average.begin(self._gradient, plan.optimizer, self._steps_of_epoch)
         self._orders = self._orders_ahead()  # None where each epoch is a call of its own
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
@@ -124,6 +132,8 @@ class Training:
                 position = self.position
                 history.seconds.append(time.perf_counter() - self._began)
                 history.samples_per_second.append(position.rows / history.seconds[-1])
+                if position.rows == self.data.count:
+                    self.average.epoch_ended(position.steps, epoch + 1)
                 ends = self._epoch_ended(position.total / position.rows)
                 self._since_taken_back += 1
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
@@ -142,6 +152,7 @@ class Training:
             self.plan.learning_rate.start()
         else:
             self.checkpoints.begin(self)
+            self.average.reached(self.position.steps, self.position.epoch)
         if not self.position.finished:
             start = time.perf_counter()
             prepare(self._step(self.batch, self._fetches), self.parameters.dtype, self.data.compiled_functions())
@@ -158,6 +169,7 @@ class Training:
         """Return what draws the orders of epochs that run ahead; None where none may."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
+        due = due or (plan.averaging is not None and not plan.averages_steps)
         if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
             return None
         return plan.order if isinstance(plan.order, Orders) else None
@@ -372,6 +384,7 @@ class Training:
             coefficient_step=coefficients.shape[1] if len(coefficients) > 1 else 0,
         )
         run(self._step(batch, fetched), operands, course)
+        self.average.reached(self.position.steps, self.position.epoch)
         seconds, rows = time.perf_counter() - start, (last - first) * stage.rounds
         self._seconds_a_row = seconds / rows
         self._tiers.took(seconds, rows)

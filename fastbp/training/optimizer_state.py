@@ -25,7 +25,7 @@ class OptimizerState:
     kind : tuple
         Class of the optimizer, dtype and length of the values: they start again from 0 where one of these changes.
     values : array
-        The gradient, and behind it the moments, each as long as the parameters and aligned.
+        The gradient, and behind it the moments and the parameters' average, each as long as the parameters and aligned.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class OptimizerState:
         self.kind: tuple[Any, ...] = ()
         self.values: Array = np.empty(0)
 
-    def buffer(self, optimizer: Optimizer, parameters: Array) -> Array:
-        """Return the gradient and the moments: kept from the last call if they are of the same kind, else 0."""
-        length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states)
+    def buffer(self, optimizer: Optimizer, parameters: Array, averaged: bool = False) -> Array:
+        """Return the gradient and what is behind it: kept from the last call if they are of the same kind, else 0."""
+        length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states + averaged)
         kind = (type(optimizer), parameters.dtype, length)
         if kind != self.kind:
             self.steps, self.kind, self.values = 0, kind, aligned(length, parameters.dtype)
@@ -43,7 +43,7 @@ class OptimizerState:
         return self.values
 
     def moments(self, parameters: Array) -> Array:
-        """Return the moments without the gradient before them; an empty array where there are none."""
+        """Return the moments, and the average, without the gradient before them; empty where there are none."""
         if not self.filled:
             return np.empty(0, parameters.dtype)
         return self.values[round_up(parameters.size, parameters.dtype) :]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
+from ..averaging import Averaging
 from ..inputs.options import ReadOptions
 from ..kernels import coefficients as co
 from ..kernels.losses import Loss
@@ -56,6 +57,8 @@ class Plan:
         Empty where all are 1.
     label_smoothing : float
         Share of each target that goes to all classes alike.
+    averaging : Averaging or None
+        How the parameters are averaged.
     max_grad_norm : float or None
         A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
@@ -88,12 +91,22 @@ class Plan:
     input_dropout: float = 0.0
     rates: tuple[float, ...] = ()
     label_smoothing: float = 0.0
+    averaging: Averaging | None = None
 
     @property
     def read_options(self) -> ReadOptions:
         """The settings that decide how rows are read."""
-        needs_total = type(self.learning_rate).__name__ if self.learning_rate.needs_total else None
+        needs_total, rate, averaging = None, self.learning_rate, self.averaging
+        if rate.needs_total:
+            needs_total = f"learning_rate: got {type(rate).__name__}"
+        elif averaging is not None and averaging.every == "step" and averaging.start:
+            needs_total = f"averaging: got {averaging}"
         return ReadOptions(self.epochs, self.batch_size, self.memory_limit, self.mapped_in_blocks, needs_total)
+
+    @property
+    def averages_steps(self) -> bool:
+        """True if the parameters are averaged after each step."""
+        return self.averaging is not None and self.averaging.every == "step"
 
     @property
     def drops(self) -> bool:
@@ -129,6 +142,7 @@ class Plan:
             clips,
             rates=rates,
             smoothed=self.label_smoothing > 0,
+            averaged=self.averages_steps,
         )
 
     def fixed_coefficients(self, model: Model) -> dict[str, Any]:
@@ -150,6 +164,9 @@ class Plan:
         learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
         validation.shape("learning_rate", learning_rate, steps.shape)
         numbers = {"keep": 1.0, "max_norm": self.max_grad_norm or 0.0, **fixed}
+        if self.averaging is not None and self.averages_steps:
+            before = steps - self.averaging.start * (total // self.epochs)
+            numbers["average_share"] = np.where(before < 0, 0.0, self.averaging.shares(np.maximum(before, 0)))
         tables = [co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))]
         for factor in self._factors:
             of_factor = self.optimizer.coefficients(updates, factor * learning_rate)

@@ -15,6 +15,7 @@ import numpy as np
 
 import fastbp
 from fastbp import distributed
+from fastbp.averaging import Equal, Exponential
 from fastbp.distributed.allreduce import Allreduce
 from fastbp.learning_rates import Adaptive, Constant, Cosine
 from fastbp.training.plan import Plan
@@ -78,6 +79,8 @@ CASES = {
                                        "layer_learning_rates": (0, 0.5, 1),
                                        "embedding_learning_rates": {1: 0.0, 4: 2.0}},
                             {"embeddings": {1: (7, 3), 4: (3, 9)}}),
+    "average of steps": Case((33, 50), {**BASE, "optimizer": "adam", "averaging": Exponential(0.9, start=1)}),
+    "average of epochs": Case((33, 50), {"averaging": Equal(), "max_grad_norm": 0.5}),
     "label smoothing": Case((33, 50), {"label_smoothing": 0.2}, weighted=True),
     "frozen layers": Case((33, 50), {**BASE, "layer_learning_rates": (0, 1, 0)}),
     "cosine": Case(options={"learning_rate": Cosine(0.2, warmup=0.2), "optimizer": "nesterov"}),

@@ -26,6 +26,7 @@ from scipy import sparse
 
 import fastbp
 from fastbp import MLP
+from fastbp.averaging import Equal, Exponential
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
 from fastbp.program import memory
 from fastbp.training import checkpoint_file, loop
@@ -114,7 +115,18 @@ def layers() -> dict[str, Any]:
             "label_smoothing": 0.1}  # fmt: skip
 
 
-KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, layers)}
+def exponential() -> dict[str, Any]:
+    """An average of steps, one of which validation and early stopping choose."""
+    return {**early_stopping(), "averaging": Exponential(0.9)}
+
+
+def equal() -> dict[str, Any]:
+    """An average of epochs, which plain SGD needs a buffer for."""
+    return {"learning_rate": 0.3, "averaging": Equal(start=1)}
+
+
+_ALL = (sgd, adam, adaptive, early_stopping, sparse_rows, custom, layers, exponential, equal)
+KINDS = {each.__name__: each for each in _ALL}
 
 
 def prepared(kind: str) -> tuple[MLP, Any]:

@@ -1,4 +1,4 @@
-"""Options of training, against PyTorch in float64 over a hundred steps: dropout, rates of layers, label smoothing."""
+"""Options of training against PyTorch in float64, over a hundred steps: dropout, rates, smoothing, averages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastbp import MLP, optimizers, reference
+from fastbp.averaging import Averaging, Equal, Exponential
 
 torch: Any = pytest.importorskip("torch")
 torch.set_num_threads(1)
@@ -41,11 +42,12 @@ class TorchFit:
     def __init__(self, net: MLP, optimizer: str):
         draws = copy.deepcopy(net.rng)
         self.kind, self.options = OPTIMIZERS[optimizer]
-        self.weights = [torch.tensor(W.copy(), requires_grad=True) for W in net.weights]
-        self.biases = [torch.tensor(b.copy(), requires_grad=True) for b in net.biases]
+        self.weights = [torch.nn.Parameter(torch.tensor(W.copy())) for W in net.weights]
+        self.biases = [torch.nn.Parameter(torch.tensor(b.copy())) for b in net.biases]
         self.draws = draws
         self.shares: tuple[float, ...] = (0.0, 0.0, 0.0)  # of the inputs and each hidden layer
         self.factors: tuple[float, ...] = (1.0,) * len(self.weights)  # of the learning rate
+        self.after_step: Any = lambda steps: None
         self.criterion = torch.nn.CrossEntropyLoss()
 
     def groups(self) -> list[dict[str, Any]]:
@@ -56,9 +58,6 @@ class TorchFit:
             else:  # biases do not decay
                 found += [{"params": W, "lr": factor * RATE}, {"params": b, "lr": factor * RATE, "weight_decay": 0.0}]
         return found
-
-    def after_step(self) -> None:
-        """For what is done with the parameters after each step."""
 
     def logits(self, X: Any, key: int) -> Any:
         H = X
@@ -87,8 +86,8 @@ class TorchFit:
                     for g in leaves:
                         g *= min(1.0, max_norm / float(norm))
                 stepper.step()
-                self.after_step()
                 steps += 1
+                self.after_step(steps)
         assert steps == 100
         return self
 
@@ -142,4 +141,34 @@ def test_label_smoothing_of_binary_targets() -> None:
     other.criterion = lambda z, t: plain(z, 0.8 * t + 0.1)
     other.train(X, y)
     net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE["adam"], label_smoothing=0.2)
+    other.assert_same(net)
+
+
+AVERAGES: dict[str, tuple[Averaging, dict[str, Any]]] = {
+    "of steps": (Equal(every="step"), {}),
+    "of epochs": (Equal(), {}),
+    "of the last epochs": (Equal(start=15), {}),
+    "exponential": (Exponential(0.9), {"multi_avg_fn": torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)}),
+    "late and slow": (Exponential(0.3, start=18), {"multi_avg_fn": torch.optim.swa_utils.get_ema_multi_avg_fn(0.3)}),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", AVERAGES)
+def test_averages_of_parameters(kind: str, optimizer: str) -> None:
+    net, (X, y) = network(), data()
+    other, (averaging, options) = TorchFit(net, optimizer), AVERAGES[kind]
+    module = torch.nn.ParameterList([*other.weights, *other.biases])
+    average = torch.optim.swa_utils.AveragedModel(module, **options)
+
+    def after_step(steps: int) -> None:
+        ends = steps % (N // BATCH) == 0
+        if steps > averaging.start * (N // BATCH) and (ends or averaging.every == "step"):
+            average.update_parameters(module)
+
+    other.after_step = after_step
+    other.train(X, y)
+    net.fit(X, y, EPOCHS, BATCH, RATE, L2, HERE[optimizer], averaging=averaging)
+    layers = len(net.weights)
+    other.weights, other.biases = list(average.module)[:layers], list(average.module)[layers:]
     other.assert_same(net)
