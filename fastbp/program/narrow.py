@@ -25,7 +25,7 @@ from ..kernels.updates import UPDATES
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
-from .network_operations import average_of_all
+from .parameter_blocks import average_of_all
 from .products import bounds
 from .table import Operation, Program, operation
 from .tuning import tuning

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from ..cached_property import cached_property
 from ..kernels.activations import Activation
 from ..kernels.dropout import UNITS
 from ..kernels.losses import Loss
 from ..kernels.updates import SGD
-from .memory import round_up
 from .parameters import Embedding, ParameterLayout
 
 
@@ -64,11 +61,6 @@ class StepForm(NamedTuple):
 
 
 NO_STEP = StepForm("labels")  # the form of what is no step: nothing is dropped or smoothed
-
-
-def average_place(network: Network, dtype: np.dtype[Any], states: int) -> int:
-    """Return where the average of the parameters begins: behind the gradient and so many vectors of state."""
-    return (1 + states) * round_up(network.layout.total, dtype)
 
 
 def thresholds_of(network: Network, dropout: float | tuple[float, ...], input_dropout: float) -> tuple[int, ...]:

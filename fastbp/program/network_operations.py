@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
 
 from ..cached_property import cached_property
 from ..kernels import operations as op
@@ -17,7 +14,8 @@ from ..kernels.updates import UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
-from .network import FROZEN, NO_STEP, Network, StepForm, average_place
+from .network import FROZEN, NO_STEP, Network, StepForm
+from .parameter_blocks import average_of, average_place, extent_of
 from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
@@ -298,39 +296,25 @@ class NetworkOperations:
     def _changed(self, step: StepForm, block: Operation, fused: bool = False) -> Strand:
         """Return what follows the gradient that `block` computes: the update, unless it is fused, and the average."""
         strand = [] if fused else [self.update(step, block)]
-        return [*strand, self._average(step, block)] if step.averaged else strand
-
-    def _average(self, step: StepForm, block: Operation) -> Operation:
-        """Return what moves the average towards the parameters whose gradient `block` computes."""
-        start, weights = block["c"], block["code"] != op.COLUMN_SUMS
-        place = average_place(self.network, self.model.dtype, UPDATES[step.update].states)
-        return operation(
-            op.AVERAGE,
-            row_begin=block.get("row_begin", 0),
-            row_end=block.get("row_end", 0) if weights else 1,
-            column_begin=block.get("column_begin", 0),
-            column_end=block["column_end"],
-            a=(op.PARAMETERS, start),
-            c=(op.GRADIENT, start + place, block["ldc"] if weights else block["column_end"]),
-        )
+        if step.averaged:
+            place = average_place(self.network, self.model.dtype, UPDATES[step.update].states)
+            strand.append(average_of(block, place))
+        return strand
 
     def update(self, step: StepForm, block: Operation) -> Operation:
         """Return the update of the parameters whose gradient `block` computes; state lies behind the gradient."""
         start, total = block["c"], round_up(self.network.layout.total, self.model.dtype)
-        weights = block["code"] != op.COLUMN_SUMS
+        weights, (extent, ld) = block["code"] != op.COLUMN_SUMS, extent_of(block)
         penalty = op.PENALTY if step.penalised and not step.clipped else 0
         return operation(
             op.UPDATE,
             kind=UPDATES[step.update].kind,
             takes_part=penalty | op.DECAY if weights else 0,
             clipped=int(step.clipped),
-            row_begin=block.get("row_begin", 0),
-            row_end=block.get("row_end", 0) if weights else 1,
-            column_begin=block.get("column_begin", 0),
-            column_end=block["column_end"],
+            **extent,
             a=(op.GRADIENT, start),
             b=(op.GRADIENT, start + total, total),  # vectors of state lie so far apart
-            c=(op.PARAMETERS, start, block["ldc"] if weights else block["column_end"]),
+            c=(op.PARAMETERS, start, ld),
             bias=(op.ACTIVATIONS, self.at.clip_factor),
             y=self._rates_by_start[start],
         )
@@ -442,13 +426,6 @@ class NetworkOperations:
         """Return the sums of a step: of the rows' losses, and of so many partial sums of squares."""
         losses, partial = (op.ACTIVATIONS, self.at.losses), (op.ACTIVATIONS, self.at.squares)
         return operation(op.SUM_UP, depth=self.rows, column_end=squares, a=losses, b=partial)
-
-
-def average_of_all(network: Network, dtype: np.dtype[Any], states: int) -> Operation:
-    """Return what moves the average of all parameters towards them."""
-    total, place = network.layout.total, average_place(network, dtype, states)
-    a, c = (op.PARAMETERS, 0), (op.GRADIENT, place, total)
-    return operation(op.AVERAGE, row_end=1, column_end=total, a=a, c=c)
 
 
 def _followed(strand: Strand, by: Callable[[Operation], Strand]) -> Strand:

@@ -18,7 +18,8 @@ from ..kernels.shapes import SCRATCH
 from .batch_layout import BatchLayout
 from .cost_model import CostModel
 from .network import Network, StepForm
-from .network_operations import NetworkOperations, average_of_all
+from .network_operations import NetworkOperations
+from .parameter_blocks import average_of_all
 from .products import Link
 from .split import chain, cheapest
 from .table import Program, Strand, operation

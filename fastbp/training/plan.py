@@ -126,21 +126,15 @@ class Plan:
 
     def form(self, model: Model, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
-        kind, thresholds = (
-            "labels" if targets.ndim == 1 else "targets",
-            thresholds_of(model.network, self.dropout, self.input_dropout),
-        )
-        clips = self.max_grad_norm is not None
         places = dict(zip((1.0, *self._factors), self.coefficient_places(model), strict=True)) | {0.0: FROZEN}
-        rates = tuple(places[rate] for rate in self.rates)
         return StepForm(
-            kind,
-            weighted,
-            self.l2 > 0,
-            thresholds,
-            self.optimizer.form,
-            clips,
-            rates=rates,
+            targets="labels" if targets.ndim == 1 else "targets",
+            weighted=weighted,
+            penalised=self.l2 > 0,
+            thresholds=thresholds_of(model.network, self.dropout, self.input_dropout),
+            update=self.optimizer.form,
+            clipped=self.max_grad_norm is not None,
+            rates=tuple(places[rate] for rate in self.rates),
             smoothed=self.label_smoothing > 0,
             averaged=self.averages_steps,
         )

@@ -14,7 +14,7 @@ from ..kernels import coefficients as co
 from ..model.model import Model
 from ..optimizers import Optimizer
 from ..program import passes
-from ..program.network import average_place
+from ..program.parameter_blocks import average_place
 from ..program.run import Operands, run
 from ..program.table import NO_PROGRAM
 
