@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from . import duration
-from .benchmarks import gemm, inference, memory, ranks, start
+from .benchmarks import gemm, inference, loop, memory, ranks, start
 from .benchmarks import stream as streams
 from .benchmarks.problem import Problem, step_flops, why_absent
 from .benchmarks.step import BATCHES, threads_duel
@@ -201,6 +201,21 @@ def seconds_of_ranks(options: argparse.Namespace) -> float:
     return len(ranks.NETWORKS) * len(ranks.ROWS) * 2 * 5.0
 
 
+def own_loops(options: argparse.Namespace) -> Records:
+    title = f"a loop and an optimizer of one's own, momentum, {options.dtype}, threads: {options.threads}; microseconds"
+    table = Table(title, "network", "batch", "fit", "own optimizer", "backward, apply", "partial_fit")
+    records = []
+    for name, batch in loop.NETWORKS.items():
+        seconds = loop.steps_of(name, options.dtype, options.threads, options.rounds)
+        table.row(name, batch, *(MICROSECONDS * seconds[way] for way in loop.WAYS))
+        records.append({"network": name, "batch": batch, "seconds": seconds})
+    return records
+
+
+def seconds_of_loops(options: argparse.Namespace) -> float:
+    return 5.0 + 0.6 * len(loop.NETWORKS) * options.rounds
+
+
 class Part(NamedTuple):
     """A part of the command, and about how many seconds it takes."""
 
@@ -220,4 +235,5 @@ PARTS = {
     "many": Part(many_networks, seconds_of_many),
     "stream": Part(stream, seconds_of_stream),
     "ranks": Part(step_of_ranks, seconds_of_ranks),
+    "loop": Part(own_loops, seconds_of_loops),
 }

@@ -46,8 +46,9 @@ TARGETS = {
 # What modules without an `__all__`, and classes, hold for other modules, and not for users.
 HELPERS = {
     "fastbp.MLP": {"of", "train"},
+    "fastbp.TableModel": {"of"},
     "fastbp.graph": {"derivative", "ordered", "summary"},
-    "fastbp.optimizers": {"optimizer_of"},
+    "fastbp.optimizers": {"Layout", "optimizer_of"},
     "fastbp.plotting": {"Picture", "check_path"},
     "fastbp.threads": {"by_numba", "configured", "entered", "limited", "load_tbb", "several_allowed", "started"},
 }
@@ -121,7 +122,7 @@ def public() -> Iterator[str]:
     modules.append(importlib.import_module("fastbp.numeric_gradients"))
     own = [(name, value) for name, value in names if callable(value)]
     yield from section("fastbp", own)
-    for kind in (fastbp.MLP, fastbp.Ensemble):
+    for kind in (fastbp.MLP, fastbp.Ensemble, fastbp.TableModel):
         yield from section(f"fastbp.{kind.__name__}", methods(kind))
     for module in sorted(modules, key=lambda module: module.__name__):
         yield from section(module.__name__, public_names(module), first_sentence(module))

@@ -17,6 +17,7 @@ Modules and names are loaded on first access:
 - `fastbp.MLPClassifier` and `fastbp.MLPRegressor`: replacements for scikit-learn's.
 - `fastbp.distributed`: training over MPI.
 - `fastbp.graph`: the chain rule, node by node.
+- `fastbp.onnx`: the estimators for skl2onnx.
 - `fastbp.plotting`, `fastbp.lessons`, `fastbp.verify`.
 """
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
+    from . import onnx as onnx
     from . import plotting as plotting
     from . import tables as tables
     from . import verify as verify
     from .compile_ahead import warmup
+    from .conversions import from_sklearn, from_torch
     from .estimators import MLPClassifier as MLPClassifier
     from .estimators import MLPRegressor as MLPRegressor
     from .estimators.tabular import TabularClassifier as TabularClassifier
@@ -57,12 +60,15 @@ if TYPE_CHECKING:
     from .model_selection.search import Search, search
     from .network import MLP, load
     from .numeric_gradients.check import gradcheck
+    from .own_formulas.formulas import Activation, Loss
     from .tables.model import TableModel
     from .training.history import History
+    from .training.optimizer_state import OptimizerState
     from .training.plan import DivergenceError
 
 __all__ = [
     "MLP",
+    "Activation",
     "CheckpointError",
     "CrossValidation",
     "Derivatives",
@@ -70,6 +76,8 @@ __all__ = [
     "Ensemble",
     "Gradient",
     "History",
+    "Loss",
+    "OptimizerState",
     "SampleGradients",
     "Search",
     "StreamError",
@@ -82,6 +90,8 @@ __all__ = [
     "cross_validate",
     "datasets",
     "fit_many",
+    "from_sklearn",
+    "from_torch",
     "gradcheck",
     "kernels",
     "learning_rates",
@@ -99,6 +109,7 @@ __all__ = [
 
 # The module of each name; `lazy_names` explains the form.
 _WHERE = {
+    "Activation": "own_formulas.formulas",
     "CheckpointError": "model.npz_file",
     "CrossValidation": "model_selection.cross_validation",
     "Derivatives": "model.evaluation",
@@ -106,7 +117,9 @@ _WHERE = {
     "Ensemble": "model_selection.ensemble",
     "Gradient": "model.evaluation",
     "History": "training.history",
+    "Loss": "own_formulas.formulas",
     "MLP": "network",
+    "OptimizerState": "training.optimizer_state",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "TableModel": "tables.model",
@@ -121,6 +134,8 @@ _WHERE = {
     "affine_relu_forward": "functional",
     "cross_validate": "model_selection.cross_validation",
     "fit_many": "model_selection.fitting",
+    "from_sklearn": "conversions",
+    "from_torch": "conversions",
     "gradcheck": "numeric_gradients.check",
     "load": "network",
     "relu_backward": "functional",
@@ -131,14 +146,14 @@ _WHERE = {
     "warmup": "compile_ahead",
 }
 _WHERE |= dict.fromkeys(
-    ["averaging", "datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "optimizers", "plotting",
-     "reference", "tables", "threads", "verify"],
+    ["averaging", "datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "onnx", "optimizers",
+     "plotting", "reference", "tables", "threads", "verify"],
     "",
 )  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.
 _ASIDE = dict.fromkeys(["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor"], "sklearn")
 _ASIDE |= {"plotting": "matplotlib"}
-_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "tables", "verify"], "")
+_ASIDE |= dict.fromkeys(["distributed", "graph", "lessons", "onnx", "tables", "verify"], "")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import validation
+from .back_propagation import derivatives_of
 from .inputs.in_memory import rows_of
 from .kernels.coefficients import CONSTANTS
 from .model import evaluation
@@ -340,7 +341,7 @@ class BaseNetwork:
         Returns
         -------
         Gradient
-            `loss`, `weights`, `biases`, `inputs` and `embeddings`.
+            `loss`, `weights`, `biases`, `inputs`, `embeddings` and `parameters`.
 
         Raises
         ------
@@ -359,7 +360,14 @@ class BaseNetwork:
         rows = rows_of(self._model, "X", X)
         return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key, input_dropout)
 
-    def backward(self, X: ArrayLike, dlogits: ArrayLike) -> Derivatives:
+    def backward(
+        self,
+        X: ArrayLike,
+        dlogits: ArrayLike | Callable[[Array], ArrayLike],
+        *,
+        inputs: bool = True,
+        out: Derivatives | None = None,
+    ) -> Derivatives:
         """Compute derivatives by back-propagation from those with respect to the logits, which come from elsewhere.
 
         From a loss of another library, or of your own; or, from rows of 0 with a 1, the derivatives of an output.
@@ -368,19 +376,27 @@ class BaseNetwork:
         ----------
         X : array_like (n, features)
             As for `logits`.
-        dlogits : array_like (n, outputs), or (n,) if there is one output
+        dlogits : array_like (n, outputs), or (n,) if there is one output; or callable
             The derivatives of some function of the logits of X; its derivatives with respect to weights and biases are
-            sums over rows.
+            sums over rows. They are not checked for NaN and infinity. A callable is called with the logits, array
+            (n, outputs), which it may write into but not keep, and returns the derivatives: layers are then computed
+            once, where a call of `logits` before this one computes them a first time.
+        inputs : bool, default True
+            Compute the derivatives with respect to X too; training needs none.
+        out : Derivatives, optional
+            What an earlier call returned for as many rows and the same `inputs`: it is overwritten, and returned. From
+            the third such call on, no array as large as X or the parameters is allocated, if X is an array.
 
         Returns
         -------
         Derivatives
-            `weights`, `biases`, `inputs` and `embeddings`.
+            `weights`, `biases`, `inputs`, `embeddings` and `parameters`.
 
         Raises
         ------
         ValueError, TypeError
-            `dlogits` has another shape, or is not real; or as for `logits`.
+            `dlogits` has another shape, or is not real; `out` does not fit, or overlaps X, `dlogits` or the parameters;
+            or as for `logits`: of more rows than are computed at a time, some may have been written to `out` by then.
 
         Examples
         --------
@@ -390,8 +406,13 @@ class BaseNetwork:
         >>> net = fastbp.MLP((2, 2), dtype="float64", initializer=[[[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0]])
         >>> net.backward([[3.0, 4.0]], [[0.0, 1.0]]).inputs
         array([[0., 2.]])
+
+        The loss ``sum (z - 1)^2``, by its derivatives with respect to the logits z:
+
+        >>> net.backward([[3.0, 4.0]], lambda z: 2 * (z - 1)).biases[0]
+        array([ 4., 16.])
         """
-        return evaluation.backward(self._model, rows_of(self._model, "X", X), dlogits)
+        return derivatives_of(self._model, X, dlogits, inputs, out)
 
     def sample_gradients(self, X: ArrayLike, y: ArrayLike) -> SampleGradients:
         """Compute the gradient of each row's own loss: that of `gradient` for the row alone, for all rows at once.

@@ -13,7 +13,7 @@ from . import threads, validation
 from .kernels import operations as op
 from .kernels.activations import ACTIVATIONS, EXP
 from .kernels.functions import DTYPES, Compiled, Function, every
-from .kernels.losses import LOSSES
+from .kernels.losses import LOSSES, Loss
 from .kernels.objects import addresses
 from .network import MLP
 from .optimizers import OPTIMIZERS
@@ -106,12 +106,13 @@ def warmup(
                 raise TypeError(f"{name}: got {value!r} beside a network, whose own are compiled; leave it out")
         hidden = [activation.name for activation in network.model.network.activations]
         embeds = bool(network.model.embeddings)
-        functions = needed((network.dtype.name,), hidden, (network.loss_name,), optimizers, embeds)
+        functions = needed((network.dtype.name,), hidden, (network.model.loss,), optimizers, embeds)
         parts = _parts(functions, _of_shape(network, OPTIMIZERS if optimizers is None else optimizers, batch_size))
     else:
         chosen = DTYPES if network is None else (_dtype_of(network),)
-        kinds = _chosen("activations", activations, ACTIVATIONS), _chosen("losses", losses, LOSSES)
-        parts = _parts(needed(chosen, *kinds, optimizers))
+        kinds, wanted = _chosen("activations", activations, ACTIVATIONS), _chosen("losses", losses, LOSSES)
+        rows = None if wanted is None else [LOSSES[name] for name in wanted]
+        parts = _parts(needed(chosen, kinds, rows, optimizers))
     seconds: dict[str, float] = {}
     with progress_bar(progress, len(parts), "part") as bar:
         for name, prepare in parts.items():
@@ -148,13 +149,13 @@ def _chosen(argument: str, names: Names, options: Collection[str]) -> tuple[str,
 def needed(
     dtypes: Iterable[str],
     activations: Collection[str] | None = None,
-    losses: Collection[str] | None = None,
+    losses: Collection[Loss] | None = None,
     optimizers: Collection[str] | None = None,
     embeds: bool = True,
 ) -> list[Function]:
     """Return the functions that any network with these may need, or all functions where nothing is left out; those of
     embeddings only if it `embeds`."""
-    rows = [LOSSES[name] for name in (LOSSES if losses is None else losses)]
+    rows = LOSSES.values() if losses is None else losses
     outputs = {row.output.name for row in rows if row.output is not None}
     values = {row.value.__name__ for row in rows if row.value is not None}
     forms = {OPTIMIZERS[name].form for name in (OPTIMIZERS if optimizers is None else optimizers)}
@@ -176,7 +177,7 @@ def needed(
             return any(row.classifies for row in rows)
         return function.operation != op.NAMES[op.UPDATE] or function.kind in forms
 
-    return list(filter(wanted, every(dtypes)))
+    return list(filter(wanted, every(dtypes, {*(activations or ()), *values})))
 
 
 def _of_shape(network: MLP, optimizers: Iterable[str], batch_size: int) -> dict[str, list[Compiled]]:

@@ -9,7 +9,7 @@ import copy
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -24,7 +24,9 @@ from .training.optimizer_state import OptimizerState
 if TYPE_CHECKING:
     from .averaging import Averaging
     from .learning_rates import LearningRate
+    from .model.evaluation import Derivatives, Gradient
     from .optimizers import Optimizer
+    from .own_formulas import formulas as own_formulas
     from .training.history import History
     from .training.plan import Plan
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # 20 ms and 7 ms.
 
 Array = NDArray[Any]
+Formula = Union["own_formulas.Activation", "own_formulas.Loss", tuple[Callable[..., Any], Callable[..., Any]]]
 
 
 @with_tables
@@ -42,10 +45,12 @@ class MLP(BaseNetwork):
     ----------
     sizes : sequence of int
         Number of input features, units of each hidden layer, and number of outputs: of classes or of targets.
-    activation : str or sequence of str, default "relu"
-        Activation of the hidden layers, one for all or one for each, by the names in the Notes.
-    loss : str, default "softmax_cross_entropy"
-        Loss of the logits, which the last layer returns, and the targets, by the names in the Notes.
+    activation : str, Activation or pair of functions, or a sequence of them, default "relu"
+        Activation of the hidden layers, one for all or one for each: by the names in the Notes, or your own, see
+        `fastbp.Activation`. A pair ``(value, derivative)`` has the name of its first function.
+    loss : str, Loss or pair of functions, default "softmax_cross_entropy"
+        Loss of the logits, which the last layer returns, and the targets: by the names in the Notes, or your own, see
+        `fastbp.Loss`.
     dtype : {"float32", "float64"}, default "float32"
         Type of the parameters and of all arithmetic.
     seed : int, numpy.random.Generator or None
@@ -137,8 +142,8 @@ class MLP(BaseNetwork):
     (2,)
     """
 
-    def __init__(self, sizes: Sequence[int], activation: str | Sequence[str] = "relu",
-                 loss: str = "softmax_cross_entropy", dtype: DTypeLike = "float32",
+    def __init__(self, sizes: Sequence[int], activation: str | Formula | Sequence[str | Formula] = "relu",
+                 loss: str | Formula = "softmax_cross_entropy", dtype: DTypeLike = "float32",
                  seed: int | np.random.Generator | None = None, input_shift: ArrayLike | None = None,
                  input_scale: ArrayLike | None = None, *, initializer: str | Sequence[ArrayLike] | None = None,
                  embeddings: Mapping[int, tuple[int, int]] | None = None,
@@ -173,6 +178,7 @@ class MLP(BaseNetwork):
         return pickles.stamped(
             arrays=arrays,
             metadata=metadata,
+            own=self._model.own,
             generator=self._model.rng,
             seed=self._model.seed,
             memory=self._optimizer_state.state(),
@@ -181,7 +187,7 @@ class MLP(BaseNetwork):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         pickles.check("MLP", state)
-        self._model = serialization.from_arrays(state["arrays"], state["metadata"])
+        self._model = serialization.from_arrays(state["arrays"], state["metadata"], state.get("own"))
         self._model.rng, self._model.seed = state["generator"], state["seed"]
         self._optimizer_state = OptimizerState.of(state["memory"])
         self.__dict__.update(state["more"])
@@ -376,6 +382,59 @@ class MLP(BaseNetwork):
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
 
+    def apply(self, gradient: ArrayLike | Gradient | Derivatives, optimizer: str | Optimizer = "sgd",
+              learning_rate: float | None = None, *, l2: float = 0.0, max_grad_norm: float | None = None,
+              state: OptimizerState | None = None) -> None:  # fmt: skip
+        """Change the parameters by one step of an optimizer, along a gradient that was computed elsewhere.
+
+        The step is to the bit the one that `partial_fit` makes of the same gradient. Where the arguments are as in the
+        call before, it allocates no arrays.
+
+        Parameters
+        ----------
+        gradient : array_like (n_parameters,), list of array, Gradient or Derivatives
+            In the order of `parameters`; as the arrays ``[dW1, db1, dW2, db2, ...]``, with those of the embeddings'
+            tables behind them; or what `gradient` or `backward` returned. It is converted to the network's dtype, and
+            left as it is.
+        optimizer : str or fastbp.optimizers.Optimizer, default "sgd"
+            As for `fit`.
+        learning_rate : float, optional
+            Of this step; the optimizer's own by default.
+        l2 : float, default 0
+            ``l2 W`` is added to the gradient of each W, and of each table.
+        max_grad_norm : float, optional
+            A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
+        state : OptimizerState, optional
+            What the optimizer keeps from step to step. By default the network's own, with which `partial_fit` goes on
+            as well; another kind of optimizer starts it again from 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            The gradient has another shape, is not real, or holds NaN or infinity, or another argument is none of the
+            above. Nothing is changed.
+        RuntimeError
+            Another thread trains this network already, and goes on.
+
+        Notes
+        -----
+        The new parameters are not checked: a learning rate that is too large makes them infinite or NaN. Where an
+        optimizer of one's own raises an error, what it has changed by then stays changed.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> net = fastbp.MLP((2, 2), dtype="float64", initializer=[[[1.0, 0.0], [0.0, 2.0]], [0.0, 1.0]])
+        >>> net.apply([[[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0]], learning_rate=0.5)
+        >>> net.weights[0], net.biases[0]
+        (array([[ 0.5, -1. ],
+               [-1.5,  0. ]]), array([-2.5, -2. ]))
+        """
+        from .training import applying
+
+        state = self._optimizer_state if state is None else state
+        applying.apply(self._model, state, gradient, optimizer, learning_rate, l2, max_grad_norm)
+
     def train(
         self,
         X: ArrayLike,
@@ -441,6 +500,149 @@ class MLP(BaseNetwork):
 
         npz_file.write(path, *serialization.to_arrays(self._model))
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file, which ONNX Runtime and other programs run: whole or not at all.
+
+        Its input is ``X`` (rows, features) of the network's dtype, before `input_shift` and `input_scale`, for any
+        number of rows; NaN, infinity and what is no level in an embedded column are not refused. The outputs of a loss
+        of classification are
+
+        - ``label``, what `predict` returns: with `class_names` the names themselves, as text;
+        - ``probabilities`` (rows, outputs), what `predict_proba` returns;
+
+        and that of another loss is ``predictions``, what `predict` returns. The names of features, classes and target
+        are in the file's metadata. It needs ``pip install 'fastbp[onnx]'``.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ModuleNotFoundError
+            The package onnx is missing.
+        ValueError
+            An activation is your own, or the parameters take 2 GiB or more, which an ONNX file cannot hold.
+        OSError
+            The file cannot be written; an old one of that name is unchanged.
+
+        Notes
+        -----
+        Operators are those of opset 17. Activations that ONNX Runtime lacks in float64 are composed of others. What it
+        computes agrees with `predict` but for rounding, since it sums in another order.
+
+        Examples
+        --------
+        >>> import fastbp, onnxruntime, os, tempfile
+        >>> import numpy as np
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.onnx")
+        >>> net = fastbp.MLP((1, 2), initializer=[[[1.0, -1.0]], [0.0, 0.0]])
+        >>> net.class_names = ["above", "below"]
+        >>> net.to_onnx(path)
+        >>> session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        >>> label, probabilities = session.run(None, {"X": np.array([[3.0], [-2.0]], np.float32)})
+        >>> label.tolist(), probabilities.shape
+        (['above', 'below'], (2, 2))
+        """
+        from .export import onnx_networks
+
+        onnx_networks.write_network(self._model, path)
+
+    def to_safetensors(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and biases to a ``.safetensors`` file, whole or not at all, with the names of PyTorch.
+
+        The tensors are those of an ``nn.Sequential`` of Linear layers and activations by turns: "0.weight" (units,
+        features), "0.bias" (units,), "2.weight" and so on. The file's metadata, texts, have sizes, activation, loss,
+        constants, input scaling and names; scaling is not part of the tensors.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ValueError
+            The network has embeddings.
+        OSError
+            The file cannot be written; an old one of that name is unchanged.
+
+        Examples
+        --------
+        >>> import fastbp, os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.safetensors")
+        >>> fastbp.MLP((2, 3, 2), seed=0).to_safetensors(path)
+        >>> os.path.getsize(path) > 4 * 17
+        True
+        """
+        from .export import safetensors
+
+        safetensors.write(path, self._model)
+
+    def to_c(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, with its input scaling, as a C99 file without dependencies, whole or not at all.
+
+        The file says at its head what functions it has: ``fastbp_predict(x, out)`` for one row, and a few more.
+        Compiled by ``-std=c99 -ffp-contract=off`` it returns the bits that fastbp returns on a processor without fused
+        multiply-adds; those with them (AVX2, AVX-512, NEON) differ by rounding.
+
+        Parameters
+        ----------
+        path : path
+
+        Raises
+        ------
+        ValueError
+            The network has embeddings or parameters that are not finite, or an activation of your own that calls a
+            function of the C library, such as a sine or a square root.
+        OSError
+            The file cannot be written; an old one of that name is unchanged.
+
+        Examples
+        --------
+        >>> import fastbp, pathlib, tempfile
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "net.c")
+        >>> fastbp.MLP((2, 3, 2), seed=0).to_c(path)
+        >>> "void fastbp_predict(const float *x, float *out);" in path.read_text()
+        True
+        """
+        from .export import c_source
+
+        c_source.write(path, self._model)
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn with copies of the parameters and the same predictions.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or MLPRegressor, or sklearn.pipeline.Pipeline
+            The classifier of a loss of classes or shares; its classes are the `class_names`, in ascending order, else
+            0, 1, .... Two classes become one logistic output, as scikit-learn has them. Input scaling becomes a
+            `StandardScaler` in front of the estimator, not a part of its first layer: there the shift would be
+            subtracted from a sum, whose digits cancel where features are far from 0. `loss_` is NaN. If it is fitted
+            further, it is by scikit-learn's own losses.
+
+        Raises
+        ------
+        ValueError
+            The hidden layers' activations are not all the same, or not "identity", "logistic", "tanh" or "relu"; or the
+            network has embeddings, or a single class.
+        ModuleNotFoundError
+            scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> X, y = fastbp.datasets.quadrants(1000, seed=0)
+        >>> net = fastbp.MLP((2, 20, 4), dtype="float64", seed=0)
+        >>> history = net.fit(X, y, epochs=5)
+        >>> estimator = net.to_sklearn()
+        >>> estimator.coefs_[0].shape, bool((estimator.predict(X) == net.predict(X)).all())
+        ((2, 20), True)
+        """
+        from .export import scikit_learn
+
+        return scikit_learn.estimator_of(self._model)
+
 
 def _brief(vector: Array) -> str:
     """Return input scaling as an argument; of more than ten different values only their number."""
@@ -450,12 +652,15 @@ def _brief(vector: Array) -> str:
     return repr(values) if len(values) <= 10 else f"<{len(values)} numbers>"
 
 
-def load(path: str | os.PathLike[str]) -> MLP:
+def load(path: str | os.PathLike[str], custom: Mapping[str, Formula] | None = None) -> MLP:
     """Read a network that `MLP.save` wrote.
 
     Parameters
     ----------
     path : path
+    custom : mapping of str to Activation, Loss or pair of functions, optional
+        The network's formulas of your own, by their names: a file has names and digests alone, and nothing is ever
+        imported or run by what it says. Names that it does not have are ignored.
 
     Returns
     -------
@@ -466,7 +671,8 @@ def load(path: str | os.PathLike[str]) -> MLP:
     FileNotFoundError
         There is no such file.
     fastbp.CheckpointError
-        The file is another program's, truncated, altered, or of a newer format.
+        The file is another program's, truncated, altered, or of a newer format; or `custom` lacks a formula of the
+        network, or has another one by its name.
 
     Examples
     --------
@@ -489,6 +695,6 @@ def load(path: str | os.PathLike[str]) -> MLP:
             "which goes on from it, and save the network then"
         )
     try:
-        return MLP.of(serialization.from_arrays(arrays, metadata))
+        return MLP.of(serialization.from_arrays(arrays, metadata, custom))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise npz_file.CheckpointError(f"{os.fspath(path)}: not a network that fastbp can read: {error}") from error

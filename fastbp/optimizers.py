@@ -9,26 +9,26 @@ With the gradient g, L2 part included, and m and v, which start at 0, the pass k
   ``w = keep w - first_share m / (sqrt(v) + epsilon)``
 
 `keep` is for weights and 1 unless an optimizer gives it; biases do not decay. Conventions are PyTorch's, so that
-training there and here differs by rounding alone; the tests compare.
+training there and here differs by rounding alone; the tests compare. Subclasses of `Custom` update by themselves.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import validation
-from .kernels.updates import UPDATES
+from .kernels.updates import OWN, UPDATES
 
 # epsilon times Adam's sqrt(1 - beta_2^t), 1e-8 at the least, stays a normal number of float32 (1.2e-38): a parameter
 # whose gradient is always 0 would else become 0 / 0.
 LEAST_EPSILON = 1e-29
 
-
+Array = NDArray[Any]
 Coefficients = dict[str, float | NDArray[np.float64]]
 
 
@@ -366,6 +366,103 @@ class Lion(Optimizer):
         }
 
 
+class Layout(Protocol):
+    """Where a network's layers lie in a flat vector; see `program.parameters.ParameterLayout`."""
+
+    def weights(self, flat: Array) -> list[Array]: ...
+
+    def biases(self, flat: Array) -> list[Array]: ...
+
+    def tables(self, flat: Array) -> dict[int, Array]: ...
+
+
+class Step(NamedTuple):
+    """What `Custom.update` may want to know of its step.
+
+    Attributes
+    ----------
+    number : int
+        1 for the first update since the state was 0, and so on.
+    learning_rate : float
+        Of this step, rounded to the network's dtype.
+    layout : object
+        What the methods below go by.
+    """
+
+    number: int
+    learning_rate: float
+    layout: Layout
+
+    def weights(self, flat: Array) -> list[Array]:
+        """Return the layers' parts (fan_in, fan_out) of the parameters, the gradient or a vector of state, as views."""
+        return self.layout.weights(flat)
+
+    def biases(self, flat: Array) -> list[Array]:
+        """Return what belongs to each bias vector (fan_out,), as views."""
+        return self.layout.biases(flat)
+
+    def embeddings(self, flat: Array) -> dict[int, Array]:
+        """Return what belongs to each embedding's table (levels, width), by column, as views."""
+        return self.layout.tables(flat)
+
+
+class Custom(Optimizer):
+    """An optimizer of one's own: a subclass defines `update`, in NumPy or by compiled code of its own.
+
+    It serves `MLP.apply`, `partial_fit` and `fit`, with their learning rates, l2, clipping and checkpoints. Python runs
+    between two steps of such a fit, and no step is compiled for the network: docs/how-to/use-your-own-loop.md tells
+    what that takes. The rows of each step, and all losses, are those of any other optimizer.
+
+    Attributes
+    ----------
+    states : int, default 0
+        Vectors of the parameters' length that are kept from step to step; they start at 0. They are all that an update
+        may keep: checkpoints and pickles hold them, and several fits may share one optimizer.
+    default_learning_rate : float, default 0.01
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> class Heavy(fastbp.optimizers.Custom):
+    ...     states = 1
+    ...     def update(self, parameters, gradient, state, step):
+    ...         velocity, = state
+    ...         velocity *= 0.9
+    ...         velocity += gradient
+    ...         parameters -= step.learning_rate * velocity
+    >>> X, y = fastbp.datasets.quadrants(1000, seed=0)
+    >>> net = fastbp.MLP((2, 20, 4), seed=0)
+    >>> history = net.fit(X, y, epochs=20, batch_size=32, optimizer=Heavy(), learning_rate=0.05)
+    >>> net.score(X, y) > 0.9
+    True
+    """
+
+    states: ClassVar[int] = 0  # where others have as many as their form
+    form: ClassVar[str] = OWN
+    default_learning_rate: ClassVar[float] = 0.01
+
+    def __repr__(self) -> str:  # the same in every process: it tells one run from another
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+    def coefficients(self, steps: NDArray[np.int64], learning_rate: NDArray[np.float64]) -> Coefficients:
+        return {"learning_rate": learning_rate}
+
+    @abstractmethod
+    def update(self, parameters: Array, gradient: Array, state: tuple[Array, ...], step: Step) -> None:
+        """Change the parameters, and the state, in place, and return nothing.
+
+        Parameters
+        ----------
+        parameters : array (n_parameters,)
+            Of the network's dtype, contiguous, in the order of `MLP.parameters`.
+        gradient : array (n_parameters,)
+            The gradient of the objective: with its L2 part, and clipped. It may be written into.
+        state : tuple of array (n_parameters,)
+            As many as `states` says.
+        step : Step
+        """
+
+
 def _by_root(learning_rate: NDArray[np.float64], old: float, new: float, epsilon: float) -> Coefficients:
     """Return those of ``v = old v + new g²``, ``w -= learning_rate g / (sqrt(v) + epsilon)``: m is g itself."""
     return {
@@ -412,6 +509,11 @@ def optimizer_of(value: Any) -> Optimizer:
     >>> optimizer_of("momentum"), optimizer_of(Momentum(0.5))
     (Momentum(momentum=0.9), Momentum(momentum=0.5))
     """
+    if isinstance(value, Custom):
+        validation.whole_number(f"optimizer: {type(value).__name__}.states", value.states, 0)
+        if value.form != OWN:
+            raise ValueError(f"optimizer: got {value!r} of the form {value.form!r}, expected {OWN!r}, as `Custom` has")
+        return value
     if isinstance(value, Optimizer):
         named, forms = getattr(value, "form", None), ", ".join(UPDATES)
         if named not in UPDATES:

@@ -64,14 +64,20 @@ def _unbound(model: Model, X: Array, answered: bool, threads: int, kept: Kept, l
     """Return `outputs_of` an array; when one of the same shape and dtype comes for the second time, bind its pass."""
     rows = rows_of(model, "X", X)
     out = in_blocks(model, rows, answered, threads)
-    if X.nbytes <= BOUND_BYTES:
-        if like not in kept:
-            if len(kept) >= BOUND_SHAPES:
-                kept.clear()
-            kept[like] = []
-        elif (bound_pass := _bound_pass(model, rows, answered, threads)) is not None:
-            kept.setdefault(like, []).append(_checking(model, bound_pass))
+    if X.nbytes <= BOUND_BYTES and asked_before(kept, like):
+        bound_pass = _bound_pass(model, rows, answered, threads)
+        kept.setdefault(like, []).extend([] if bound_pass is None else [_checking(model, bound_pass)])
     return out
+
+
+def asked_before(kept: Kept, like: Any) -> bool:
+    """Return whether a pass of this kind was asked for before; from now on it was."""
+    if like in kept:
+        return True
+    if len(kept) >= BOUND_SHAPES:
+        kept.clear()
+    kept[like] = []
+    return False
 
 
 def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
@@ -86,7 +92,7 @@ def in_blocks(model: Model, rows: Rows, answered: bool, threads: int) -> Array:
         activations = scratch(program.activations, dtype)
         part, answer = rows.between(begin, end, checked=False), flat[begin * classes : end * classes]
         run(program, Operands(part, parameters, activations, answer, coefficients=coefficients))
-        _check_inputs(program, activations, rows, begin, end)
+        check_inputs(program, activations, rows, begin, end)
     if (compiled := narrow.forward_of(model.network, min(count, most), dtype, answered)) is not None:
         narrow.spend(compiled, time.perf_counter() - start)  # which matters until it is there
     return out
@@ -104,13 +110,13 @@ def hidden_of(model: Model, X: ArrayLike, layer: int) -> Array:
         activations = scratch(program.activations, dtype)
         part = rows.between(begin, end, checked=False)
         run(program, Operands(part, model.parameters, activations, activations, coefficients=model.coefficients))
-        _check_inputs(program, activations, rows, begin, end)
+        check_inputs(program, activations, rows, begin, end)
         found = BatchLayout(network, end - begin, dtype).output(layer)
         out[begin:end] = activations[found : found + (end - begin) * width].reshape(-1, width)
     return out
 
 
-def _check_inputs(program: Program, activations: Array, rows: Rows, begin: int, end: int) -> None:
+def check_inputs(program: Program, activations: Array, rows: Rows, begin: int, end: int) -> None:
     """Raise ValueError for NaN and infinity in X; outputs that overflow are returned."""
     if not math.isfinite(sum(activations[program.probes].tolist())):
         rows.between(begin, end)

@@ -21,6 +21,7 @@ from fastbp import compile_ahead, threads
 from fastbp.inputs import in_memory
 from fastbp.kernels import cache, functions, objects
 from fastbp.kernels.functions import every
+from fastbp.kernels.losses import LOSSES
 from fastbp.program import table
 from support.processes import becoming_nobody, others_may_read, run_python
 
@@ -276,8 +277,8 @@ def test_a_network_of_what_is_named_needs_nothing_else(
     activation: str | tuple[str, ...], loss: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it does: dropout, clipping, weights, predictions, gradients, rows of any dtype."""
-    named = set(compile_ahead.needed(["float32"], {activation} if isinstance(activation, str) else activation, [loss],
-                                     [optimizer]))  # fmt: skip
+    named = set(compile_ahead.needed(["float32"], {activation} if isinstance(activation, str) else activation,
+                                     [LOSSES[loss]], [optimizer]))  # fmt: skip
     asked: set[functions.Function] = set()
     look_up = objects.addresses
 

@@ -107,6 +107,16 @@ def _of_saving() -> dict[str, Any]:
     return {"net": fastbp.MLP((2, 4, 4), seed=0), "X": X, "y": y}
 
 
+def _of_export() -> dict[str, Any]:
+    pytest.importorskip("sklearn")
+    return {"net": fastbp.MLP((2, 50, 4), seed=0)}
+
+
+def _of_production() -> dict[str, Any]:
+    fastbp.MLP((2, 4, 4), seed=0).save("model.npz")
+    return {"sample": np.zeros((1, 2), np.float32)}
+
+
 def _of_data() -> dict[str, Any]:
     net = fastbp.MLP((2, 3, 2), seed=0)
     net.feature_names = ("length", "width")
@@ -139,6 +149,12 @@ def _of_plotting() -> dict[str, Any]:
     return {}
 
 
+def _of_onnx() -> dict[str, Any]:
+    for name in ("onnx", "onnxruntime", "sklearn", "skl2onnx"):
+        pytest.importorskip(name)
+    return {}
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -148,13 +164,18 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/training.md": _of_training,
     "docs/guide/frames.md": _of_frames,
     "docs/guide/saving.md": _of_saving,
+    "docs/guide/export.md": _of_export,
     "docs/guide/scikit-learn.md": _of_scikit_learn,
     "docs/guide/data.md": _of_data,
     "docs/guide/many-networks.md": _of_many_networks,
     "docs/guide/streaming.md": _of_streaming,
     "docs/guide/graphs.md": _of_plotting,
+    "docs/guide/production.md": _of_production,
     "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,
+    "docs/how-to/export-to-onnx.md": _of_onnx,
+    "docs/how-to/use-your-own-formulas.md": _nothing,
+    "docs/how-to/use-your-own-loop.md": _nothing,
     "docs/how-to/verify-a-build.md": _nothing,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ EXPECTED = {  # a pattern of what each prints, and the least that its number may
     "regression.py": (r"R\^2 (0\.\d+)", 0.2, ["regression.svg"]),
     "explain.py": (r"(\d+\.\d)% of", 90.0, []),
     "from_scikit_learn.py": (r"score (0\.\d+)", 0.95, []),
+    "c_program.py": (r"(\d+\.\d)% of", 90.0, ["digits.c", "digits.so"]),
 }
 
 
@@ -27,6 +29,8 @@ def test_each_script_is_expected() -> None:
 
 @pytest.mark.parametrize("name", in_lanes(EXPECTED, fast=["digits.py"]))
 def test_example(name: str, tmp_path: Path) -> None:
+    if name == "c_program.py" and shutil.which("cc") is None:
+        pytest.skip("no C compiler")
     pattern, least, files = EXPECTED[name]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1]), "PYTHONWARNINGS": "error"}
     done = subprocess.run([sys.executable, EXAMPLES / name], cwd=tmp_path, env=environment, capture_output=True,

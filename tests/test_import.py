@@ -15,9 +15,11 @@ import fastbp
 from support.lanes import in_lanes
 from support.processes import python, run_python
 
-MODULES = ("distributed", "graph", "lessons", "plotting", "tables", "verify")  # not loaded before they are asked for
+# Not loaded before they are asked for.
+MODULES = ("distributed", "graph", "lessons", "onnx", "plotting", "tables", "verify")
 ESTIMATORS = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
-WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'sklearn', 'mpi4py']))\n"  # an import fails
+OPTIONAL = ["matplotlib", "sklearn", "mpi4py", "onnx", "skl2onnx"]
+WITHOUT = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL}))\n"  # an import fails
 
 
 @pytest.mark.parametrize("name", in_lanes(MODULES, fast=["graph", "plotting"]))
@@ -131,11 +133,11 @@ def test_a_wrong_name() -> None:
 
 
 def test_neither_import_loads_what_is_optional() -> None:
-    code = """
+    code = f"""
 import sys
 before = set(sys.modules)
 from fastbp import *
-print(sorted({name.partition(".")[0] for name in set(sys.modules) - before} & {"matplotlib", "sklearn", "mpi4py"}))
+print(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}.intersection({OPTIONAL})))
 import fastbp
 print(all(globals()[name] is getattr(fastbp, name) for name in fastbp.__all__))
 """
@@ -148,6 +150,8 @@ print(all(globals()[name] is getattr(fastbp, name) for name in fastbp.__all__))
         ("fastbp.plotting", "ModuleNotFoundError: fastbp.plotting: needs matplotlib: pip install 'fastbp[plot]'"),
         ("from fastbp import plotting", "ModuleNotFoundError: fastbp.plotting: needs matplotlib: pip install 'fastbp["),
         ("fastbp.MLPRegressor", "ImportError: fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'"),
+        ("fastbp.MLP((1, 2)).to_onnx('net.onnx')",
+         "ModuleNotFoundError: to_onnx: needs the package onnx: pip install 'fastbp[onnx]'"),
         ("fastbp.distributed.fit(fastbp.MLP((1, 2)), [[0.0]], [0])",
          "ModuleNotFoundError: fastbp.distributed: got"),
     ],

@@ -1,8 +1,9 @@
-"""The models that commands read: files of one network, and of a table's model."""
+"""The models that commands read: files of one network, of an ensemble, and of a table's model."""
 
 from __future__ import annotations
 
 from ..model import npz_file
+from ..model_selection.ensemble import Ensemble
 from ..network import MLP, load
 from ..tables import TableModel
 
@@ -11,6 +12,12 @@ def read_model(path: str) -> MLP | TableModel:
     """Return what a file holds; raise CheckpointError for any other file."""
     arrays, metadata = npz_file.read(path)
     return TableModel.of(path, arrays, metadata) if "table" in metadata else load(path)
+
+
+def read_any_model(path: str) -> MLP | Ensemble | TableModel:
+    """Return what a file holds, an ensemble too."""
+    _, metadata = npz_file.read(path)
+    return Ensemble.load(path) if "networks" in metadata else read_model(path)
 
 
 def class_names(net: MLP) -> tuple[str, ...]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
-import secrets
-import shutil
 import stat
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 from ..datasets.dataset import Remark
+from ..model import whole_file
 from .parser import as_option
 
 
@@ -50,15 +50,9 @@ def check_out(option: str, out: str, *others: str) -> None:
 @contextlib.contextmanager
 def replacing(out: str) -> Iterator[TextIO]:
     """Open a text file that replaces `out` once it is complete; after an error `out` is as before."""
-    target = os.path.realpath(out)
-    temporary = os.path.join(os.path.dirname(target), f".fastbp-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:
-            yield file
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with whole_file.replacing(out) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # and flush; else the wrapper would close the file before it is synced

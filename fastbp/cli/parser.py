@@ -144,6 +144,12 @@ PREDICT = f"""examples:
 EVALUATE = f"""examples:
   fastbp evaluate {MODEL} digits
   fastbp evaluate flowers.npz new.csv          the target is the column of the name that the model keeps"""
+EXPORT = f"""examples:
+  fastbp export {MODEL} digits.onnx    for ONNX Runtime and what else reads ONNX (needs fastbp[onnx])
+  fastbp export {MODEL} digits.c       a C function, without dependencies
+  fastbp export {MODEL} digits.safetensors
+
+Ensembles, and the models of tables with text and gaps, can become .onnx alone."""
 LEARN = """examples:
   fastbp learn                                 list the lessons
   fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""
@@ -168,6 +174,7 @@ def build_parser() -> Parser:
     _add_train(_command(commands, "train", trained, TRAIN))
     _add_predict(_command(commands, "predict", "predict each row and write the results as CSV", PREDICT))
     _add_evaluate(_command(commands, "evaluate", "score a network's predictions on rows with known targets", EVALUATE))
+    _add_export(_command(commands, "export", "save a model as a file that other programs run", EXPORT))
     _add_learn(
         _command(commands, "learn", "learn how back-propagation works, in lessons that print their steps", LEARN)
     )
@@ -274,6 +281,13 @@ def _add_evaluate(parser: Parser) -> None:
         "input), a folder of IDX files, digits or quadrants; if the data have test rows, these",
     )
     _add_common(parser, count, "the column of the name that the model keeps, else as fastbp train finds it")
+
+
+def _add_export(parser: Parser) -> None:
+    saved = "a file that fastbp train has saved, or MLP.save, Ensemble.save or TableModel.save"
+    parser.add_argument("model", metavar="MODEL", help=saved)
+    out = "file to write to, replaced if it exists; its name ends in .onnx, .c or .safetensors, which decides the form"
+    parser.add_argument("file", metavar="FILE", help=out)
 
 
 def _add_learn(parser: Parser) -> None:

@@ -19,6 +19,7 @@ MODULES = {  # of the function of each command
     "train": "training",
     "predict": "predictions",
     "evaluate": "evaluation",
+    "export": "exporting",
     "learn": "commands",
     "warmup": "commands",
     "info": "commands",

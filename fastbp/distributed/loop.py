@@ -15,6 +15,7 @@ from ..inputs.in_memory import Rows, all_finite
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP, STREAM
 from ..model.model import Model
+from ..optimizers import Custom
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
@@ -25,6 +26,7 @@ from ..program.tuning import tuning
 from ..training.history import History
 from ..training.magnitudes import Magnitudes
 from ..training.optimizer_state import OptimizerState
+from ..training.own_updates import OwnUpdates
 from ..training.plan import Plan
 from ..training.progress import progress_bar
 from ..training.weight_average import WeightAverage
@@ -115,6 +117,8 @@ class ParallelTraining:
         self._begin = round_up(model.parameters.size, dtype)
         self._allreduce = Allreduce(self.ranks, self._begin + TAIL, dtype)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
+        own = plan.optimizer
+        self._own = OwnUpdates(own, model, self.gradient, self._form) if isinstance(own, Custom) else None
         self._sums = np.zeros(2)
         self._deadline = math.inf
 
@@ -161,6 +165,8 @@ class ParallelTraining:
                 start = time.perf_counter()
                 try:
                     over = self._epoch(bar, checkpoint)
+                    if self._own is not None:  # of the last step no message has told
+                        self.ranks.agree(self._fail)
                     self._check(position)
                 except Exception:
                     self.model.parameters[...] = before
@@ -248,6 +254,8 @@ class ParallelTraining:
             coefficients=self._coefficients,
         )
         run(self._update_program(), operands)
+        if self._own is not None:
+            self._try(self._own.update, self.memory.steps, operands, 1)
         return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
 
     def _own_part(self, order: NDArray[np.int64], rows: int) -> None:

@@ -198,6 +198,10 @@ class Rows:
             return flat
         return self._read(begin, end) if self._sliced else self.chosen(np.arange(begin, end))
 
+    def gather_to(self, memory: Array) -> None:
+        """Have `chosen` gather to this memory, as far as there is room: it is one array less for each call."""
+        self._gathered = memory[: memory.size // self.features * self.features].reshape(-1, self.features)
+
     def check(self) -> None:
         """Raise ValueError for the first row that holds NaN or infinity, or what is no level."""
         for begin in range(0, self.count, self.most):

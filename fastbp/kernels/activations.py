@@ -222,6 +222,11 @@ _ROWS = (
     Activation("mish", "x tanh(log(1 + exp(x)))", mish, mish_backward, keeps_input=True, initializer="he", cost=60),
     EXP,
 )  # fmt: skip
-KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}
+KINDS = {row.name: kind for kind, row in enumerate(_ROWS)}  # those of `kernels.own` come behind
 FUNCTIONS = {row.kind: row for row in _ROWS}
 ACTIVATIONS = {row.name: row for row in _ROWS if row is not EXP}
+
+
+def named(name: str) -> Activation:
+    """Return a row by its name, a user's own ones too."""
+    return FUNCTIONS[KINDS[name]]

@@ -17,7 +17,7 @@ import time
 from _thread import start_new_thread
 from typing import Any, NamedTuple
 
-from . import cache, objects
+from . import cache, objects, own
 from .compile_server import Identity, identity, read_answer
 from .functions import Compiled
 
@@ -168,7 +168,7 @@ def _compile(state: _State, function: Compiled, expected: Identity) -> None:
     if state.child is None:
         state.child = _started(state, expected)
     start = time.perf_counter()
-    state.child.send(pickle.dumps(function))
+    state.child.send(pickle.dumps((function, own.definitions(function))))
     objects.import_linker()
     symbol, code = state.child.receive(expected)
     if symbol != function.symbol:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
-from . import cache
+from . import cache, own
 from .target import TARGET, settings
 
 HEADER = struct.Struct("<Q32s")  # of an answer: the length of its content, and a hash of it
@@ -69,8 +69,8 @@ def serve(stream: BinaryIO) -> NoReturn:
         threading.Thread(target=receive, daemon=True).start()
         send("", b"")
         while True:
-            function = requests.get(timeout=IDLE)
-            code = _compiled(function)
+            function, definitions = requests.get(timeout=IDLE)
+            code = _compiled(function, definitions)
             if code:
                 with writing:
                     cache.write(function.symbol, code)
@@ -79,11 +79,13 @@ def serve(stream: BinaryIO) -> NoReturn:
         os._exit(0)
 
 
-def _compiled(function: Any) -> bytes:
+def _compiled(function: Any, definitions: Any) -> bytes:
     """Return the object of a function, or none where it cannot be compiled or the package has changed meanwhile."""
     try:
         from . import compiler  # imports Numba
 
+        for definition in definitions:
+            own.define(definition)
         ((_, code),) = compiler.compiled([function])
     except Exception:
         return b""

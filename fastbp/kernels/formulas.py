@@ -200,6 +200,19 @@ def log1p_of_small(e: Lanes) -> Lanes:
     return e + _log_above(e, LOG1P_TERMS[e.dtype.bitwidth], 0.0)
 
 
+@formula
+def log1p(x: Lanes) -> Lanes:
+    """``log(1 + x)``, near 0 too; -infinity at -1, NaN below, infinity and NaN for themselves.
+
+    With u the rounded sum, ``log(u) x / (u - 1)``, in which u's rounding cancels (W. Kahan; N. Higham, "Accuracy and
+    Stability of Numerical Algorithms", 2002, section 1.14).
+    """
+    u = x + 1.0
+    shifted = u - 1.0
+    result = select(shifted.equals(0.0), x, log.write(u) * (x / shifted))
+    return select(u > LARGEST[x.dtype.bitwidth], u, result)
+
+
 # ---- sigmoids and the normal distribution ----
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from . import losses, updates
@@ -10,14 +10,17 @@ from . import operations as op
 from .activations import FUNCTIONS
 from .narrow.forms import NarrowForward, NarrowStep
 
-# The names of the kinds of an operation that is a function for each, in the order of their numbers.
-_ACTIVATIONS = tuple(row.name for row in FUNCTIONS.values())
-KINDS: dict[int, tuple[str, ...]] = {
-    op.ACTIVATE: _ACTIVATIONS,
-    op.ACTIVATE_BACKWARD: _ACTIVATIONS,
-    op.ELEMENTWISE_LOSS: tuple(formula.__name__ for formula in losses.FORMULAS),
-    op.UPDATE: tuple(updates.KINDS),
+# The names of the kinds of an operation that is a function for each, in the order of their numbers; users' own come
+# behind.
+ACTIVATIONS = [row.name for row in FUNCTIONS.values()]
+LOSSES = [formula.__name__ for formula in losses.FORMULAS]
+KINDS: dict[int, list[str]] = {
+    op.ACTIVATE: ACTIVATIONS,
+    op.ACTIVATE_BACKWARD: ACTIVATIONS,
+    op.ELEMENTWISE_LOSS: LOSSES,
+    op.UPDATE: list(updates.KINDS),
 }
+OWN = "own_"  # what the names of users' own formulas begin with
 DTYPES = ("float32", "float64")
 SOURCES = ("uint8", "float32", "float64")  # of rows that are gathered
 
@@ -50,19 +53,21 @@ def gathering(source: str, dtype: str) -> Function:
     return Function("gather", source, dtype)
 
 
-def every(dtypes: Iterable[str] = DTYPES) -> list[Function]:
-    """Return all functions for these dtypes."""
+def every(dtypes: Iterable[str] = DTYPES, own: Collection[str] = ()) -> list[Function]:
+    """Return all functions for these dtypes; of users' own formulas, those for the ones that are named."""
     found = [RUN, *TEAM]
     for dtype in dtypes:
         for code, operation in enumerate(op.NAMES):
-            kinds = [kind for kind in KINDS.get(code, ("",)) if _exists(code, kind)]
+            kinds = [kind for kind in KINDS.get(code, ("",)) if _exists(code, kind, own)]
             found += [Function(operation, kind, dtype) for kind in kinds]
         found += [gathering(source, dtype) for source in SOURCES]
     return found
 
 
-def _exists(code: int, kind: str) -> bool:
+def _exists(code: int, kind: str, own: Collection[str]) -> bool:
     """Return whether an operation has this kind: the identity is no function, and not every one has a derivative."""
+    if kind.startswith(OWN):
+        return kind in own
     row = next((row for row in FUNCTIONS.values() if row.name == kind), None)
     if row is None or code not in (op.ACTIVATE, op.ACTIVATE_BACKWARD):
         return True

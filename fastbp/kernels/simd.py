@@ -129,6 +129,26 @@ class VectorLanes:
         """Arithmetic: the sign is kept."""
         return self._integer("ashr", number)
 
+    def filled(self, number: float) -> VectorLanes:
+        """Return a vector with the same number in every lane."""
+        return self._new(self.constant(number))
+
+    def of_each(self, function: str, *others: Any) -> VectorLanes:
+        """Call a function of the C library, in float64, for one lane after another."""
+        builder, double, vector = self.builder, ir.DoubleType(), vector_ir(self.dtype)
+        operands = [self.value, *map(self._operand, others)]
+        kind = ir.FunctionType(double, [double] * len(operands))
+        called, result = cgutils.get_or_insert_function(builder.module, kind, function), ir.Constant(vector, None)
+        for lane in range(vector.count):
+            numbers = [builder.extract_element(operand, I32(lane)) for operand in operands]
+            if vector.element != double:
+                numbers = [builder.fpext(number, double) for number in numbers]
+            value = builder.call(called, numbers)
+            if vector.element != double:
+                value = builder.fptrunc(value, vector.element)
+            result = builder.insert_element(result, value, I32(lane))
+        return self._new(result)
+
     def fma(self, factor: Any, addend: Any) -> VectorLanes:
         if not TARGET.has_fma:  # llvm.fma would become a call of libm for every lane
             return self.__mul__(factor).__add__(addend)

@@ -71,6 +71,8 @@ def averaged(average: Lanes, w: Lanes, share: Lanes) -> Lanes:
 
 # ---- the table ----
 
+OWN = "own"  # in a form's place: an optimizer updates outside of compiled code, where a step ends with the gradient
+
 Updated = tuple[Lanes, tuple[Lanes, ...]]  # the new parameter, and the new state
 
 

@@ -1,4 +1,4 @@
-"""Loss and gradients of a model: the work of `MLP.loss`, `gradient`, `backward` and `sample_gradients`.
+"""Loss and gradients of a model: the work of `MLP.loss`, `gradient` and `sample_gradients`.
 
 Rows are taken in blocks, so that activations stay small; a gradient is summed over the blocks.
 """
@@ -45,6 +45,9 @@ class Gradient:
         embedded columns.
     embeddings : dict of int to array (levels, width)
         The derivatives with respect to each table, the penalty's part included, by column.
+    parameters : array (n_parameters,)
+        Those with respect to all parameters, in the order of `MLP.parameters`: `weights`, `biases` and `embeddings`
+        are views into it.
     """
 
     loss: float
@@ -52,6 +55,7 @@ class Gradient:
     biases: list[Array]
     inputs: Array
     embeddings: dict[int, Array] = field(default_factory=dict)
+    parameters: Array = field(default_factory=lambda: np.empty(0), repr=False)
 
 
 @dataclass(frozen=True)
@@ -66,15 +70,26 @@ class Derivatives:
         Those with respect to each b.
     inputs : array (n, features)
         Those with respect to X as it was given: in the order of its columns, input scaling included; 0 in embedded
-        columns.
+        columns. Without rows, (0, features), where they were not asked for.
     embeddings : dict of int to array (levels, width)
         Those with respect to each table, by column.
+    parameters : array (n_parameters,)
+        Those with respect to all parameters, in the order of `MLP.parameters`: `weights`, `biases` and `embeddings`
+        are views into it.
     """
 
     weights: list[Array]
     biases: list[Array]
     inputs: Array
     embeddings: dict[int, Array] = field(default_factory=dict)
+    parameters: Array = field(default_factory=lambda: np.empty(0), repr=False)
+
+    @classmethod
+    def empty(cls, model: Model, rows: int) -> Derivatives:
+        """Return derivatives for so many rows of X, to be filled in."""
+        flat, layout = np.empty(model.parameters.size, model.dtype), model.network.layout
+        inputs = _empty_inputs(model, rows)
+        return cls(layout.weights(flat), layout.biases(flat), inputs, layout.tables(flat), flat)
 
 
 @dataclass(frozen=True)
@@ -168,7 +183,7 @@ def gradient(
                               key=of_rows, **operands, **chosen))  # fmt: skip
         at, count = BatchLayout(model.network, end - begin, model.dtype, thresholds), end - begin
         losses[begin:end] = activations[at.losses : at.losses + count]
-        _take_inputs(model, inputs[begin:end], activations, at)
+        take_inputs(model, inputs[begin:end], activations, at)
 
     _over_blocks(model, rows, call, thresholds)
     if model.input_scale is not None:
@@ -181,34 +196,8 @@ def gradient(
         )
     layout = model.network.layout
     value = _objective(model, losses, total, l2)
-    found = layout.weights(flat), layout.biases(flat), rows.as_given(inputs), layout.tables(flat)
+    found = layout.weights(flat), layout.biases(flat), rows.as_given(inputs), layout.tables(flat), flat
     return Gradient(value, *found)
-
-
-def backward(model: Model, rows: Rows, dlogits: ArrayLike) -> Derivatives:
-    """Return what `MLP.backward` returns."""
-    given, outputs = validation.real_array("dlogits", dlogits), model.sizes[-1]
-    if given.shape != (rows.count, outputs) and not (outputs == 1 and given.shape == (rows.count,)):
-        raise ValueError(f"dlogits: got shape {given.shape}, expected ({rows.count}, {outputs}), a row for each of X")
-    given = given.reshape(rows.count, outputs)
-    flat = np.empty(model.parameters.size, model.dtype)
-    inputs = _empty_inputs(model, rows.count)
-    number = threads_for(6.0 * rows.count * model.parameters.size)
-
-    def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
-        program = passes.backward(model.network, end - begin, model.dtype, number, begin > 0, tuning())
-        at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
-        with np.errstate(over="ignore"):  # to infinity, in float32
-            _matrix(activations, at.gradient(model.network.layers - 1), count, outputs)[...] = given[begin:end]
-        coefficients = model.coefficients
-        run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands))
-        _take_inputs(model, inputs[begin:end], activations, at)
-
-    _over_blocks(model, rows, call)
-    if model.input_scale is not None:
-        inputs *= model.input_scale
-    layout = model.network.layout
-    return Derivatives(layout.weights(flat), layout.biases(flat), rows.as_given(inputs), layout.tables(flat))
 
 
 def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
@@ -230,15 +219,15 @@ def sample_gradients(model: Model, rows: Rows, y: ArrayLike) -> SampleGradients:
         run(program, Operands(activations=activations, gradient=flat, coefficients=coefficients, **operands, **chosen))
         at, count = BatchLayout(model.network, end - begin, model.dtype), end - begin
         losses[begin:end] = activations[at.losses : at.losses + count]
-        vectors = _take_inputs(model, inputs[begin:end], activations, at)
+        vectors = take_inputs(model, inputs[begin:end], activations, at)
         for place, (each, of_rows) in enumerate(zip(model.embeddings, vectors, strict=True)):
-            levels = _matrix(activations, at.levels(place), count, 1)[:, 0].astype(np.int64)
+            levels = matrix_at(activations, at.levels(place), count, 1)[:, 0].astype(np.int64)
             tables[each.column][np.arange(begin, end), levels] += of_rows
         into = _first_inputs(model, operands["inputs"], activations, at)
         for layer, (_, fan_out) in enumerate(fans):
-            biases[layer][begin:end] = _matrix(activations, at.gradient(layer), count, fan_out)
+            biases[layer][begin:end] = matrix_at(activations, at.gradient(layer), count, fan_out)
             np.multiply(into[:, :, None], biases[layer][begin:end, None, :], out=weights[layer][begin:end])
-            into = _matrix(activations, at.output(layer), count, fan_out)
+            into = matrix_at(activations, at.output(layer), count, fan_out)
 
     _over_blocks(model, rows, call)
     if model.input_scale is not None:
@@ -251,10 +240,10 @@ def _empty_inputs(model: Model, rows: int) -> Array:
     return (np.zeros if model.embeddings else np.empty)((rows, model.sizes[0]), model.dtype)
 
 
-def _take_inputs(model: Model, inputs: Array, activations: Array, at: BatchLayout) -> list[Array]:
+def take_inputs(model: Model, inputs: Array, activations: Array, at: BatchLayout) -> list[Array]:
     """Copy dX from the activations; return the part of each embedding's vectors."""
     layout, (fan_in, _) = model.network.layout, model.network.layout.fans[0]
-    found = _matrix(activations, at.gradient(-1), len(inputs), fan_in)
+    found = matrix_at(activations, at.gradient(-1), len(inputs), fan_in)
     if not model.embeddings:
         inputs[...] = found
         return []
@@ -266,11 +255,11 @@ def _take_inputs(model: Model, inputs: Array, activations: Array, at: BatchLayou
 def _first_inputs(model: Model, rows: Array, activations: Array, at: BatchLayout) -> Array:
     """Return what the first layer read of these rows."""
     if model.embeddings:
-        return _matrix(activations, at.inputs, at.rows, model.network.layout.fans[0][0])
+        return matrix_at(activations, at.inputs, at.rows, model.network.layout.fans[0][0])
     return rows.reshape(at.rows, -1)
 
 
-def _matrix(activations: Array, start: int, rows: int, columns: int) -> Array:
+def matrix_at(activations: Array, start: int, rows: int, columns: int) -> Array:
     """Return a view of the activations that begin there."""
     return activations[start : start + rows * columns].reshape(rows, columns)
 

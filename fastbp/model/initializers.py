@@ -48,22 +48,38 @@ def initialise(
         for table in layout.tables(flat).values():
             table[...] = rng.standard_normal(table.shape)
         return
-    given = validation.as_list(initializer)
+    names = f"{' or '.join(INITIALIZERS)}, or "
+    for i, place in enumerate(copy_in_order("initializer", initializer, layout, flat, names)):
+        validation.finite(f"initializer[{i}]", place)
+
+
+def copy_in_order(name: str, value: Any, layout: ParameterLayout, flat: Array, otherwise: str = "") -> list[Array]:
+    """Copy arrays W1, b1, W2, b2, ..., and behind them the tables, to a flat vector; return their places in it.
+
+    Parameters
+    ----------
+    name : str
+        What errors call `value`.
+    value : sequence of array
+        ValueError or TypeError where there are too few or too many, or one has another shape or is not real.
+    layout : ParameterLayout
+    flat : array (n_parameters,)
+    otherwise : str
+        What else might have come, for the error.
+    """
+    given = validation.as_list(value)
     places = [place for pair in zip(layout.weights(flat), layout.biases(flat), strict=True) for place in pair]
     places += layout.tables(flat).values()
     if given is None or len(given) != len(places):
-        got = repr(initializer) if given is None else f"{len(given)} arrays"
-        names = " or ".join(INITIALIZERS)
+        got = repr(value) if given is None else f"{len(given)} arrays"
         behind = ", then the embeddings' tables" if layout.embeddings else ""
-        raise ValueError(
-            f"initializer: got {got}, expected {names}, or {len(places)} arrays: W1, b1, W2, b2, ...{behind}"
-        )
-    for i, (place, value) in enumerate(zip(places, given, strict=True)):
-        array = validation.real_array(f"initializer[{i}]", value)
-        validation.shape(f"initializer[{i}]", array, place.shape)
-        with np.errstate(over="ignore"):
+        raise ValueError(f"{name}: got {got}, expected {otherwise}{len(places)} arrays: W1, b1, W2, b2, ...{behind}")
+    for i, (place, each) in enumerate(zip(places, given, strict=True)):
+        array = validation.real_array(f"{name}[{i}]", each)
+        validation.shape(f"{name}[{i}]", array, place.shape)
+        with np.errstate(over="ignore"):  # to infinity
             place[...] = array
-        validation.finite(f"initializer[{i}]", place)
+    return places
 
 
 def draw(initializer: str, shape: tuple[int, int], rng: np.random.Generator) -> Array:

@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, names, validation
 from ..kernels import coefficients as co
-from ..kernels.activations import ACTIVATIONS, Activation
+from ..kernels.activations import Activation
 from ..kernels.constants import Constant
-from ..kernels.losses import LOSSES, Loss
+from ..kernels.losses import Loss
 from ..program import passes
 from ..program.memory import aligned, most_rows
 from ..program.network import network_of
 from ..program.parameters import Embedding, ParameterLayout
+from . import formulas
 from .fit_lock import FitLock
 from .initializers import initialise
 
@@ -35,6 +36,8 @@ class Model:
     Attributes
     ----------
     loss : Loss
+    own : dict of str to own_formulas.Activation or Loss
+        A user's own formulas, by their names.
     network : passes.Network
         What its programs depend on.
     constants : dict of str to float or tuple of float
@@ -64,8 +67,11 @@ class Model:
     def __init__(self, sizes: Any, activation: Any, loss: Any, dtype: Any, input_shift: Any, input_scale: Any,
                  constants: Mapping[str, Any], embeddings: Any = None):  # fmt: skip
         self.sizes = validation.layer_sizes(sizes)
-        self.activation = validation.names("activation", activation, ACTIVATIONS, len(self.sizes) - 2)
-        self.loss = LOSSES[validation.choice("loss", loss, tuple(LOSSES))]
+        self.activation, own = formulas.activations_of(activation, len(self.sizes) - 2)
+        self.loss, own_loss = formulas.loss_of(loss)
+        if own.keys() & own_loss:
+            raise ValueError(f"loss: got the name {self.loss.name!r}, which the activation has, expected another one")
+        self.own = own | own_loss
         self.dtype = validation.float_dtype(dtype)
         self.constants = _constants(constants, self.sizes[-1], self.dtype)
         embedded = embeddings_of(embeddings, self.sizes, self.dtype)
@@ -75,7 +81,8 @@ class Model:
         self.class_names = self.feature_names = self.target_name = None
         hidden = len(self.sizes) - 2
         activations = (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
-        self.network = network_of(self.sizes, tuple(ACTIVATIONS[name] for name in activations), self.loss, embedded)
+        of_layers = tuple(formulas.activation_named(name, self.own) for name in activations)
+        self.network = network_of(self.sizes, of_layers, self.loss, embedded)
         self.fixed_coefficients: dict[str, Any] = {"share": self.loss.share_of(self.sizes[-1])}
         rows: tuple[Activation | Loss, ...] = (*self.network.activations, self.loss)
         for constant in itertools.chain(*(row.constants for row in rows)):
@@ -96,7 +103,8 @@ class Model:
         self.rng = _generator(seed)
         self.seed = int(seed) if isinstance(seed, (int, np.integer)) else None
         hidden = self.network.activations
-        first = (ACTIVATIONS[self.activation if isinstance(self.activation, str) else "identity"],)
+        named = self.activation if isinstance(self.activation, str) else "identity"
+        first = (formulas.activation_named(named, self.own),)
         of_layers = [each.initializer for each in (*hidden, (hidden or first)[-1])]
         initialise(self.network.layout, self.parameters, self.rng, initializer, of_layers)
 
@@ -170,6 +178,7 @@ class Model:
             "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
             **{name: value for name, value in self.constants.items() if value != co.CONSTANTS[name].default},
             **({"embeddings": [list(each) for each in self.embeddings]} if self.embeddings else {}),
+            **formulas.described(self.own),
         }  # fmt: skip
 
     def targets(self, name: str, y: ArrayLike, rows: int) -> Array:

@@ -20,8 +20,6 @@ import json
 import math
 import os
 import re
-import secrets
-import stat
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -29,6 +27,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .whole_file import check_regular, filename, replacing
 
 FORMAT = "fastbp"
 FORMAT_VERSION = 1
@@ -48,11 +48,7 @@ class CheckpointError(ValueError):
 
 
 def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]) -> None:
-    """Write arrays and metadata to a file, replacing it as a whole.
-
-    The content goes to a temporary file in the same folder, is synced to the disk and then replaces the old file.
-    Whatever goes wrong, Ctrl-C included, the old file stays as it was. (A process that is killed while writing leaves a
-    ``.fastbp-*.tmp`` behind.)
+    """Write arrays and metadata to a file, replacing it as a whole, as `whole_file.replacing` does.
 
     Parameters
     ----------
@@ -87,34 +83,13 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], meta
     >>> arrays["w"].shape, metadata
     ((2, 3), {'seed': 7})
     """
-    target = os.path.realpath(_filename(path))
+    name = filename(path)
     checked = _checked_arrays(arrays)
     header = _header(metadata)
-    mode = None
     with contextlib.suppress(FileNotFoundError):
-        status = os.stat(target)
-        _check_regular(status, os.fspath(path))
-        mode = stat.S_IMODE(status.st_mode)
-    folder = os.path.dirname(target)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(errno.ENOENT, "path: its folder does not exist", os.fspath(path))
-
-    # Not tempfile, whose files are private: open() gives the permissions that any new file gets in this folder.
-    temporary = os.path.join(folder, f".fastbp-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            _write_zip(file, checked, header)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            error.add_note(f"path: while writing the checkpoint {os.fspath(path)!r}")
-        raise
+        check_regular(os.stat(name), name, CheckpointError)
+    with replacing(name) as file:
+        _write_zip(file, checked, header)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -151,9 +126,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     ...         print(str(error).removeprefix(folder + "/"))
     other.npz: not a fastbp checkpoint: it has no entry 'metadata'
     """
-    name = _filename(path)
+    name = filename(path)
     status = os.stat(name)
-    _check_regular(status, name)
+    check_regular(status, name, CheckpointError)
     try:
         with open(name, "rb") as file:
             return _read_zip(file, status.st_size)
@@ -166,22 +141,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         if error.errno != errno.EINVAL:  # an error of the disk
             raise
         raise CheckpointError(f"{name}: damaged (it points outside itself)") from error
-
-
-def _filename(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(name, str):
-        raise TypeError(f"path: got {type(path).__name__}, expected str or os.PathLike of str")
-    if "\0" in name:
-        raise ValueError(f"path: got {name!r}, expected one without the character NUL")
-    return name
-
-
-def _check_regular(status: os.stat_result, name: str) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "path: got a folder, expected a file", name)
-    if not stat.S_ISREG(status.st_mode):  # /dev/null must not be replaced, and reading from a pipe may never end
-        raise CheckpointError(f"{name}: not a regular file")
 
 
 def _checked_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

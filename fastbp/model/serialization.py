@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from .. import validation
 from ..kernels.coefficients import CONSTANTS
 from ..program.parameters import ParameterLayout
+from .formulas import restored
 from .model import NAMES, SCALING, Model, embeddings_of
 
 
@@ -22,8 +23,11 @@ def to_arrays(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, {**model.describe(), **names, "random_state": state}
 
 
-def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Model:
-    """Return the model that arrays and metadata describe; raise KeyError, TypeError or ValueError if they do not."""
+def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any], custom: Any = None) -> Model:
+    """Return the model that arrays and metadata describe; raise KeyError, TypeError or ValueError if they do not.
+
+    A user's own formulas are in neither: `custom` has them by their names.
+    """
     parameters = arrays["parameters"]
     sizes = validation.layer_sizes(metadata["sizes"])
     embeddings = {column: (levels, width) for column, levels, width in metadata.get("embeddings", [])}
@@ -34,8 +38,7 @@ def from_arrays(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Mo
     constants = {name: metadata[name] for name in CONSTANTS if name in metadata}
     model = Model(
         sizes,
-        metadata["activation"],
-        metadata["loss"],
+        *restored(metadata, custom),
         metadata["dtype"],
         **scaling,
         constants=constants,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -186,9 +186,21 @@ class Ensemble:
         arrays, networks = to_arrays(self)
         npz_file.write(path, arrays, {"networks": networks})
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the ensemble as an ONNX file. Input, outputs and errors are those of `MLP.to_onnx`."""
+        from ..export import onnx_networks  # onnx is an extra
+
+        onnx_networks.write_ensemble([net.model for net in self.networks], path)
+
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Ensemble:
+    def load(cls, path: str | os.PathLike[str], custom: Mapping[str, Any] | None = None) -> Ensemble:
         """Read a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        custom : mapping of str to formula, optional
+            As of `fastbp.load`.
 
         Raises
         ------
@@ -203,7 +215,7 @@ class Ensemble:
                 raise ValueError("it is a table's model, which fastbp.TableModel.load reads")
             if "networks" not in metadata:
                 raise ValueError("it holds no list of networks; fastbp.load reads the file of a single one")
-            return from_arrays(arrays, metadata["networks"])
+            return from_arrays(arrays, metadata["networks"], custom)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             message = f"{os.fspath(path)}: not an ensemble that fastbp can read: {error}"
             raise npz_file.CheckpointError(message) from error
@@ -220,11 +232,11 @@ def to_arrays(ensemble: Ensemble) -> tuple[dict[str, Array], list[dict[str, Any]
     return arrays, metadata
 
 
-def from_arrays(arrays: dict[str, Array], metadata: list[dict[str, Any]]) -> Ensemble:
+def from_arrays(arrays: dict[str, Array], metadata: list[dict[str, Any]], custom: Any = None) -> Ensemble:
     """Return the ensemble that arrays and metadata describe."""
     networks = []
     for i, described in enumerate(metadata):
         prefix = f"{i}."
         own = {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
-        networks.append(MLP.of(serialization.from_arrays(own, described)))
+        networks.append(MLP.of(serialization.from_arrays(own, described, custom)))
     return Ensemble(networks)

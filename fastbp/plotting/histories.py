@@ -51,8 +51,9 @@ def plot_history(history: History, path: PathLike | None = None, axes: Axes | No
     if not history.loss:
         raise ValueError("history: got no epochs, expected at least one")
     losses = [(history.loss, TRAINING), (history.validation_loss, VALIDATION)]
-    known = LOSSES[history.loss_name]
-    loss, score = f"loss ({known.words})", "share predicted right" if known.classifies else "R²"
+    known = LOSSES.get(history.loss_name)  # None of a user's own loss
+    words = history.loss_name if known is None else known.words
+    loss, score = f"loss ({words})", "share predicted right" if known is not None and known.classifies else "R²"
     if axes is not None:
         _curves(axes, loss, losses)
         axes.legend()

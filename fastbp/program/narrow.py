@@ -21,7 +21,7 @@ from ..kernels import background, objects
 from ..kernels import operations as op
 from ..kernels.narrow.forms import ROWS, SUMS, TILE_VECTORS, NarrowForward, NarrowStep, Workspace
 from ..kernels.target import TARGET
-from ..kernels.updates import UPDATES
+from ..kernels.updates import OWN, UPDATES
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
@@ -51,9 +51,11 @@ def switched_on() -> bool:
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
     """Return the step that can be compiled for minibatches of so many rows, or None where there is none: for
-    different dropout of layers, dropped inputs, rates of layers, smoothed targets."""
+    different dropout of layers, dropped inputs, rates of layers, smoothed targets, a user's own optimizer."""
     inputs, *hidden = form.thresholds or (0,)
-    if not _is_narrow(network) or inputs or len(set(hidden)) > 1 or form.rates or form.smoothed:
+    if inputs or len(set(hidden)) > 1 or form.rates or form.smoothed:
+        return None
+    if not _is_narrow(network) or form.update == OWN:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ..cached_property import cached_property
 from ..kernels import operations as op
-from ..kernels.updates import UPDATES
+from ..kernels.updates import OWN, UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
@@ -334,6 +334,8 @@ class NetworkOperations:
         """Return the time and the phases from the rows' gradients to new parameters."""
         fused = step.fused(self.network)
         time, strands = self.parameter_gradients(*((op.PARAMETERS, op.SGD) if fused else (op.GRADIENT, 0)), False)
+        if step.update == OWN:
+            return time, [strands, *self._finished_gradient(step)]
         if step.clipped:
             blocks = [block for strand in strands for block in strand]
             return time, [strands, *self._clipped_updates(step, blocks)]
@@ -344,7 +346,9 @@ class NetworkOperations:
         """Return the time and the phases from the whole gradient to new parameters."""
         squares = self.squares() if step.penalised else []
         first = [[squares[number :: self.model.threads] for number in range(min(len(squares), self.model.threads))]]
-        if step.clipped:
+        if step.update == OWN:
+            phases = self._finished_gradient(step) or [[[]]]
+        elif step.clipped:
             phases = self._clipped_updates(step, self.blocks())
         else:
             phases = [self._shared_out([self._changed(step, block) for block in self.blocks()])]
@@ -375,9 +379,16 @@ class NetworkOperations:
 
     def _clipped_updates(self, step: StepForm, blocks: list[Operation]) -> list[list[Strand]]:
         """Return the phases of the gradient's norm, of the factor that shortens it, and of the update."""
+        updates = self._shared_out([self._changed(step, block) for block in blocks])
+        return [*self._finished_gradient(step), updates]
+
+    def _finished_gradient(self, step: StepForm) -> list[list[Strand]]:
+        """Return the phases that add the penalty's part to the gradient, and compute the factor that shortens it."""
+        if not (step.penalised or step.clipped):
+            return []
         norm, at = self.norm(step), self.at.clip_factor
         factor = operation(op.CLIP_FACTOR, depth=len(norm), a=(op.ACTIVATIONS, at + 1), c=(op.ACTIVATIONS, at))
-        return [self._shared_out(norm), [[factor]], self._shared_out([self._changed(step, block) for block in blocks])]
+        return [self._shared_out(norm), *([[[factor]]] if step.clipped else [])]
 
     # ---- sums ----
 

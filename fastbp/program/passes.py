@@ -47,7 +47,8 @@ def forward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, out
 
 @functools.lru_cache(maxsize=256)
 def hidden(network: Network, rows: int, dtype: np.dtype[Any], threads: int, layer: int, forced: Any) -> Program:
-    """Outputs of a hidden layer to its place in the activations; `probes` as of `forward`."""
+    """Outputs of a hidden layer to its place in the activations, or, of the last layer, logits; `probes` as of
+    `forward`."""
     return _probed(lambda operations: operations.forward(layers=layer + 1), network, rows, dtype, threads)
 
 
@@ -95,12 +96,15 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
 
 
 @functools.lru_cache(maxsize=256)
-def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, forced: Any) -> Program:
-    """Return the program of `gradient` for a gradient of the logits that lies in its place in the activations."""
+def backward(network: Network, rows: int, dtype: np.dtype[Any], threads: int, resume: bool, inputs: bool,
+             forced: Any) -> Program:  # fmt: skip
+    """Return the program of `gradient` behind the way forward, which `hidden` has gone: from a gradient of the logits
+    in its place among the activations; with dX only where `inputs` asks for it."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
         operations = NetworkOperations(network, rows, model)
-        time, phases = chain([*operations.forward(), *operations.backward(inputs=True)], model)
+        links = operations.backward(inputs)
+        time, phases = chain(links, model) if links else (0.0, [])
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
         return time + more, [*phases, strands]
 

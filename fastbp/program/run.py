@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from .. import threads
 from ..kernels import coefficients as co
 from ..kernels import functions, objects
 from ..kernels import operations as op
+from ..kernels.dropout import STEP_STEP
 from ..kernels.functions import Compiled
 from .interrupts import interrupt_held
 from .memory import address, addresses, new_workspace, workspace
@@ -100,6 +101,10 @@ class Bound(NamedTuple):
         """Have the next calls read the inputs there."""
         self.words[op.OPERANDS + op.INPUTS] = address
 
+    def write_gradient_at(self, address: int) -> None:
+        """Have the next calls take the gradient buffer to lie there."""
+        self.words[op.OPERANDS + op.GRADIENT] = address
+
 
 def bound(program: Program, operands: Operands, prototype: Callable[..., Any] = ctypes.CFUNCTYPE) -> Bound:
     """Return what does the same as `run`, but looks up and converts nothing.
@@ -134,6 +139,35 @@ def bound_call(
     call = functools.partial(prototype(where), *map(ctypes.c_int64.from_param, arguments))
     call.__dict__["memory"] = memory
     return call
+
+
+def steps_of(program: Program, operands: Operands, course: Course) -> Iterator[tuple[Program, int, Operands]]:
+    """Yield the program of each step of a course, its rows, and its operands, moved on as the compiled pass would: for
+    work between two steps."""
+    number = first = 0
+    for _ in range(course.rounds):
+        for index in range(course.repeats + (course.tail is not None)):
+            one, rows = (program, course.batch) if index < course.repeats else (course.tail or program, course.last)
+            yield one, rows, _moved(operands, course, number, first)
+            number, first = number + 1, first + rows
+
+
+def _moved(operands: Operands, course: Course, number: int, first: int) -> Operands:
+    """Return the operands of step `number`, which begins with row `first`."""
+    return operands._replace(
+        inputs=operands.inputs[first * course.input_row :],
+        targets=_from(operands.targets, first * course.target_row),
+        weights=_from(operands.weights, first),
+        labels=_from(operands.labels, first),
+        order=_from(operands.order, first),
+        sums=_from(operands.sums, 2 * number),
+        coefficients=_from(operands.coefficients, number * course.coefficient_step),
+        key=(operands.key + number * STEP_STEP) % (2 * _SIGNED),
+    )
+
+
+def _from(array: Array | None, first: int) -> Array | None:
+    return None if array is None else array[first:]
 
 
 def _places(operands: Operands) -> list[int]:

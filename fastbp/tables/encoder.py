@@ -119,15 +119,21 @@ class LevelColumn(NamedTuple):
         levels = tuple(sorted(level for level, rows in counts.items() if rows >= LEAST_ROWS))
         return cls(levels, sum(counts[level] for level in levels) < len(values))
 
-    def numbers(self, values: Array) -> NDArray[np.int64]:
-        """Return the levels' numbers from 1 on, in their order; 0 for others, such as missing ones.
-
-        A number is the level whose text reads as that number; bools are also 0 and 1.
-        """
+    @property
+    def places(self) -> dict[str, int]:
+        """The number of each level, from 1 on in their order, by its text; bools are also 0 and 1."""
         places = {level: number for number, level in enumerate(self.levels, 1)}
         if places.keys() <= BOOLS.keys():
             places |= {text: places[truth] for truth, text in BOOLS.items() if truth in places}
-        found: dict[Any, int] = places
+        return places
+
+    def numbers(self, values: Array) -> NDArray[np.int64]:
+        """Return the levels' `places`; 0 for others, such as missing ones.
+
+        A number is the level whose text reads as that number.
+        """
+        places = self.places
+        found: dict[Any, int] = dict(places)
         if values.dtype != object:
             found = {number: place for level, place in places.items() if (number := _number_of(level)) is not None}
         return np.fromiter((found.get(value, 0) for value in values.tolist()), np.int64, len(values))

@@ -165,6 +165,36 @@ class TableModel:
             message = f"{os.fspath(path)}: not a table's model that fastbp can read: {error}"
             raise npz_file.CheckpointError(message) from error
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write encoders, networks and scaling as an ONNX file: whole or not at all.
+
+        Each column is an input (rows, 1) by its name, or ``column_0`` and so on where columns have none. Numbers are
+        float64, as tables are read, with NaN for a gap. Text, bools ("True" and "False") and categories are text, with
+        "" for a gap, unless "" is a level itself; then any text that is no level stands for a gap. The outputs are
+        ``label`` and ``probabilities`` of classes, the label by its name, or ``predictions``, what `predict` returns;
+        with ``_`` behind one if a column has its name. Errors are those of `MLP.to_onnx`.
+
+        Parameters
+        ----------
+        path : path
+
+        Examples
+        --------
+        >>> import fastbp, onnxruntime, os, tempfile
+        >>> from fastbp.tables.reading import columns_of
+        >>> rows = columns_of("X", [[1.0], [2.0], [3.0]])
+        >>> net = fastbp.MLP((1, 1), loss="mean_squared_error", initializer=[[[2.0]], [0.5]])
+        >>> model = TableModel([Member(Encoder.fit(rows), fastbp.Ensemble([net]), 1.0)], TargetScaling(10.0, 4.0))
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.onnx")
+        >>> model.to_onnx(path)
+        >>> session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        >>> session.run(None, {"column_0": np.array([[1.0], [2.0], [3.0]])})[0].round(3).tolist()
+        [4.411, 12.0, 19.589]
+        """
+        from . import onnx_export  # onnx is an extra
+
+        onnx_export.write(self, path)
+
     # ---- as arrays and metadata, for files and pickles ----
 
     def _described(self) -> tuple[dict[str, Array], dict[str, Any]]:

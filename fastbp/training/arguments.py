@@ -16,7 +16,7 @@ from ..inputs.in_memory import Rows, rows_of
 from ..inputs.opening import limit_residency
 from ..learning_rates import Constant, LearningRate
 from ..model.model import Model
-from ..optimizers import optimizer_of
+from ..optimizers import Custom, Optimizer, optimizer_of
 from .early_stopping import EarlyStopping
 from .history import History
 from .orders import Permutations
@@ -69,7 +69,7 @@ def make_plan(
         generator=model.rng if shuffled else None,
         mapped_in_blocks=True,
         input_dropout=validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
-        rates=_rates(model, layer_learning_rates, embedding_learning_rates),
+        rates=_rates(model, optimizer, layer_learning_rates, embedding_learning_rates),
         label_smoothing=_label_smoothing(model, label_smoothing),
         averaging=_averaging(averaging, epochs),
     )
@@ -92,7 +92,7 @@ def _label_smoothing(model: Model, given: Any) -> float:
     return share
 
 
-def _rates(model: Model, layers: Any, tables: Any) -> tuple[float, ...]:
+def _rates(model: Model, optimizer: Optimizer, layers: Any, tables: Any) -> tuple[float, ...]:
     """Return the factors of each layer's learning rate, then of each table's; none where all are 1."""
     count, columns = model.network.layers, [each.column for each in model.embeddings]
     given = [1.0] * count if layers is None else validation.as_list(layers)
@@ -117,7 +117,14 @@ def _rates(model: Model, layers: Any, tables: Any) -> tuple[float, ...]:
     rates = (*of_layers, *of_tables)
     if not any(rates):
         raise ValueError("layer_learning_rates: got 0 for all that is trained, expected a factor above 0")
-    return () if all(rate == 1 for rate in rates) else rates
+    if all(rate == 1 for rate in rates):
+        return ()
+    if isinstance(optimizer, Custom):
+        raise ValueError(
+            f"layer_learning_rates: got factors other than 1 and {type(optimizer).__name__}, an optimizer of your own, "
+            "expected none; its update may treat each layer differently"
+        )
+    return rates
 
 
 def check_callbacks(given: Any) -> list[Callable[[Any, History], object]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import frames
-from ..inputs.in_memory import StreamError
 from ..inputs.opening import is_chunks, open_rows
 from ..learning_rates import Adaptive, Constant, Cosine, InverseScaling
 from ..model.model import NAMES, Model
@@ -15,14 +14,13 @@ from . import arguments
 from .history import History
 from .loop import Training
 from .optimizer_state import OptimizerState
-from .plan import Plan
+from .plan import DivergenceError, Plan
 from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from .checkpoints import Checkpoints
 
 BY_LOSSES = (Constant, InverseScaling, Cosine, Adaptive)  # rates that follow from the steps and the losses before
-REFUSALS = (TypeError, ValueError, OSError, StreamError)
 
 
 def fit(
@@ -157,12 +155,17 @@ def _train(
             history = training.run(after_epoch, progress)
             average.keep()
             return history
-    except REFUSALS:
-        if not training.history.loss:  # of X, rates or the checkpoint; later errors are a callback's
+    except Exception as error:
+        if _refuses(error, training.history):
             model.rng.bit_generator.state = generator
         raise
     finally:
         data.close()
+
+
+def _refuses(error: Exception, history: History) -> bool:
+    """Return whether an error is of X, rates, the checkpoint or an optimizer; later ones are a callback's."""
+    return not history.loss and not isinstance(error, DivergenceError)
 
 
 @contextlib.contextmanager
@@ -189,8 +192,8 @@ def named_columns(
             setattr(model, name, value)
     try:
         yield
-    except REFUSALS:
-        if not history.loss:
+    except Exception as error:
+        if _refuses(error, history):
             for name, value in before.items():
                 setattr(model, name, value)
         raise

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, StreamError, all_finite
+from ..inputs.in_memory import FETCHED_ROWS, InMemory, Stage, all_finite
 from ..inputs.options import UNKNOWN
 from ..kernels import coefficients as co
 from ..kernels.dropout import STEP_STEP
 from ..model.model import Model
 from ..model.row_weights import balanced
+from ..optimizers import Custom
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
 from ..program.interrupts import interrupt_held
@@ -28,6 +29,7 @@ from .kept_state import KeptState
 from .magnitudes import SAMPLED, Magnitudes
 from .optimizer_state import OptimizerState
 from .orders import Order, Orders
+from .own_updates import OwnUpdates
 from .plan import Plan
 from .position import FitPosition
 from .progress import progress_bar, stop_asked
@@ -93,6 +95,8 @@ class Training:
         else:
             averaged = plan.averaging is not None
             self._gradient = self.optimizer_state.buffer(plan.optimizer, self.parameters, averaged)
+        own = plan.optimizer
+        self._own = OwnUpdates(own, self.model, self._gradient, self._form) if isinstance(own, Custom) else None
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
         form = self._fetched_form if self._fetches else self._form
         self._tiers = Tiers(self.network, self.batch, dtype, self._threads, form)
@@ -169,7 +173,7 @@ class Training:
         """Return what draws the orders of epochs that run ahead; None where none may."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
-        due = due or (plan.averaging is not None and not plan.averages_steps)
+        due = due or self._own is not None or (plan.averaging is not None and not plan.averages_steps)
         if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
             return None
         return plan.order if isinstance(plan.order, Orders) else None
@@ -265,7 +269,7 @@ class Training:
             if diverged:  # perhaps by NaN or infinity in an X that is read in place, which is checked only now
                 magnitudes = self._magnitudes(stage)
                 self.data.check()
-        except (TypeError, ValueError, StreamError):  # NaN or infinity in rows that are gathered; rates
+        except Exception:  # NaN or infinity in rows that are gathered; rates; an optimizer of the user's own
             self.parameters[...] = self.before
             self.optimizer_state.forget()
             raise
@@ -383,7 +387,11 @@ class Training:
             target_row=0 if targets.ndim == 1 else targets.shape[1],
             coefficient_step=coefficients.shape[1] if len(coefficients) > 1 else 0,
         )
-        run(self._step(batch, fetched), operands, course)
+        program = self._step(batch, fetched)
+        if self._own is None:
+            run(program, operands, course)
+        else:
+            self._own.run(program, operands, course, self.optimizer_state.steps - steps + 1)
         self.average.reached(self.position.steps, self.position.epoch)
         seconds, rows = time.perf_counter() - start, (last - first) * stage.rounds
         self._seconds_a_row = seconds / rows

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model import pickles
 from ..program.memory import aligned, round_up
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ Array = NDArray[Any]
 
 
 class OptimizerState:
-    """Moments, and the number of updates.
+    """What an optimizer keeps from one update to the next: moments, and the number of updates.
+
+    One is given to `MLP.apply` by each optimizer that changes a network, and starts empty. Pickles and copies hold it.
 
     Attributes
     ----------
@@ -26,19 +29,48 @@ class OptimizerState:
         Class of the optimizer, dtype and length of the values: they start again from 0 where one of these changes.
     values : array
         The gradient, and behind it the moments and the parameters' average, each as long as the parameters and aligned.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> net, state = fastbp.MLP((2, 3, 2), seed=0), fastbp.OptimizerState()
+    >>> for _ in range(3):
+    ...     net.apply(net.backward([[0.5, -1.0]], [[1.0, -1.0]]), "adam", state=state)
+    >>> state.steps
+    3
     """
+
+    kept: Any = None  # what `applying` keeps from call to call
 
     def __init__(self) -> None:
         self.steps = 0
         self.kind: tuple[Any, ...] = ()
         self.values: Array = np.empty(0)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return pickles.reduced(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return pickles.stamped(steps=self.steps, kind=self.kind, buffer=self.values)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pickles.check("OptimizerState", state)
+        self.__init__()  # type: ignore[misc]
+        self.take_over(OptimizerState.of(state))
+
+    def serves(self, optimizer: Optimizer, parameters: Array) -> bool:
+        """Return whether `buffer` would go on with the values that there are."""
+        return self.kind == _kind(optimizer, parameters)
+
+    def take_over(self, other: OptimizerState) -> None:
+        """Take the values of another state as they are."""
+        self.steps, self.kind, self.values = other.steps, other.kind, other.values
+
     def buffer(self, optimizer: Optimizer, parameters: Array, averaged: bool = False) -> Array:
         """Return the gradient and what is behind it: kept from the last call if they are of the same kind, else 0."""
-        length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states + averaged)
-        kind = (type(optimizer), parameters.dtype, length)
+        kind = _kind(optimizer, parameters, averaged)
         if kind != self.kind:
-            self.steps, self.kind, self.values = 0, kind, aligned(length, parameters.dtype)
+            self.steps, self.kind, self.values = 0, kind, aligned(kind[-1], parameters.dtype)
             self.values.fill(0)
         return self.values
 
@@ -69,4 +101,10 @@ class OptimizerState:
 
     def forget(self) -> None:
         """Return to the state before the first step."""
-        self.steps, self.kind, self.values = 0, (), np.empty(0)
+        self.steps, self.kind, self.values, self.kept = 0, (), np.empty(0), None
+
+
+def _kind(optimizer: Optimizer, parameters: Array, averaged: bool = False) -> tuple[Any, ...]:
+    """Return class of the optimizer, dtype and length of the values."""
+    length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states + averaged)
+    return type(optimizer), parameters.dtype, length

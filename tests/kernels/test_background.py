@@ -440,4 +440,4 @@ def test_an_answer_is_read_as_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_function_that_fails_to_compile_is_no_error() -> None:
-    assert compile_server._compiled(Function("no operation", "", "float32")) == b""
+    assert compile_server._compiled(Function("no operation", "", "float32"), []) == b""

@@ -276,7 +276,7 @@ def test_no_split_changes_a_bit(form: str, dtype: Any, monkeypatch: pytest.Monke
         loss, dlogits = fastbp.softmax_cross_entropy(z, targets)
     assert not parallel_calls
     for threads, parts in itertools.product((1, 2), (2, 3, 7, 8)):
-        with forced(Tuning(row_parts=parts)), fastbp.threads.limit(threads):
+        with forced(Tuning(row_parts=parts, parallel=True)), fastbp.threads.limit(threads):
             again, slopes = fastbp.softmax_cross_entropy(z, targets)
         assert again == loss
         assert_same_bits(slopes, dlogits)

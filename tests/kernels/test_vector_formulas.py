@@ -17,6 +17,7 @@ exp = mapped(formulas.exp, 1)
 log = mapped(formulas.log, 1)
 expm1 = mapped(formulas.expm1, 1)
 log1p_of_small = mapped(formulas.log1p_of_small, 1)
+log1p = mapped(formulas.log1p, 1)
 relu = mapped(activations.relu, 1, nan_bits=True)
 relu_mask = mapped(activations.relu_mask, 2, nan_bits=True)
 
@@ -146,6 +147,21 @@ def test_log1p_of_small_within_two_ulp(dtype: Any) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_log1p_of_small_at_its_ends(dtype: Any) -> None:
     np.testing.assert_array_equal(log1p_of_small(np.array([0, np.nan], dtype)), np.array([0, np.nan], dtype))
+
+
+@pytest.mark.parametrize("dtype", WITH_WIDER)
+def test_log1p(dtype: Any) -> None:
+    """Within 5 ulp: 2 of the logarithm, and half of each of sum, difference (exact), quotient and product."""
+    x = np.concatenate([np.linspace(-0.999, 3, 200_001).astype(dtype), any_bits(dtype, 200_000, 6)])
+    x = x[x > -1]
+    assert (x > 1e30).any() and ((x > 0) & (x < np.finfo(dtype).smallest_normal)).any()
+    assert_ulps(log1p(x), np.log1p(x.astype(WIDER[dtype])), 5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log1p_at_its_ends(dtype: Any) -> None:
+    ends = np.array([0, -1, -1.5, -np.inf, np.inf, np.nan], dtype)
+    np.testing.assert_array_equal(log1p(ends), np.array([0, -np.inf, np.nan, np.nan, np.inf, np.nan], dtype))
 
 
 # ---- relu and its mask ----

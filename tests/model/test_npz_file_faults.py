@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp.model import npz_file
 from fastbp.model.npz_file import read, write
 from support.npz_cases import Fault, assert_same, content, posix_only
+from support.processes import PACKAGE
 
 ERRORS = [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), MemoryError(), SystemExit(1)]
 
@@ -112,20 +112,18 @@ def test_folder_that_cannot_be_written(saved: Path) -> None:
     assert_same(read(saved), content())
 
 
-# Loads the module by its path: a process that imports no Numba starts faster.
-LOADER = f"""
-import importlib.util, os, signal, sys
+LOADER = """
+import os, signal, sys
 import numpy as np
-spec = importlib.util.spec_from_file_location("checkpoint", {str(npz_file.__file__)!r})
-checkpoint = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(checkpoint)
+from fastbp.model import npz_file as checkpoint
 path = sys.argv[1]
 """
 
 
 def start(script: str, path: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", LOADER + textwrap.dedent(script), str(path)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
 
 
 @posix_only

@@ -277,3 +277,45 @@ def test_a_hundred_steps_of_every_loss_and_optimizer(rng: np.random.Generator, o
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 def test_a_hundred_steps_of_every_activation(rng: np.random.Generator, activation: str, optimizer: str) -> None:
     check_a_hundred_steps(rng, (activation, activation), "huber", optimizer)
+
+
+@pytest.mark.parametrize("as_function", [False, True], ids=["array", "function"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_hundred_steps_of_backward_and_apply(rng: np.random.Generator, optimizer: str, as_function: bool) -> None:
+    """A loss that fastbp lacks, differentiated by PyTorch; the rest by fastbp, and all of it by PyTorch."""
+    weights, biases = initial(rng)
+    X, t, kind, options, own = (
+        rng.standard_normal((60, SIZES[0])),
+        rng.integers(0, SIZES[-1], 60),
+        *OPTIMIZERS[optimizer],
+    )
+    arrays = [part for pair in zip(weights, biases, strict=True) for part in pair]
+    net = MLP(SIZES, ("gelu", "tanh"), dtype="float64", initializer=arrays)
+    Ws, bs = [tensor(W, slope=True) for W in weights], [tensor(b, slope=True) for b in biases]
+    stepper = kind([{"params": Ws}, {"params": bs, "weight_decay": 0.0}], lr=0.01, **options)
+    ours, found = optimizers.OPTIMIZERS[optimizer](**own), None
+    for _ in range(100):
+        rows = rng.integers(0, 60, 16)
+        labels = torch.tensor(t[rows])
+
+        def smoothed(z: Any, labels: Any = labels) -> Any:
+            return functional.cross_entropy(z, labels, label_smoothing=0.1)
+
+        def dlogits(z: Any, smoothed: Any = smoothed) -> Any:
+            leaf = tensor(z, slope=True)
+            smoothed(leaf).backward()
+            return leaf.grad.numpy()
+
+        found = net.backward(X[rows], dlogits if as_function else dlogits(net.logits(X[rows])), out=found)
+        stepper.zero_grad()
+        inputs = tensor(X[rows], slope=True)
+        smoothed(logits_by_torch(Ws, bs, inputs, ("gelu", "tanh"))).backward()
+        assert_near(found.inputs, inputs.grad, 10)
+        torch.nn.utils.clip_grad_norm_([*Ws, *bs], 0.3)
+        norm = float(np.linalg.norm(found.parameters))
+        # PyTorch multiplies by max_norm / (norm + 1e-6), where fastbp multiplies by max_norm / norm
+        net.apply(found, ours, 0.01, max_grad_norm=0.3 * norm / (norm + 1e-6) if norm + 1e-6 > 0.3 else None)
+        stepper.step()
+    for got, wanted in zip([*net.weights, *net.biases], [*Ws, *bs], strict=True):
+        assert_near(got, wanted, 10)
+    assert max(np.abs(got - before).max() for got, before in zip(net.weights, weights, strict=True)) > 0.01

@@ -18,9 +18,22 @@ from fastbp import distributed
 from fastbp.averaging import Equal, Exponential
 from fastbp.distributed.allreduce import Allreduce
 from fastbp.learning_rates import Adaptive, Constant, Cosine
+from fastbp.optimizers import Custom
 from fastbp.training.plan import Plan
 
 Array = np.ndarray
+
+
+class Heavy(Custom):
+    """An optimizer of the user's own."""
+
+    states = 1
+
+    def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+        (velocity,) = state
+        velocity *= 0.8
+        velocity += gradient
+        parameters -= step.learning_rate * velocity
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,9 @@ CASES = {
     **{name: Case(options={**BASE, "optimizer": name}) for name in fastbp.optimizers.OPTIMIZERS},
     **{f"{name} clipped": Case((37, 83), {**BASE, "optimizer": name, "max_grad_norm": 0.3})
        for name in ("sgd", "momentum", "adam")},
+    "own optimizer": Case((37, 83), {"optimizer": Heavy()}),
+    "own optimizer, all at once": Case((37, 83), {**BASE, "optimizer": Heavy(), "max_grad_norm": 0.3, "dropout": 0.2},
+                                       weighted=True),
     "without penalty": Case(),
     "float32": Case(network={"dtype": "float32"}),
     "uneven": Case((23, 98)),
@@ -285,6 +301,28 @@ def rate_failing(comm: Any) -> None:
     raise AssertionError("no error")
 
 
+def update_failing(comm: Any) -> None:
+    """In the last of all steps, on one rank; all have the parameters from before its epoch."""
+
+    class Failing(Heavy):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            super().update(parameters, gradient, state, step)
+            if comm.rank == 1 and step.number == 16:
+                raise ZeroDivisionError("of the optimizer")
+
+    case = CASES["uneven"]
+    X, y = shard(comm.rank, case, *case.data()[:2])
+    net, kept = case.net(), []
+    try:
+        distributed.fit(net, X, y, comm, epochs=2, batch_size=16, optimizer=Failing(),
+                        callbacks=[lambda net, history: kept.append(net.parameters.copy())])  # fmt: skip
+    except ZeroDivisionError as error:
+        assert str(error) == "rank 1: of the optimizer"
+        assert (net.parameters == comm.bcast(kept)[0]).all()
+        return
+    raise AssertionError("no error")
+
+
 EVENTS: dict[str, Callable[[Any], None]] = {
     function.__name__: function
     for function in (
@@ -295,6 +333,7 @@ EVENTS: dict[str, Callable[[Any], None]] = {
         callbacks,
         budget,
         rate_failing,
+        update_failing,
         threads_shared,
     )
 }

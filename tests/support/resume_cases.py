@@ -28,6 +28,7 @@ import fastbp
 from fastbp import MLP
 from fastbp.averaging import Equal, Exponential
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
+from fastbp.optimizers import Custom
 from fastbp.program import memory
 from fastbp.training import checkpoint_file, loop
 
@@ -125,8 +126,30 @@ def equal() -> dict[str, Any]:
     return {"learning_rate": 0.3, "averaging": Equal(start=1)}
 
 
-_ALL = (sgd, adam, adaptive, early_stopping, sparse_rows, custom, layers, exponential, equal)
-KINDS = {each.__name__: each for each in _ALL}
+@dataclass
+class Waiting(Custom):
+    """A user's own, whose state is two vectors and the number of its updates."""
+
+    states = 2
+
+    def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+        mean, last = state
+        mean += (gradient - mean) / step.number
+        parameters -= step.learning_rate * (gradient + 0.5 * last + 0.1 * mean)
+        last[...] = gradient
+
+
+def own_optimizer() -> dict[str, Any]:
+    return {"optimizer": Waiting(), "l2": 0.01, "max_grad_norm": 0.5, "dropout": 0.2, "learning_rate": Falling(0.1)}
+
+
+def own_average() -> dict[str, Any]:
+    """The average of steps behind a user's own updates."""
+    return {"optimizer": Waiting(), "learning_rate": 0.1, "averaging": Exponential(0.8), "label_smoothing": 0.1}
+
+
+_OPTIONS = (layers, exponential, equal, own_optimizer, own_average)
+KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, *_OPTIONS)}
 
 
 def prepared(kind: str) -> tuple[MLP, Any]:

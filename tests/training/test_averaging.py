@@ -13,6 +13,7 @@ import pytest
 import fastbp
 from fastbp import MLP
 from fastbp.averaging import Averaging, Equal, Exponential
+from fastbp.optimizers import Custom
 from fastbp.program.tuning import Tuning, forced
 from fastbp.training import loop
 
@@ -265,3 +266,26 @@ def test_errors(given: Any, kind: Any, message: str) -> None:
 def test_rules_are_checked(make: Any, kind: Any, message: str) -> None:
     with pytest.raises(kind, match=f"^{message}"):
         make()
+
+
+class Own(Custom):
+    """Plain gradient descent with a state, which an average must not be taken for."""
+
+    states = 1
+
+    def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+        (seen,) = state
+        seen += 1
+        parameters -= step.learning_rate * gradient
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options", [{}, {"max_grad_norm": 0.1, "dropout": (0.2, 0.1), "label_smoothing": 0.1}], ids=str
+)
+def test_behind_updates_of_an_optimizer_of_your_own(options: dict[str, Any], kind: str) -> None:
+    own, X, y = case()
+    other = copy.deepcopy(own)
+    own.fit(X, y, EPOCHS, BATCH, 0.1, optimizer=Own(), averaging=KINDS[kind], **options)
+    other.fit(X, y, EPOCHS, BATCH, 0.1, averaging=KINDS[kind], **options)
+    np.testing.assert_allclose(own.parameters, other.parameters, rtol=0, atol=1e-14)

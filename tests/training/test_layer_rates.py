@@ -14,7 +14,7 @@ import fastbp
 from fastbp import MLP, reference
 from fastbp.kernels import operations as op
 from fastbp.learning_rates import Cosine
-from fastbp.optimizers import OPTIMIZERS, AdamW, Lion, optimizer_of
+from fastbp.optimizers import OPTIMIZERS, AdamW, Custom, Lion, optimizer_of
 from fastbp.program import passes
 from fastbp.program.network import FROZEN, StepForm
 from fastbp.program.tuning import Tuning, forced
@@ -218,3 +218,14 @@ def test_errors(options: dict[str, Any], kind: Any, message: str) -> None:
         with pytest.raises(kind, match=rf"^{next(iter(options))}(\[\d\])?: {re.escape(message)}"):
             method(X, y, **options)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_an_optimizer_of_your_own_refuses_them() -> None:
+    class Plain(Custom):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            parameters -= step.learning_rate * gradient
+
+    net, X, y = case(False)
+    with pytest.raises(ValueError, match="^layer_learning_rates: got factors other than 1 and Plain, an optimizer"):
+        net.fit(X, y, optimizer=Plain(), layer_learning_rates=(0, 1, 1))
+    net.fit(X, y, optimizer=Plain(), layer_learning_rates=(1, 1, 1))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..activations import ACTIVATIONS, IDENTITY, Activation
+from ..activations import IDENTITY, Activation, named
 from ..target import LONGEST_VECTOR, TARGET
 
 STEP_PREFIX, FORWARD_PREFIX = "fastbp_step", "fastbp_forward"  # of the functions' names
@@ -206,7 +206,7 @@ def _workspace(sizes: tuple[int, ...], activations: tuple[str, ...], lanes: int,
     layers, inputs, weights = [], place(max(sizes[0] + 1, -(-sizes[0] // lanes) * lanes) * ld), 0
     for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         hidden = number < len(activations)
-        activation = ACTIVATIONS[activations[number] if hidden else IDENTITY.name]
+        activation = named(activations[number] if hidden else IDENTITY.name)
         after = place((fan_out + 1) * ld)  # the next layer's inputs
         outputs = place(fan_out * ld) if hidden and dropout else after
         kept = activation.keeps_input
