@@ -15,6 +15,7 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..model.formulas import with_own
 from ..network import MLP
 from ..optimizers import SGD
 from ..training.history import History
@@ -137,7 +138,7 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         super()._initialize(y, layer_units, dtype)  # draws the parameters
         del self._best_coefs, self._best_intercepts
         arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
-        if not isinstance(self.activation, str) and self.activation:
+        if isinstance(self.activation, (list, tuple)) and self.activation:
             for i, name in enumerate((*self.activation, self.activation[-1])):
                 if name == "logistic":  # for which scikit-learn's bound is sqrt(2 / fans), not sqrt(6 / fans)
                     for array in arrays[2 * i : 2 * i + 2]:
@@ -159,8 +160,8 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
         network = self._network_to_train(workspace[-1])
         if network.dtype != np.float64:  # float32 is too coarse for a line search; scikit-learn uses float64 too
             arrays = [array for pair in zip(self.coefs_, self.intercepts_, strict=True) for array in pair]
-            sizes, activation, loss = network.sizes, network.activation, network.loss_name
-            self._set_network(MLP(sizes, activation, loss, "float64", 0, initializer=arrays))
+            activation = with_own(network.activation, network.model.own)
+            self._set_network(MLP(network.sizes, activation, network.loss_name, "float64", 0, initializer=arrays))
         super()._fit_lbfgs(X, y, self._weights(y, sample_weight, False), *workspace)
         network.parameters = self._network().parameters
         self._set_network(network)

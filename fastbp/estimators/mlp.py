@@ -21,11 +21,12 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import validate_data
 
 from ..kernels.activations import ACTIVATIONS
+from ..own_formulas.formulas import Activation
 from .base import DTYPES, Array
 from .fitting import Fitting
 
 CONSTRAINTS = {  # of the parameters that scikit-learn lacks, as in its `_parameter_constraints`
-    "activation": [StrOptions(set(ACTIVATIONS)), list, tuple],
+    "activation": [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
     "dropout": [Interval(Real, 0, 1, closed="left")],
     "scoring": [StrOptions(set(get_scorer_names())), callable, None],
     "validation_data": [list, tuple, None],
@@ -69,8 +70,8 @@ class MLPClassifier(Fitting, IntegerLabels):
 
     Parameters
     ----------
-    activation : str or sequence of str, default "relu"
-        Also "leaky_relu", "gelu" or "silu"; or a sequence with one for each hidden layer.
+    activation : str, fastbp.Activation or sequence of these, default "relu"
+        Also "leaky_relu", "gelu" or "silu", or one of your own; or a sequence with one for each hidden layer.
     class_weight : dict, "balanced", list of dict, or None
         Weights of classes, as elsewhere in scikit-learn; `sample_weight` is multiplied by them. "balanced" is not
         allowed with `partial_fit`, which does not see all rows.

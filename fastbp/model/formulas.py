@@ -69,6 +69,11 @@ def restored(metadata: Mapping[str, Any], custom: Any) -> tuple[Any, Any]:
     from ..own_formulas import formulas
 
     own = {name: formulas.supplied(custom, name, each) for name, each in found.items()}
+    return with_own(activation, own), own.get(loss, loss)
+
+
+def with_own(activation: Any, own: Own) -> Any:
+    """Return activations as arguments of `MLP`: of names, one or several, a user's own formulas instead of theirs."""
     if isinstance(activation, str):
-        return own.get(activation, activation), own.get(loss, loss)
-    return [own.get(name, name) for name in activation], own.get(loss, loss)
+        return own.get(activation, activation)
+    return [own.get(name, name) for name in activation]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import keyword
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from ..kernels import activations, losses, own
 from ..kernels.activations import EXP, IDENTITY, LOGISTIC
@@ -68,7 +71,7 @@ class Activation(_Formula):
     Parameters
     ----------
     name : str
-        An identifier, none of the activations that `MLP` has.
+        An identifier, none of the activations and losses that `MLP` has.
     value : callable
         ``value(x, **constants)``.
     derivative : callable
@@ -125,7 +128,7 @@ class Activation(_Formula):
 
     def __init__(self, name: str, value: Function, derivative: Function, *, initializer: str = "he",
                  **constants: float):  # fmt: skip
-        what = _named(self.what, name, activations.ACTIVATIONS)
+        what = _named(self.what, name)
         functions = _functions(what, ("value", "derivative"), (value, derivative), constants)
         trace = Trace(1)
         (at_value, at_derivative) = (_traced(trace, what, *each) for each in functions)
@@ -159,7 +162,7 @@ class Loss(_Formula):
     Parameters
     ----------
     name : str
-        An identifier, none of the losses that `MLP` has.
+        An identifier, none of the activations and losses that `MLP` has.
     value : callable
         ``value(z, t, **constants)``.
     derivative : callable
@@ -213,7 +216,7 @@ class Loss(_Formula):
 
     def __init__(self, name: str, value: Function, derivative: Function, *, targets: str = "numbers",
                  mean: bool = True, **constants: float):  # fmt: skip
-        what = _named(self.what, name, losses.LOSSES)
+        what = _named(self.what, name)
         targets = choice("targets", targets, tuple(OUTPUTS))
         functions = _functions(what, ("value", "derivative"), (value, derivative), constants)
         trace = Trace(2)
@@ -288,13 +291,13 @@ def _of_pair(kind: Any, pair: Any) -> Any:
     return kind(getattr(pair[0], "__name__", ""), *pair)
 
 
-def _named(what: str, name: Any, taken: Any) -> str:
+def _named(what: str, name: Any) -> str:
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise ValueError(
             f"{what}: got the name {name!r}, expected an identifier; functions without one, such as lambdas, need a "
             f"name: fastbp.{what.capitalize()}('name', value, derivative)"
         )
-    if name in taken:
+    if name in activations.ACTIVATIONS or name in losses.LOSSES:  # a network has its formulas by their names
         raise ValueError(f"{what}: got the name {name!r}, which fastbp has itself, expected another one")
     return f"{what} {name!r}"
 
@@ -304,8 +307,12 @@ def _functions(what: str, names: tuple[str, str], given: tuple[Any, Any],
     """Return of each function its name, what is called with numbers, and what is called with symbols."""
     found: list[tuple[str, Function, Function]] = []
     for constant, number in constants.items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
+        if isinstance(number, bool) or not isinstance(number, numbers.Real):
             raise TypeError(f"{what}: got {constant}={number!r}, expected a number")
+    # NumPy's numbers as Python's: those of 32 bits would make the function compute in 32.
+    constants = {
+        name: number.item() if isinstance(number, np.generic) else number for name, number in constants.items()
+    }
     for name, function in zip(names, given, strict=True):
         if not callable(function):
             raise TypeError(f"{what}: got {type(function).__name__} for {name}, expected a function")

@@ -65,6 +65,8 @@ def _stand_in(value: Any, known: dict[int, Any]) -> Any:
         return _OF_MATH.get(value, value)
     if isinstance(value, functools.partial):
         return functools.partial(_stand_in(value.func, known), *value.args, **value.keywords)
+    if isinstance(value, types.MethodType):
+        return types.MethodType(_stand_in(value.__func__, known), value.__self__)
     if isinstance(value, types.ModuleType) and value is not np:
         return _Module(value, known)
     function = plain(value)

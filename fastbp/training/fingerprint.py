@@ -67,7 +67,7 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     for name in dict.fromkeys((*here, *there)):
         default = CONSTANTS[name].default if name in CONSTANTS else None  # defaults are not always written
         values = [side.get(name, default) for side in (there, here)]
-        if json.dumps(to_json(values[0])) != json.dumps(to_json(values[1])):
+        if _text(values[0]) != _text(values[1]):
             digests = [isinstance(value, str) and value.startswith(PREFIX) for value in values]
             if all(digests):
                 found.append(f"{name} has other values")
@@ -75,3 +75,7 @@ def differences(there: dict[str, Any], here: dict[str, Any]) -> str:
                 theirs, ours = ("given" if hidden else value for hidden, value in zip(digests, values, strict=True))
                 found.append(f"{name} is {theirs}, here {ours}")
     return ", ".join(found)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(to_json(value), sort_keys=True)  # files have keys in this order

@@ -56,6 +56,20 @@ def test_layers_with_activations_of_their_own() -> None:
     np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=200 * EPS)
 
 
+@pytest.mark.parametrize("dtype", [None, "float32"])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_activation_of_ones_own(solver: str, dtype: Any) -> None:
+    own = fastbp.Activation("own_tanh", np.tanh, lambda x: 1 - np.tanh(x) ** 2)
+    fitted = classifier(activation=own, solver=solver, dtype=dtype, max_iter=10).fit(X, Y)
+    same = classifier(activation=[own, own], solver=solver, dtype=dtype, max_iter=10).fit(X, Y)
+    assert_same_arrays(sklearn.base.clone(fitted).fit(X, Y), fitted)
+    assert_same_arrays(same, fitted)
+    (W1, W2, W3), (b1, b2, b3) = fitted.coefs_, fitted.intercepts_
+    logits = np.tanh(np.tanh(X @ W1 + b1) @ W2 + b2) @ W3 + b3
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-4 if dtype else 200 * EPS)
+
+
 @pytest.mark.parametrize("wrong", ["swish", ("relu",), ("relu", "swish"), 3])
 def test_activations_that_are_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="activation"):

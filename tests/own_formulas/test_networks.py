@@ -307,6 +307,27 @@ def test_a_checkpoint_of_another_formula_is_another_run(tmp_path: Path) -> None:
         MLP((3, 5, 2), other, TILTED, seed=0).fit(X, y, epochs=2, checkpoint=path)
 
 
+@pytest.mark.parametrize(
+    ("activation", "loss"), [((BENT, OWN_TANH), TILTED), ("relu", TILTED), ((OWN_TANH, BENT), TILTED)]
+)
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path, activation: Any, loss: Any) -> None:
+    X, y = data((3, 5, 4, 2))
+    path = tmp_path / "run"
+
+    def stop(net: MLP, history: Any) -> None:
+        if len(history.loss) == 2:
+            raise InterruptedError
+
+    fitted, resumed = (MLP((3, 5, 4, 2), activation, loss, seed=0) for _ in range(2))
+    fitted.fit(X, y, epochs=3)
+    with pytest.raises(InterruptedError):
+        MLP((3, 5, 4, 2), activation, loss, seed=0).fit(
+            X, y, epochs=3, checkpoint=path, checkpoint_seconds=0, callbacks=[stop]
+        )
+    resumed.fit(X, y, epochs=3, checkpoint=path, checkpoint_seconds=0)
+    assert_same_bits(resumed.parameters, fitted.parameters)
+
+
 def test_fits_side_by_side() -> None:
     X, y = data((3, 5, 2))
     networks = [MLP((3, 5, 2), BENT, TILTED, seed=seed) for seed in range(3)]

@@ -60,6 +60,15 @@ def with_default(x: Any, function: Any = math.tanh) -> Any:
     return function(x)
 
 
+class Scaled:
+    """An object whose method is a formula."""
+
+    scale = 1.5
+
+    def value(self, x: Any) -> Any:
+        return self.scale * math.tanh(x)
+
+
 def of_float(x: Any) -> Any:
     return float(x) * 2.0
 
@@ -96,6 +105,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "branches": branches,
     "a default": with_default,
     "float": of_float,
+    "a method": Scaled().value,
     "a partial": functools.partial(lambda x, a: math.exp(-a * x * x), a=0.5),
     "math itself": math.tanh,
     "NumPy itself": np.tanh,
@@ -246,6 +256,20 @@ def test_the_digest_covers_code_constants_closures_and_called_functions() -> Non
     assert digest_of(lambda z: 2 * z, lambda z: 2) == digests[0]
 
 
+def test_constants_may_be_numbers_of_numpy() -> None:
+    expected = Activation("own", scaled_tanh, scaled_slope, a=3, n=2)
+    for a, n in ((np.float64(3), np.int64(2)), (np.float32(3), np.uint8(2))):
+        assert Activation("own", scaled_tanh, scaled_slope, a=a, n=n) == expected
+
+
+def scaled_tanh(x: Any, a: float, n: int) -> Any:
+    return sum(a * math.tanh(x) for _ in range(n))
+
+
+def scaled_slope(x: Any, a: float, n: int) -> Any:
+    return n * a * (1 - math.tanh(x) ** 2)
+
+
 def test_the_derivative_is_computed_from_the_value_where_that_is_enough() -> None:
     own = Activation("own", math.tanh, lambda x: 1 - math.tanh(x) ** 2)
     assert not own.definition.keeps_input
@@ -261,6 +285,7 @@ def test_the_derivative_is_computed_from_the_value_where_that_is_enough() -> Non
     ("arguments", "words"),
     [
         ({"name": "relu"}, "which fastbp has itself"),
+        ({"name": "mean_squared_error"}, "which fastbp has itself"),
         ({"name": "a b"}, "expected an identifier"),
         ({"name": "<lambda>"}, "expected an identifier"),
         ({"name": 3}, "expected an identifier"),
@@ -274,6 +299,11 @@ def test_wrong_arguments(arguments: dict[str, Any], words: str) -> None:
     given = {"name": "own", "value": lambda x, **_: x, "derivative": lambda x, **_: 1.0} | arguments
     with pytest.raises((ValueError, TypeError), match=words):
         Activation(**given)
+
+
+def test_a_loss_has_no_name_of_an_activation() -> None:
+    with pytest.raises(ValueError, match="got the name 'relu', which fastbp has itself"):
+        Loss("relu", lambda z, t: (z - t) ** 2, lambda z, t: 2 * (z - t))
 
 
 def test_formulas_can_be_called_compared_and_not_changed() -> None:
