@@ -6,7 +6,8 @@
 
 Modules and names are loaded on first access:
 
-- `fastbp.optimizers` and `fastbp.learning_rates`: optimizers and learning-rate schedules for `MLP.fit`.
+- `fastbp.optimizers`, `fastbp.learning_rates` and `fastbp.averaging`: optimizers, learning-rate schedules and averages
+  of the parameters for `MLP.fit`.
 - `fastbp.datasets`: data sets and readers of files.
 - `fastbp.kernels`: the kernels, for a user's own ``@njit`` code.
 - `fastbp.threads`: the number of threads.
@@ -27,7 +28,7 @@ from .lazy_names import load as _load
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import datasets, kernels, learning_rates, optimizers, reference, threads
+    from . import averaging, datasets, kernels, learning_rates, optimizers, reference, threads
     from . import distributed as distributed
     from . import graph as graph
     from . import lessons as lessons
@@ -85,6 +86,7 @@ __all__ = [
     "affine_backward",
     "affine_forward",
     "affine_relu_forward",
+    "averaging",
     "cross_validate",
     "datasets",
     "fit_many",
@@ -144,8 +146,8 @@ _WHERE = {
     "warmup": "compile_ahead",
 }
 _WHERE |= dict.fromkeys(
-    ["datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "onnx", "optimizers", "plotting",
-     "reference", "tables", "threads", "verify"],
+    ["averaging", "datasets", "distributed", "graph", "kernels", "learning_rates", "lessons", "onnx", "optimizers",
+     "plotting", "reference", "tables", "threads", "verify"],
     "",
 )  # fmt: skip
 # Not in `__all__`, since a star import would load them: scikit-learn and matplotlib, which are optional, take a second.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -314,7 +314,8 @@ class BaseNetwork:
         l2: float = 0.0,
         *,
         sample_weight: ArrayLike | None = None,
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
         dropout_key: int = 0,
     ) -> Gradient:
         """Compute the loss and its gradient with respect to weights, biases and inputs, by back-propagation.
@@ -328,8 +329,11 @@ class BaseNetwork:
             Strength of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
         sample_weight : array_like (n,), optional
             Weights of at least 0. The loss is then ``sum w loss / sum w``, and 0 if all weights are 0.
-        dropout : float, default 0
-            Share of the hidden outputs that are set to 0; the others are divided by ``1 - dropout``.
+        dropout : float or sequence of float, default 0
+            Share of the hidden outputs that are set to 0, one for all layers or one for each; the others are divided by
+            ``1 - dropout``.
+        input_dropout : float, default 0
+            The same for the first layer's inputs.
         dropout_key : int, default 0
             Which outputs are set to 0 follows from this number modulo 2^64, row, layer and unit: for checks of the
             gradient.
@@ -354,7 +358,7 @@ class BaseNetwork:
         ([(2, 3), (3, 2)], (2, 2))
         """
         rows = rows_of(self._model, "X", X)
-        return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key)
+        return evaluation.gradient(self._model, rows, y, l2, sample_weight, dropout, dropout_key, input_dropout)
 
     def backward(
         self,

@@ -28,12 +28,15 @@ PARTS = {
     "products": (op.GEMM, op.GEMM_BY_ROWS, op.COLUMN_SUMS),
     "activation": (op.ACTIVATE, op.ACTIVATE_BACKWARD, op.DROP),
     "loss": (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.ELEMENTWISE_LOSS, op.WEIGH_ROWS,
-             op.SOFTMAX),
-    "optimizer": (op.UPDATE, op.ADD_L2_GRADIENT, op.SUM_OF_SQUARES, op.CLIP_FACTOR, op.SUM_UP),
+             op.SOFTMAX, op.SMOOTH_LABELS, op.SMOOTH_TARGETS),
+    "optimizer": (op.UPDATE, op.ADD_L2_GRADIENT, op.SUM_OF_SQUARES, op.CLIP_FACTOR, op.SUM_UP, op.AVERAGE),
     "gathering": (op.FETCH, op.COPY_COLUMNS, op.EMBED, op.EMBED_BACKWARD),
 }  # fmt: skip
 _PART_OF = {op.NAMES[code]: part for part, codes in PARTS.items() for code in codes} | {"gather": "gathering"}
-_SOFTMAX = tuple(op.NAMES[code] for code in (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.SOFTMAX))
+_SOFTMAX = tuple(
+    op.NAMES[code]
+    for code in (op.CROSS_ENTROPY_OF_LABELS, op.CROSS_ENTROPY_OF_PROBABILITIES, op.SOFTMAX, op.SMOOTH_LABELS)
+)
 _EMBEDDING = tuple(op.NAMES[code] for code in (op.COPY_COLUMNS, op.EMBED, op.EMBED_BACKWARD))
 Names = str | Sequence[str] | None
 
@@ -170,6 +173,8 @@ def needed(
             return embeds
         if function.operation in _SOFTMAX:
             return any(row.value is None for row in rows)
+        if function.operation == op.NAMES[op.SMOOTH_TARGETS]:
+            return any(row.classifies for row in rows)
         return function.operation != op.NAMES[op.UPDATE] or function.kind in forms
 
     return list(filter(wanted, every(dtypes, {*(activations or ()), *values})))

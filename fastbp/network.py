@@ -24,6 +24,7 @@ from .model.model import Model
 from .training.optimizer_state import OptimizerState
 
 if TYPE_CHECKING:
+    from .averaging import Averaging
     from .learning_rates import LearningRate
     from .model.evaluation import Derivatives, Gradient
     from .optimizers import Optimizer
@@ -213,7 +214,10 @@ class MLP(BaseNetwork, Leaving):
             learning_rate: float | LearningRate | None = None, l2: float = 0.0, optimizer: str | Optimizer = "sgd",
             shuffle: bool = True, validation_data: tuple[ArrayLike, ArrayLike] | None = None,
             progress: bool | None = None, callbacks: Sequence[Callable[[MLP, History], object]] = (), *,
-            sample_weight: ArrayLike | None = None, dropout: float = 0.0, max_grad_norm: float | None = None,
+            sample_weight: ArrayLike | None = None, dropout: float | Sequence[float] = 0.0,
+            input_dropout: float = 0.0, layer_learning_rates: Sequence[float] | None = None,
+            embedding_learning_rates: float | Mapping[int, float] = 1.0, label_smoothing: float = 0.0,
+            averaging: Averaging | None = None, max_grad_norm: float | None = None,
             early_stopping: int | None = None, tol: float = 1e-4, time_budget: float | None = None,
             checkpoint: str | os.PathLike[str] | None = None, checkpoint_seconds: float = 60.0,
             rows: ArrayLike | None = None, memory_limit: int | None = None) -> History:  # fmt: skip
@@ -251,9 +255,25 @@ class MLP(BaseNetwork, Leaving):
             Called as ``callback(network, history)`` after each epoch. One that returns True ends the training.
         sample_weight : array_like (n,), optional
             Weights of at least 0; the loss of a minibatch is ``sum w loss / sum w``.
-        dropout : float, default 0
-            Share of each hidden layer's outputs that are set to 0, drawn again for each step. The others are divided by
-            ``1 - dropout``, so that predictions need no change.
+        dropout : float or sequence of float, default 0
+            Share of each hidden layer's outputs that are set to 0, drawn again for each step; or one share for each
+            layer. The others are divided by ``1 - dropout``, so that predictions need no change.
+        input_dropout : float, default 0
+            The same for the inputs, shifted and scaled; where columns are embedded, for their vectors.
+        layer_learning_rates : sequence of float, optional
+            Factors of `learning_rate`, one for each layer, the first layer's first. A layer with a factor of 0 is
+            frozen: its weights and biases keep their bits, whatever momentum, decay and `l2` would do, and do not count
+            in `max_grad_norm`. The penalty in the loss is still that of all weights. By default all factors are 1.
+        embedding_learning_rates : float or mapping of int to float, default 1
+            The same for the tables of embeddings: one factor for all, or by columns.
+        label_smoothing : float, default 0
+            From 0 to 1. A target t becomes ``(1 - label_smoothing) t + label_smoothing / classes``, for softmax with
+            cross-entropy as in PyTorch, with labels and with rows of probabilities; for binary cross-entropies with 2
+            classes, as in Keras. Other losses refuse it. The validation loss is that of the targets as they are.
+        averaging : fastbp.averaging.Averaging, optional
+            Average the parameters after each step or epoch. In the end the network has the average, and validation data
+            and early stopping look at it from its first parameters on; training itself, and callbacks, have the
+            parameters that are trained. An error, or Ctrl-C, leaves these.
         max_grad_norm : float, optional
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         early_stopping : int, optional
@@ -325,14 +345,19 @@ class MLP(BaseNetwork, Leaving):
             self._model, X, y, self, lambda X, y: (self.loss(X, y), self.score(X, y)), epochs=epochs,
             batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer, shuffle=shuffle,
             validation_data=validation_data, progress=progress, callbacks=callbacks, sample_weight=sample_weight,
-            dropout=dropout, max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol,
+            dropout=dropout, input_dropout=input_dropout, layer_learning_rates=layer_learning_rates,
+            embedding_learning_rates=embedding_learning_rates, label_smoothing=label_smoothing,
+            averaging=averaging, max_grad_norm=max_grad_norm, early_stopping=early_stopping, tol=tol,
             time_budget=time_budget, checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds, rows=rows,
             memory_limit=memory_limit,
         )  # fmt: skip
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, batch_size: int = 128,
                     learning_rate: float | LearningRate | None = None, l2: float = 0.0,
-                    optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None, dropout: float = 0.0,
+                    optimizer: str | Optimizer = "sgd", *, sample_weight: ArrayLike | None = None,
+                    dropout: float | Sequence[float] = 0.0, input_dropout: float = 0.0,
+                    layer_learning_rates: Sequence[float] | None = None,
+                    embedding_learning_rates: float | Mapping[int, float] = 1.0, label_smoothing: float = 0.0,
                     max_grad_norm: float | None = None) -> History:  # fmt: skip
         """Train on these rows once, in their order; the optimizer's state is kept from the last call of `partial_fit`.
 
@@ -353,7 +378,9 @@ class MLP(BaseNetwork, Leaving):
 
         plan = arguments.make_plan(
             self._model, epochs=1, batch_size=batch_size, learning_rate=learning_rate, l2=l2, optimizer=optimizer,
-            shuffle=False, dropout=dropout, max_grad_norm=max_grad_norm, time_budget=None,
+            shuffle=False, dropout=dropout, input_dropout=input_dropout,
+            layer_learning_rates=layer_learning_rates, embedding_learning_rates=embedding_learning_rates,
+            label_smoothing=label_smoothing, max_grad_norm=max_grad_norm, time_budget=None,
         )  # fmt: skip
         return self.train(X, y, plan, sample_weight=sample_weight, memory=self._optimizer_state)
 

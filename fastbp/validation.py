@@ -162,6 +162,18 @@ def number(name: str, value: Any, least: float = 0.0, most: float = math.inf, *,
     return result
 
 
+def shares(name: str, value: Any, layers: int) -> float | tuple[float, ...]:
+    """Return a share from 0 to below 1 for all hidden layers, or a tuple of one for each."""
+    values = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
+    if not isinstance(values, (list, tuple)):
+        return number(name, value, 0.0, 1.0, below=True)
+    if len(values) != layers:
+        raise ValueError(
+            f"{name}: got {len(values)} shares, expected one number, or {layers}: one for each hidden layer"
+        )
+    return tuple(number(f"{name}[{i}]", share, 0.0, 1.0, below=True) for i, share in enumerate(values))
+
+
 def number_field(owner: Any, name: str, least: float = 0.0, most: float = math.inf, *, below: bool = False) -> None:
     """Check a field of a dataclass by `number`, and store the float in it, even if the dataclass is frozen."""
     object.__setattr__(owner, name, number(name, getattr(owner, name), least, most, below=below))

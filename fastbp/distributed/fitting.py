@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import frames, validation
+from ..averaging import Averaging
 from ..inputs.in_memory import rows_of
 from ..learning_rates import LearningRate
 from ..network import MLP
@@ -19,6 +20,7 @@ from ..optimizers import Optimizer
 from ..training import arguments
 from ..training.fitting import named_columns
 from ..training.history import History
+from ..training.weight_average import WeightAverage
 from .checkpoints import Checkpoints
 from .loop import ParallelTraining
 from .ranks import Ranks
@@ -43,7 +45,12 @@ def fit(
     callbacks: Sequence[Callable[[MLP, History], object]] = (),
     *,
     sample_weight: ArrayLike | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
+    layer_learning_rates: Sequence[float] | None = None,
+    embedding_learning_rates: float | Mapping[int, float] = 1.0,
+    label_smoothing: float = 0.0,
+    averaging: Averaging | None = None,
     max_grad_norm: float | None = None,
     early_stopping: int | None = None,
     tol: float = 1e-4,
@@ -83,7 +90,8 @@ def fit(
         and ends with the same bits as an uninterrupted run; the file of a finished run returns at once.
     checkpoint_seconds : float, default 60.0
         See `checkpoint`; 0 writes after every step.
-    epochs, learning_rate, l2, optimizer, shuffle, dropout, max_grad_norm, early_stopping, tol
+    epochs, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, layer_learning_rates,
+    embedding_learning_rates, label_smoothing, averaging, max_grad_norm, early_stopping, tol
         As for `MLP.fit`.
 
     Returns
@@ -138,6 +146,11 @@ def fit(
             optimizer=optimizer,
             shuffle=shuffle,
             dropout=dropout,
+            input_dropout=input_dropout,
+            layer_learning_rates=layer_learning_rates,
+            embedding_learning_rates=embedding_learning_rates,
+            label_smoothing=label_smoothing,
+            averaging=averaging,
             max_grad_norm=max_grad_norm,
             time_budget=time_budget,
         )
@@ -224,7 +237,7 @@ class _Run:
         ranks.agree(lambda: _check_alike(about, ranks.comm.bcast(about)))
         ranks.comm.Bcast(net.parameters)
         net.rng.bit_generator.state = ranks.comm.bcast(net.rng.bit_generator.state)
-        key = int(net.rng.integers(KEYS)) if plan.dropout else 0
+        key = int(net.rng.integers(KEYS)) if plan.drops else 0
         shuffle_key = int(net.rng.integers(KEYS)) if self.shuffled else None
         weights = None if self.weights is None else _scaled(self.weights, ranks)
         training = ParallelTraining(net.model, self.rows, self.targets, weights, plan, ranks, shards, key, shuffle_key)
@@ -232,22 +245,26 @@ class _Run:
         plan.learning_rate.start()
         checkpoints.begin()
         with named_columns(net.model, training.history, *names):
-            training.run(self._after_epoch, progress, checkpoints.keep)
+            training.run(lambda history: self._after_epoch(history, training.average), progress, checkpoints.keep)
+        training.average.keep()
         self.stop.restore_best()
         return training.history
 
-    def _after_epoch(self, history: History) -> bool:
+    def _after_epoch(self, history: History, average: WeightAverage) -> bool:
         """Return whether to stop: the same on each rank."""
         if self.held_out is not None:
-            history.validation_loss.append(self.held_out.loss())
-            history.validation_score.append(self.held_out.score())
+            with average.in_place():
+                history.validation_loss.append(self.held_out.loss())
+                history.validation_score.append(self.held_out.score())
         stopped = False
         if self.ranks.comm.bcast(bool(self.calls)):
             calls = self.calls if self.ranks.is_root else []
             returned = self.ranks.agree(lambda: [callback(self.net, history) for callback in calls])
             stopped = self.ranks.comm.bcast(any(value is True for value in returned))
             self.ranks.comm.Bcast(self.net.parameters)
-        return self.stop.after_epoch(history) or stopped
+        with average.in_place():
+            stops = self.stop.after_epoch(history)
+        return stops or stopped
 
     def _about(self) -> dict[str, Any]:
         """Return the settings that must be the same on each rank and in a checkpoint: the run's fingerprint."""
@@ -266,6 +283,10 @@ class _Run:
             "optimizer": repr(plan.optimizer),
             "shuffle": self.shuffled,
             "dropout": plan.dropout,
+            "input_dropout": plan.input_dropout,
+            "layer_learning_rates": list(plan.rates),
+            "label_smoothing": plan.label_smoothing,
+            "averaging": repr(plan.averaging),
             "max_grad_norm": plan.max_grad_norm,
             "early_stopping": [self.stop.patience, self.stop.tol],
             "sample_weight": self.weights is not None,

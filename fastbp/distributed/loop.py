@@ -29,6 +29,7 @@ from ..training.optimizer_state import OptimizerState
 from ..training.own_updates import OwnUpdates
 from ..training.plan import Plan
 from ..training.progress import progress_bar
+from ..training.weight_average import WeightAverage
 from .allreduce import Allreduce
 from .ranks import Ranks
 from .shards import cuts, epoch_order
@@ -96,31 +97,34 @@ class ParallelTraining:
         self.places = cuts(shards, ranks.rank, self.batch)
         given = np.diff(self.places)
         # Rows of lower ranks in each step: this rank's rows follow them, and dropout depends on a row's place.
-        lower = ranks.comm.exscan(given) if plan.dropout else None
+        lower = ranks.comm.exscan(given) if plan.drops else None
         self._behind = np.zeros_like(given) if lower is None else lower
         self.history, self.position = History(loss_name=model.loss.name), StepPosition()
         self.memory = OptimizerState()
+        self.average = WeightAverage(model, plan.averaging)
         self._failure: Exception | None = None
         self._most = max(1, int(given.max()))
         self._allocate(self._most)
 
     def _allocate(self, most: int) -> None:
         model, plan, dtype = self.model, self.plan, self.model.dtype
-        self._form = plan.form(self.targets, self.weights is not None)
-        size = BatchLayout(model.network, most, dtype, self._form.threshold > 0).without_inputs
+        self._form = plan.form(model, self.targets, self.weights is not None)
+        size = BatchLayout(model.network, most, dtype, self._form.thresholds, self._form.smoothed).without_inputs
         self._activations = aligned(max(size, BatchLayout(model.network, 1, dtype).without_inputs), dtype)
-        self.gradient = self.memory.buffer(plan.optimizer, model.parameters)  # followed by the optimizer's state
+        averaged = plan.averaging is not None
+        self.gradient = self.memory.buffer(plan.optimizer, model.parameters, averaged)  # and behind it the other state
+        self.average.begin(self.gradient, plan.optimizer, self.steps)
         self._begin = round_up(model.parameters.size, dtype)
         self._allreduce = Allreduce(self.ranks, self._begin + TAIL, dtype)
         self._threads = threads_for(6.0 * plan.epochs * self.rows.count * model.parameters.size)
-        own, clips = plan.optimizer, self._form.clipped
-        self._own = OwnUpdates(own, model, self.gradient, clips) if isinstance(own, Custom) else None
+        own = plan.optimizer
+        self._own = OwnUpdates(own, model, self.gradient, self._form) if isinstance(own, Custom) else None
         self._sums = np.zeros(2)
         self._deadline = math.inf
 
     @property
     def moments(self) -> Array:
-        """The optimizer's state."""
+        """The optimizer's state, and the average."""
         return self.gradient[self._begin :]
 
     @property
@@ -145,6 +149,7 @@ class ParallelTraining:
             Called after each step and each epoch, with True where a checkpoint is due in any case.
         """
         history, plan, position = self.history, self.plan, self.position
+        self.average.reached(position.steps, position.epoch)
         if position.finished:
             return
         start = time.perf_counter()
@@ -171,6 +176,8 @@ class ParallelTraining:
                 history.samples_per_second.append(rows / history.seconds[-1])
                 history.loss.append(position.total / rows)
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
+                if position.step == self.steps:
+                    self.average.epoch_ended(position.steps, position.epoch + 1)
                 ends = plan.learning_rate.epoch_ended(history.loss[-1])
                 ends = after_epoch(history) or ends
                 if position.step < self.steps:  # time is up within the epoch: the checkpoint is of this step
@@ -206,6 +213,7 @@ class ParallelTraining:
             loss, over = self._step(order, rows)
             position.total += rows * loss
             position.step, position.steps = position.step + 1, position.steps + 1
+            self.average.reached(position.steps, position.epoch)
             bar.update(rows)
             if not math.isfinite(position.total):
                 return over
@@ -294,9 +302,10 @@ class ParallelTraining:
     def _coefficients_of(self, rows: int) -> Array:
         """Return this step's coefficients. Weighted gradients are sums: other ranks' weights are not known yet."""
         at, update = np.array([self.position.steps]), np.array([self.memory.steps + 1])
-        total, fixed = self.plan.epochs * self.steps, self.model.fixed_coefficients
+        total, fixed = self.plan.epochs * self.steps, self.plan.fixed_coefficients(self.model)
         coefficients = self.plan.coefficients(fixed, at, update, total, self.model.dtype)
-        coefficients[:, co.L2], coefficients[:, co.SCALE] = self.plan.l2, 1.0 / (rows if self.weights is None else 1)
+        coefficients[:, co.SCALE] = 1.0 / (rows if self.weights is None else 1)
+        coefficients[:, [place + co.L2 for place in self.plan.coefficient_places(self.model)]] = self.plan.l2
         return coefficients.reshape(-1)
 
     # ---- failures ----

@@ -65,7 +65,13 @@ def epoch_order(key: int | None, epoch: int, rank: int, rows: int) -> Indices:
 
 
 def single_process_order(
-    net: MLP, shards: Sequence[int], batch_size: int, *, shuffle: bool = True, dropout: float = 0.0
+    net: MLP,
+    shards: Sequence[int],
+    batch_size: int,
+    *,
+    shuffle: bool = True,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
 ) -> Callable[[int], Indices]:
     """Return the order of rows with which one process trains as `fastbp.distributed.fit` does on these shards.
 
@@ -78,7 +84,7 @@ def single_process_order(
     batch_size : int
         Rows of the global minibatch.
     shuffle : bool, default True
-    dropout : float, default 0.0
+    dropout, input_dropout
         As for `fit`.
 
     Returns
@@ -106,7 +112,7 @@ def single_process_order(
         raise TypeError(f"net: got {type(net).__name__}, expected an MLP")
     batch_size = validation.whole_number("batch_size", batch_size)
     rng = copy.deepcopy(net.rng)
-    if dropout:
+    if np.any(dropout) or input_dropout:
         rng.integers(KEYS)
     key = int(rng.integers(KEYS)) if shuffle else None
     places = [cuts(sizes, rank, batch_size) for rank in range(len(sizes))]

@@ -95,8 +95,8 @@ def _check_chunks(X: Any, y: Any, sample_weight: Any, options: ReadOptions) -> N
         )
     if options.needs_total is not None:
         raise ValueError(
-            f"learning_rate: got {options.needs_total}, which needs the number of steps, and chunks, whose number is "
-            "not known; expected another learning rate"
+            f"{options.needs_total}, which needs the number of steps, and chunks, whose number is not known; expected "
+            "one that needs none"
         )
 
 

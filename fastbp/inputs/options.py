@@ -18,7 +18,7 @@ class ReadOptions(NamedTuple):
     mapped_in_blocks : bool
         Whether a mapped file larger than half of the memory is read in blocks without a limit.
     needs_total : str or None
-        The name of a learning rate that must know the number of steps.
+        The argument that must know the number of steps, and what it got.
     """
 
     epochs: int

@@ -30,6 +30,9 @@ _STEP = (
     "l2",
     "keep",  # what decoupled weight decay leaves of a weight
     "max_norm",  # of the gradient
+    "smooth_share",  # what label smoothing leaves of a target
+    "smooth_rest",  # what it adds to each target
+    "average_share",  # of its distance to the parameters, by which their average moves
 )
 COEFFICIENTS = (
     *_STEP,
@@ -37,7 +40,7 @@ COEFFICIENTS = (
     *(name for name, constant in CONSTANTS.items() if not constant.per_output),
 )
 INDEX = {name: index for index, name in enumerate(COEFFICIENTS)}
-SCALE, SHARE, L2, KEEP, MAX_NORM = range(len(_STEP))
+SCALE, SHARE, L2, KEEP, MAX_NORM, SMOOTH_SHARE, SMOOTH_REST, AVERAGE_SHARE = range(len(_STEP))
 LEARNING_RATE = INDEX["learning_rate"]
 PER_OUTPUT = len(COEFFICIENTS)  # where the constant with a number for each output begins
 

@@ -12,8 +12,9 @@ from .dropout import LAYER_STEP, STREAM, UNITS
 from .formulas import multiply
 from .hashing import kept, mixed, moved, words
 from .jit import kernel
-from .simd import advance, lanes, load, number, store, unsigned
-from .updates import l2_gradient, sgd
+from .losses import smoothed_target
+from .simd import advance, filled, lanes, load, number, store, unsigned
+from .updates import averaged, l2_gradient, sgd
 
 # ---- activations ----
 
@@ -72,6 +73,25 @@ def weigh_rows(rows, columns, weights, dz, losses):
         losses[i] *= weights[i]
         for j in range(columns):
             dz[i * columns + j] *= weights[i]
+
+
+@kernel
+def smooth_labels(rows, classes, labels, share, rest, t):
+    """``t[i, j] = rest``, and ``share + rest`` where j is the row's label: `smooth_targets` of one-hot rows."""
+    others, own = filled(t, rest), share + rest
+    for i in range(rows):
+        row = advance(t, i * classes)
+        for j in range(0, classes, lanes(t)):
+            store(others, advance(row, j), classes - j)
+        row[labels[i]] = own
+
+
+@kernel
+def smooth_targets(count, targets, share, rest, t):
+    zero = number(t, 0.0)
+    for i in range(0, count, lanes(t)):
+        left = count - i
+        store(smoothed_target(load(advance(targets, i), left, zero), share, rest), advance(t, i), left)
 
 
 # ---- dropout ----
@@ -173,6 +193,26 @@ def update_vector(update, count, w, dw, state, state_stride, factor, l2, keep, c
     old = load(w, count, zero)
     gradient = l2_gradient(multiply(load(dw, count, zero), factor), old, l2)
     update(coefficients, old, gradient, keep, w, state, state_stride, count)
+
+
+@kernel
+def average_block(rows, columns, ld, w, average, share):
+    """``average += share (w - average)`` for [rows, columns] of leading dimension `ld`."""
+    if columns == ld:
+        rows, columns = 1, rows * columns
+    size = lanes(w)
+    whole = columns // size * size
+    for begin in range(0, rows * ld, ld):
+        for i in range(begin, begin + whole, size):
+            average_vector(size, advance(w, i), advance(average, i), share)
+        if whole < columns:
+            average_vector(columns - whole, advance(w, begin + whole), advance(average, begin + whole), share)
+
+
+@kernel
+def average_vector(count, w, average, share):
+    zero = number(w, 0.0)
+    store(averaged(load(average, count, zero), load(w, count, zero), share), average, count)
 
 
 @kernel

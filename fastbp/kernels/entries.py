@@ -18,9 +18,12 @@ from .elementwise import (
     activate,
     activate_backward,
     add_l2_gradient,
+    average_block,
     drop,
     elementwise_loss,
     sgd_update,
+    smooth_labels,
+    smooth_targets,
     update_block,
     weigh_rows,
 )
@@ -169,6 +172,18 @@ def cross_entropy_with_probabilities(row, operands, workspace):
                                    c_rows(row, operands), losses_of(row, operands), workspace)  # fmt: skip
 
 
+def labels_smoothed(row, operands, workspace):
+    labels, coefficients = advance(integers(operands[op.LABELS]), row[op.ROW_BEGIN]), operands[op.COEFFICIENTS]
+    smooth_labels(rows_in(row), row[op.LDA], labels, coefficients[co.SMOOTH_SHARE], coefficients[co.SMOOTH_REST],
+                  c_rows(row, operands))  # fmt: skip
+
+
+def targets_smoothed(row, operands, workspace):
+    coefficients = operands[op.COEFFICIENTS]
+    smooth_targets(rows_in(row) * row[op.LDA], a_rows(row, operands), coefficients[co.SMOOTH_SHARE],
+                   coefficients[co.SMOOTH_REST], c_rows(row, operands))  # fmt: skip
+
+
 def weigh(row, operands, workspace):
     weights = advance(operands[op.WEIGHTS], row[op.ROW_BEGIN])
     weigh_rows(rows_in(row), row[op.LDA], weights, c_rows(row, operands), losses_of(row, operands))
@@ -188,6 +203,13 @@ def l2_gradient(row, operands, workspace):
     c = advance(operand(row, op.C_BUFFER, op.C, operands), first)
     a = advance(operand(row, op.A_BUFFER, op.A, operands), first)
     add_l2_gradient(rows_in(row), c, a, operands[op.COEFFICIENTS][co.L2])
+
+
+def average(row, operands, workspace):
+    corner = row[op.ROW_BEGIN] * row[op.LDC] + row[op.COLUMN_BEGIN]
+    w, mean = operand(row, op.A_BUFFER, op.A, operands), operand(row, op.C_BUFFER, op.C, operands)
+    columns, share = row[op.COLUMN_END] - row[op.COLUMN_BEGIN], operands[op.COEFFICIENTS][co.AVERAGE_SHARE]
+    average_block(rows_in(row), columns, row[op.LDC], advance(w, corner), advance(mean, corner), share)
 
 
 # ---- embeddings ----
@@ -278,8 +300,9 @@ def update_by(kind: int) -> Callable[..., None]:
         if row[op.CLIPPED]:
             factor = operand(row, op.BIAS_BUFFER, op.BIAS, operands)[0]
         columns = row[op.COLUMN_END] - row[op.COLUMN_BEGIN]
+        coefficients = advance(operands[op.COEFFICIENTS], row[op.Y])
         update_block(form, rows_in(row), columns, row[op.LDC], w, dw, state, row[op.LDB], factor, row[op.TAKES_PART],
-                     operands[op.COEFFICIENTS])  # fmt: skip
+                     coefficients)  # fmt: skip
 
     return operation
 
@@ -301,6 +324,9 @@ OPERATIONS: dict[int, Callable[..., None]] = {
     op.COPY_COLUMNS: columns_copied,
     op.EMBED: embedding,
     op.EMBED_BACKWARD: embedding_backward,
+    op.SMOOTH_LABELS: labels_smoothed,
+    op.SMOOTH_TARGETS: targets_smoothed,
+    op.AVERAGE: average,
 }
 OPERATIONS_BY_KIND: dict[int, Callable[[int], Callable[..., None]]] = {
     op.ELEMENTWISE_LOSS: elementwise_loss_by,

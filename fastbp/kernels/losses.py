@@ -107,6 +107,12 @@ def half_poisson_deviance_gradient(z: Lanes, t: Lanes) -> Lanes:
     return mean - t
 
 
+@formula
+def smoothed_target(t: Lanes, share: Lanes, rest: Lanes) -> Lanes:
+    """``share t + rest``, one rounding: with ``1 - s`` and ``s / classes`` the mean with equal probabilities."""
+    return fma(share, t, rest)
+
+
 # ---- the table ----
 
 
@@ -153,6 +159,10 @@ class Loss(NamedTuple):
     @property
     def words(self) -> str:
         return "mean cross-entropy" if self.value is None else self.name.replace("_", " ")
+
+    def classes_of(self, outputs: int) -> int:
+        """Return the number of classes that a target, or all targets of a row, tells apart."""
+        return outputs if self.value is None else 2
 
     def share_of(self, outputs: int) -> float:
         """Return what one output's loss counts in a row's."""

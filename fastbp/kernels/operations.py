@@ -22,7 +22,8 @@ from __future__ import annotations
     ACTIVATE,  # rows of A -> C: `kind` of `kernels.activations`
     ACTIVATE_BACKWARD,  # rows of A (dy) and B (y, or x where the derivative needs it) -> C
     DROP,  # rows of A -> C, entries zeroed or enlarged: by the hash of key, `layer`, row and column, and `threshold`
-    UPDATE,  # block of C (parameters) by A (gradient), state in B, vectors `ldb` apart: `kind` of `kernels.updates`
+    UPDATE,  # block of C (parameters) by A (gradient), state in B, vectors `ldb` apart: `kind` of `kernels.updates`, by
+    # the coefficients from entry `y` of the step's on
     ADD_L2_GRADIENT,  # entries of C (gradient) += l2 A (parameters)
     SUM_OF_SQUARES,  # of entries of A -> C[0]
     CLIP_FACTOR,  # by what a gradient is shortened whose `depth` sums of squares are in A -> C[0]
@@ -32,16 +33,20 @@ from __future__ import annotations
     COPY_COLUMNS,  # entries [column_begin, column_end) of these rows -> C
     EMBED,  # of a table B of `depth` vectors, each of `ldb` entries, those whose numbers lie in A -> C; numbers to Y
     EMBED_BACKWARD,  # rows of A added to vectors [row_begin, row_end) of C, by the numbers of `depth` rows in Y
+    SMOOTH_LABELS,  # one-hot rows of labels, smoothed -> C
+    SMOOTH_TARGETS,  # rows of A (targets), smoothed -> C
+    AVERAGE,  # block of C (average of parameters), moved towards A (parameters)
     STEP,  # a whole training step for `row_end` rows, compiled for one network (`kernels.narrow`)
     STEP_ROWS,  # its first part, all that rows have to themselves: blocks of rows -> blocks at C
     STEP_SUMS,  # its second part: blocks of rows -> sums behind the block at C, for tiles [column_begin, column_end) of
     # all parameters, and with an epilogue their update
     FORWARD,  # outputs of rows to the gradient buffer, the sum of their inputs' squares to Y; compiled so too
-) = range(24)
+) = range(27)
 NAMES = (  # of those that serve all networks
     "fetch", "gemm", "gemm_by_rows", "column_sums", "cross_entropy_of_labels", "cross_entropy_of_probabilities",
     "elementwise_loss", "weigh_rows", "softmax", "activate", "activate_backward", "drop", "update", "add_l2_gradient",
     "sum_of_squares", "clip_factor", "sum_up", "copy_columns", "embed", "embed_backward",
+    "smooth_labels", "smooth_targets", "average",
 )  # fmt: skip
 
 # The table's columns.

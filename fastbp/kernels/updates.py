@@ -63,6 +63,12 @@ def clip_factor(norm_squared: Lanes, max_norm: Lanes) -> Lanes:
     return select(factor > 1.0, 1.0, factor)
 
 
+@formula
+def averaged(average: Lanes, w: Lanes, share: Lanes) -> Lanes:
+    """``average + share (w - average)``, and w itself for a share of 1."""
+    return select(share < 1.0, fma(share, w - average, average), w)
+
+
 # ---- the table ----
 
 OWN = "own"  # in a form's place: an optimizer updates outside of compiled code, where a step ends with the gradient

@@ -5,7 +5,7 @@ Rows are taken in blocks, so that activations stay small; a gradient is summed o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import validation
 from ..kernels import coefficients as co
-from ..kernels.dropout import STREAM, UNITS
+from ..kernels.dropout import STREAM
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
 from ..program.memory import scratch
-from ..program.network import StepForm
+from ..program.network import StepForm, thresholds_of
 from ..program.run import Operands, run
 from ..program.tuning import tuning
 from .model import Model
@@ -153,14 +153,19 @@ def gradient(
     y: ArrayLike,
     l2: float,
     sample_weight: ArrayLike | None,
-    dropout: float,
+    dropout: float | Sequence[float],
     dropout_key: int,
+    input_dropout: float = 0.0,
 ) -> Gradient:
     """Return what `MLP.gradient` returns."""
     targets = model.targets("y", y, rows.count)
     l2 = validation.rate("l2", l2, model.dtype)
     weights, total = _weights(model, sample_weight, rows.count)
-    threshold = int(validation.number("dropout", dropout, 0.0, 1.0, below=True) * UNITS)
+    thresholds = thresholds_of(
+        model.network,
+        validation.shares("dropout", dropout, model.network.layers - 1),
+        validation.number("input_dropout", input_dropout, 0.0, 1.0, below=True),
+    )
     key = validation.whole_number("dropout_key", dropout_key, 0)
     flat = np.empty(model.parameters.size, model.dtype)
     losses = np.empty(rows.count, model.dtype)
@@ -170,17 +175,17 @@ def gradient(
 
     def call(begin: int, end: int, activations: Array, **operands: Any) -> None:
         kind, chosen = _targets_of(targets, begin, end)
-        form = StepForm(kind, weights is not None, threshold=threshold)
+        form = StepForm(kind, weights is not None, thresholds=thresholds)
         program = passes.gradient(model.network, end - begin, model.dtype, number, form, begin > 0, tuning())
         part = None if weights is None else weights[begin:end]
         of_rows = (key + begin * STREAM) % 2**64
         run(program, Operands(activations=activations, gradient=flat, weights=part, coefficients=coefficients,
                               key=of_rows, **operands, **chosen))  # fmt: skip
-        at, count = BatchLayout(model.network, end - begin, model.dtype, threshold > 0), end - begin
+        at, count = BatchLayout(model.network, end - begin, model.dtype, thresholds), end - begin
         losses[begin:end] = activations[at.losses : at.losses + count]
         take_inputs(model, inputs[begin:end], activations, at)
 
-    _over_blocks(model, rows, call, threshold > 0)
+    _over_blocks(model, rows, call, thresholds)
     if model.input_scale is not None:
         inputs *= model.input_scale
     if l2:
@@ -276,10 +281,10 @@ def _weights(model: Model, sample_weight: ArrayLike | None, rows: int) -> tuple[
     return weights[0], float(sums[0])
 
 
-def _over_blocks(model: Model, rows: Rows, call: Callable[..., None], dropout: bool = False) -> None:
+def _over_blocks(model: Model, rows: Rows, call: Callable[..., None], thresholds: tuple[int, ...] = ()) -> None:
     """Call `call` for one block of rows after another, so that activations stay small and Ctrl-C is heard."""
     most = model.rows_at_once
-    size = passes.activations_size(model.network, min(most, rows.count), model.dtype, dropout)
+    size = passes.activations_size(model.network, min(most, rows.count), model.dtype, thresholds)
     activations = scratch(size, model.dtype)
     for begin in range(0, rows.count, most):
         end = min(rows.count, begin + most)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import frames, validation
+from ..averaging import Averaging
 from ..inputs.in_memory import rows_of
 from ..learning_rates import LearningRate
 from ..network import MLP
@@ -40,7 +41,12 @@ def fit_many(
     callbacks: Sequence[Any] = (),
     *,
     sample_weight: Any = None,
-    dropout: float | Sequence[float] = 0.0,
+    dropout: float | Sequence[float | Sequence[float]] = 0.0,
+    input_dropout: float | Sequence[float] = 0.0,
+    layer_learning_rates: Any = None,
+    embedding_learning_rates: Any = 1.0,
+    label_smoothing: float | Sequence[float] = 0.0,
+    averaging: Averaging | None | Sequence[Averaging | None] = None,
     max_grad_norm: float | None | Sequence[float | None] = None,
     early_stopping: int | None | Sequence[int | None] = None,
     tol: float | Sequence[float] = 1e-4,
@@ -58,11 +64,14 @@ def fit_many(
         Of any sizes and settings, no network twice; none may share a `Generator` with another.
     X, y
         As for `MLP.fit`, for all networks.
-    epochs, batch_size, learning_rate, l2, optimizer, shuffle, dropout, max_grad_norm, early_stopping, tol, time_budget
-        As for `MLP.fit`: one value for all networks, or a sequence with one for each. A `LearningRate` is copied for
-        each network.
-    rows, sample_weight
+    epochs, batch_size, learning_rate, l2, optimizer, shuffle, dropout, input_dropout, label_smoothing, averaging,
+    max_grad_norm, early_stopping, tol, time_budget
+        As for `MLP.fit`: one value for all networks, or a sequence with one for each, such as ``dropout=[(0.1, 0.3)] *
+        len(networks)`` for a share of each layer. A `LearningRate` is copied for each network.
+    rows, sample_weight, layer_learning_rates
         As for `MLP.fit`: an array for all, or a list of one array (or None) for each.
+    embedding_learning_rates
+        As for `MLP.fit`: a number or a mapping for all, or a list of one for each.
     validation_data
         A tuple (X, y) for all, or a list of one tuple (or None) for each.
     callbacks
@@ -107,6 +116,13 @@ def fit_many(
         "optimizer": _each("optimizer", optimizer, nets),
         "shuffle": _each("shuffle", shuffle, nets),
         "dropout": _each("dropout", dropout, nets),
+        "input_dropout": _each("input_dropout", input_dropout, nets),
+        "layer_learning_rates": _each(
+            "layer_learning_rates", layer_learning_rates, nets, _are_arrays(layer_learning_rates)
+        ),
+        "label_smoothing": _each("label_smoothing", label_smoothing, nets),
+        "averaging": _each("averaging", averaging, nets),
+        "embedding_learning_rates": _each("embedding_learning_rates", embedding_learning_rates, nets),
         "max_grad_norm": _each("max_grad_norm", max_grad_norm, nets),
         "early_stopping": _each("early_stopping", early_stopping, nets),
         "tol": _each("tol", tol, nets),

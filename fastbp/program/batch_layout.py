@@ -21,7 +21,8 @@ class BatchLayout:
     network: Network
     rows: int
     dtype: np.dtype[Any]
-    dropout: bool = False
+    thresholds: tuple[int, ...] = ()  # of dropout
+    smoothed: bool = False  # targets
 
     @cached_property
     def _starts(self) -> dict[tuple[str, int], int]:
@@ -35,12 +36,13 @@ class BatchLayout:
             "output": outputs,
             "gradient": outputs,
             "pre-activation": [length if activation.keeps_input else 0 for activation, length in hidden],
-            "dropped": [length if self.dropout else 0 for _, length in hidden],
+            "dropped": [length if self._drops(layer) else 0 for layer, (_, length) in enumerate(hidden)],
+            "targets": [outputs[-1] if self.smoothed else 0],
             "losses": [self.rows],
             "squares": [squares],
             "clip factor": [1 + squares + len(net.layout.fans)],
             "inputs": [first],
-            "input gradient": [first if tables else 0],
+            "input gradient": [first if tables or self._drops(-1) else 0],
             "levels": [self.rows for _ in tables],
             "end": [0],
         }
@@ -51,6 +53,15 @@ class BatchLayout:
                 at += round_up(length, self.dtype)
         return starts
 
+    def _drops(self, layer: int) -> bool:
+        """Return whether outputs of a hidden layer, or with layer -1 inputs, are dropped."""
+        return bool(self.thresholds) and self.thresholds[layer + 1] > 0
+
+    @property
+    def copies_inputs(self) -> bool:
+        """True if the first layer reads other numbers than the rows of X: vectors, or what dropout leaves."""
+        return bool(self.network.embeddings) or self._drops(-1)
+
     def output(self, layer: int) -> int:
         """H of a layer, after its activation."""
         return self._starts["output", layer]
@@ -59,7 +70,7 @@ class BatchLayout:
         """dH of a layer, before its activation; of layer -1: dX."""
         if layer >= 0:
             return self._starts["gradient", layer]
-        return self._starts["input gradient", 0] if self.network.embeddings else self.inputs
+        return self._starts["input gradient", 0] if self.copies_inputs else self.inputs
 
     def pre_activation(self, layer: int) -> int:
         """H of a hidden layer before its activation, where the derivative needs it; else in the output's place."""
@@ -68,7 +79,12 @@ class BatchLayout:
 
     def dropped(self, layer: int) -> int:
         """The output of a hidden layer after dropout; without dropout the output."""
-        return self._starts["dropped", layer] if self.dropout else self.output(layer)
+        return self._starts["dropped", layer] if self._drops(layer) else self.output(layer)
+
+    @property
+    def targets(self) -> int:
+        """Targets that label smoothing changed."""
+        return self._starts["targets", 0]
 
     @property
     def losses(self) -> int:
@@ -87,7 +103,8 @@ class BatchLayout:
 
     @property
     def inputs(self) -> int:
-        """The rows of X, where a step fetches or embeds them; or dX, which only steps that embed compute, elsewhere."""
+        """The rows of X, where a step fetches, embeds or drops them; else dX, which has a place of its own where both
+        are needed."""
         return self._starts["inputs", 0]
 
     def levels(self, embedding: int) -> int:
@@ -97,7 +114,7 @@ class BatchLayout:
     @property
     def without_inputs(self) -> int:
         """Elements that a training step needs that does not fetch its rows."""
-        return self.total if self.network.embeddings else self.inputs
+        return self.total if self.copies_inputs else self.inputs
 
     @property
     def total(self) -> int:

@@ -21,12 +21,13 @@ from ..kernels import background, objects
 from ..kernels import operations as op
 from ..kernels.narrow.forms import ROWS, SUMS, TILE_VECTORS, NarrowForward, NarrowStep, Workspace
 from ..kernels.target import TARGET
-from ..kernels.updates import OWN
+from ..kernels.updates import OWN, UPDATES
 from .interrupts import interrupt_held
 from .memory import round_up
 from .network import Network, StepForm
+from .parameter_blocks import average_of_all
 from .products import bounds
-from .table import Program, operation
+from .table import Operation, Program, operation
 from .tuning import tuning
 
 SWITCH = "FASTBP_SPECIALISE"  # an environment variable: with 0, no, off or false all runs on the general pass
@@ -49,7 +50,11 @@ def switched_on() -> bool:
 
 
 def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep | None:
-    """Return the step that can be compiled for minibatches of so many rows, or None where there is none."""
+    """Return the step that can be compiled for minibatches of so many rows, or None where there is none: for
+    different dropout of layers, dropped inputs, rates of layers, smoothed targets, a user's own optimizer."""
+    inputs, *hidden = form.thresholds or (0,)
+    if inputs or len(set(hidden)) > 1 or form.rates or form.smoothed:
+        return None
     if not _is_narrow(network) or form.update == OWN:
         return None
     return _step_of(network, min(TILE_VECTORS, -(-rows // TARGET.lanes(dtype))), dtype, form)
@@ -59,7 +64,7 @@ def step_of(network: Network, rows: int, dtype: np.dtype[Any], form: StepForm) -
 def _step_of(network: Network, tile_vectors: int, dtype: np.dtype[Any], form: StepForm) -> NarrowStep:
     loss, activations = network.loss, tuple(activation.name for activation in network.activations)
     targets = form.targets if loss.value is None else loss.value.__name__
-    dropout = form.threshold > 0
+    dropout = any(form.thresholds)
     return NarrowStep(network.sizes, activations, targets, form.update, dropout, tile_vectors, dtype.name)
 
 
@@ -130,15 +135,22 @@ def training_step(network: Network, rows: int, form: StepForm, step: NarrowStep,
     """Return the program of `passes.training_step` by a step that is compiled for the network, or by its parts."""
     parts = op.DECAY | (op.PENALTY if form.penalised and not form.clipped else 0)
     common = {
-        "threshold": form.threshold, "fetched": form.fetched, "weighted": form.weighted, "penalised": form.penalised,
-        "clipped": form.clipped, "takes_part": parts, "ldb": round_up(network.layout.total, np.dtype(step.dtype)),
+        "threshold": max(form.thresholds, default=0), "fetched": form.fetched, "weighted": form.weighted,
+        "penalised": form.penalised, "clipped": form.clipped, "takes_part": parts,
+        "ldb": round_up(network.layout.total, np.dtype(step.dtype)),
     }  # fmt: skip
+    averages: list[Operation] = []  # one, where there is any: the parameters are few
+    if form.averaged:
+        averages.append(average_of_all(network, np.dtype(step.dtype), UPDATES[form.update].states))
     if shared := parts_of(step, rows, threads, form.clipped):
-        return _by_several(rows, common, shared, threads)
-    return Program.of([[[operation(op.STEP, row_end=rows, **common)]]], step.workspace().total, 1, {op.STEP: step})
+        return _by_several(rows, common, shared, threads, averages)
+    strand = [operation(op.STEP, row_end=rows, **common), *averages]
+    return Program.of([[strand]], step.workspace().total, 1, {op.STEP: step})
 
 
-def _by_several(rows: int, common: dict[str, int], parts: Sequence[NarrowStep], threads: int) -> Program:
+def _by_several(
+    rows: int, common: dict[str, int], parts: Sequence[NarrowStep], threads: int, averages: list[Operation]
+) -> Program:
     """Return the program of a step that several threads share, in two phases: blocks of rows, then sums over them.
 
     It goes through the rows in stretches, with two phases each, where their blocks would not stay in the second cache.
@@ -160,6 +172,7 @@ def _by_several(rows: int, common: dict[str, int], parts: Sequence[NarrowStep], 
                        epilogue=end == rows, **common)]
             for first, last in _shares(at, step.lanes, threads)
         ])  # fmt: skip
+    phases += [[averages]] if averages else []
     program = Program.of(
         phases, step.parameters + step.lanes, threads, {op.STEP_ROWS: parts[0], op.STEP_SUMS: parts[1]}
     )

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from ..cached_property import cached_property
 from ..kernels import operations as op
 from ..kernels.updates import OWN, UPDATES
 from .batch_layout import SQUARES, BatchLayout
 from .cost_model import DROP_COST, EXP_COST, FETCH_COST, UPDATE_COST, CostModel
 from .memory import ALIGNMENT, round_up
-from .network import Network, StepForm
+from .network import FROZEN, NO_STEP, Network, StepForm
+from .parameter_blocks import average_of, average_place, extent_of
 from .parameters import Embedding
 from .products import Link, Product, RowWise, bounds
 from .split import side_by_side
@@ -25,10 +27,11 @@ CROSS_ENTROPY = {"labels": op.CROSS_ENTROPY_OF_LABELS, "targets": op.CROSS_ENTRO
 class NetworkOperations:
     """The operations of one network for one number of rows."""
 
-    def __init__(self, network: Network, rows: int, model: CostModel, threshold: int = 0, fetched: bool = False):
-        self.network, self.rows, self.model = network, rows, model
-        self.threshold, self.fetched = threshold, fetched
-        self.at = BatchLayout(network, rows, model.dtype, threshold > 0)
+    def __init__(self, network: Network, rows: int, model: CostModel, form: StepForm = NO_STEP):
+        self.network, self.rows, self.model, self.fetched = network, rows, model, form.fetched
+        self.thresholds = form.thresholds or (0,) * network.layers  # of the inputs and of each hidden layer
+        self.rates = form.rates or (0,) * (network.layers + len(network.embeddings))  # as of `StepForm`
+        self.at = BatchLayout(network, rows, model.dtype, form.thresholds, form.smoothed)
 
     # ---- forward ----
 
@@ -37,6 +40,9 @@ class NetworkOperations:
         another one. Of the layers so many, or all."""
         layout, last = self.network.layout, self.network.layers - 1
         links: list[Link] = self._embed() if self.network.embeddings else [self._fetch()] if self.fetched else []
+        if self.thresholds[0]:
+            inputs = (op.ACTIVATIONS, self.at.inputs)
+            links.append(self._drop(-1, inputs if links else (op.INPUTS, 0), inputs))
         for layer, (fan_in, fan_out) in enumerate(layout.fans[:layers]):
             target, epilogue = (op.ACTIVATIONS, self.at.output(layer)), op.ADD_BIAS
             if layer < last:
@@ -60,7 +66,7 @@ class NetworkOperations:
     def _input(self, layer: int) -> tuple[int, int, int]:
         width = self.network.layout.fans[layer][0]
         if layer == 0:
-            copied = self.fetched or self.network.embeddings
+            copied = self.fetched or self.at.copies_inputs
             return (op.ACTIVATIONS, self.at.inputs, width) if copied else (op.INPUTS, 0, width)
         return (op.ACTIVATIONS, self.at.dropped(layer - 1), width)
 
@@ -100,6 +106,14 @@ class NetworkOperations:
         layout = self.network.layout
         return zip(layout.embeddings, layout.table_starts, layout.vector_starts, strict=True)
 
+    def _trained_layers(self) -> list[int]:
+        return [layer for layer in range(self.network.layers) if self.rates[layer] != FROZEN]
+
+    def _trained_embeddings(self) -> list[tuple[int, Embedding, int, int]]:
+        """Return the number of each embedding whose table is trained, and what `_embeddings` gives."""
+        numbered = enumerate(self._embeddings())
+        return [(number, *each) for number, each in numbered if self.rates[self.network.layers + number] != FROZEN]
+
     def _activation(self, layer: int) -> list[Link]:
         """Return what follows a hidden layer's product: the activation where it is not fused, and dropout."""
         activation = self.network.activations[layer]
@@ -110,13 +124,14 @@ class NetworkOperations:
             links.append(
                 self._on_rows(activation.cost, operation(op.ACTIVATE, kind=activation.kind, a=source, c=output))
             )
-        if self.threshold:
+        if self.thresholds[layer + 1]:
             links.append(self._drop(layer, output, (op.ACTIVATIONS, self.at.dropped(layer))))
         return links
 
     def _drop(self, layer: int, source: tuple[int, int], target: tuple[int, int]) -> Link:
-        a = (*source, self.network.sizes[layer + 1])
-        return self._on_rows(DROP_COST, operation(op.DROP, layer=layer, threshold=self.threshold, a=a, c=target))
+        """Return the dropout of a hidden layer's outputs, or with layer -1 of the first layer's inputs."""
+        a, threshold = (*source, self.network.layout.fans[layer + 1][0]), self.thresholds[layer + 1]
+        return self._on_rows(DROP_COST, operation(op.DROP, layer=layer, threshold=threshold, a=a, c=target))
 
     def _on_rows(self, cost: float, what: Operation) -> Link:
         """Return an operation that takes any range of rows of A, with its multiply-adds for one vector."""
@@ -137,23 +152,35 @@ class NetworkOperations:
     def loss(self, form: str, weighted: bool = False, losses_to: Place | None = None) -> list[Link]:
         """Return what computes the gradient of the logits, and a loss for each row."""
         last, kind = self.network.layers - 1, self.network.loss.kind
+        links: list[Link] = []
         outputs = self.network.sizes[-1]
         logits = (op.ACTIVATIONS, self.at.output(last), outputs)
         gradient, losses = (op.ACTIVATIONS, self.at.gradient(last)), losses_to or (op.ACTIVATIONS, self.at.losses)
+        targets = (op.TARGETS, 0)
+        if self.at.smoothed:
+            links.append(self._smooth(form))
+            form, targets = "targets", (op.ACTIVATIONS, self.at.targets)
         code = CROSS_ENTROPY[form] if kind is None else op.ELEMENTWISE_LOSS
-        loss = operation(code, kind=kind or 0, a=logits, b=(op.TARGETS, 0), c=gradient, y=losses)
-        links: list[Link] = [RowWise(self.rows, loss, EXP_COST * (1 + -(-outputs // self.model.lanes)))]
+        loss = operation(code, kind=kind or 0, a=logits, b=targets, c=gradient, y=losses)
+        links.append(RowWise(self.rows, loss, EXP_COST * (1 + -(-outputs // self.model.lanes))))
         if weighted:
             weigh = operation(op.WEIGH_ROWS, lda=outputs, c=gradient, y=losses)
             links.append(RowWise(self.rows, weigh, outputs))
         return links
 
+    def _smooth(self, form: str) -> Link:
+        """Return what smooths the targets, of which the loss then reads rows of probabilities."""
+        code = {"labels": op.SMOOTH_LABELS, "targets": op.SMOOTH_TARGETS}[form]
+        a = (op.TARGETS, 0, self.network.sizes[-1])
+        return self._on_rows(UPDATE_COST, operation(code, a=a, c=(op.ACTIVATIONS, self.at.targets)))
+
     def backward(self, inputs: bool) -> list[Link]:
-        """Return what computes every dH, from the last layer's to the first's, and dX where `inputs` asks for it; of
-        dX, embedded vectors are needed in any case."""
-        layout = self.network.layout
+        """Return what computes every dH, from the last layer's to that of the first one that is trained, and dX where
+        `inputs` asks for it; of dX, vectors are needed in any case if a table is trained."""
+        layout, vectors = self.network.layout, bool(self._trained_embeddings())
+        lowest = -1 if inputs else 0 if vectors else min(self._trained_layers())
         links: list[Link] = []
-        for layer in range(self.network.layers - 1, -1 if inputs else 0, -1):
+        for layer in range(self.network.layers - 1, lowest, -1):
             fan_in, fan_out = layout.fans[layer]
             links.append(Product(
                 rows=self.rows,
@@ -168,8 +195,11 @@ class NetworkOperations:
             ))  # fmt: skip
             if layer:
                 links += self._activation_backward(layer - 1)
-        if self.network.embeddings and not inputs:
+        if vectors and not inputs:
             links.append(self._backward_to_vectors())
+        if self.thresholds[0] and (inputs or vectors):
+            here = (op.ACTIVATIONS, self.at.gradient(-1))
+            links.append(self._drop(-1, here, here))
         return links
 
     def _backward_to_vectors(self) -> Product:
@@ -190,7 +220,7 @@ class NetworkOperations:
         """Return the way back from the next layer's input to the pre-activation, in place."""
         here, activation = (op.ACTIVATIONS, self.at.gradient(layer)), self.network.activations[layer]
         links: list[Link] = []
-        if self.threshold:
+        if self.thresholds[layer + 1]:
             links.append(self._drop(layer, here, here))
         if activation.in_loop:
             a, b = (*here, self.network.sizes[layer + 1]), (op.ACTIVATIONS, self.at.pre_activation(layer))
@@ -215,6 +245,7 @@ class NetworkOperations:
                 resume=resume,
             )
             for layer, (fan_in, fan_out) in enumerate(layout.fans)
+            if self.rates[layer] != FROZEN
         ]
 
     def bias_gradients(self, to: int, epilogue: int, resume: bool) -> list[Operation]:
@@ -229,15 +260,16 @@ class NetworkOperations:
                 c=(to, self.network.layout.bias_starts[layer]),
             )
             for layer, (_, fan_out) in enumerate(self.network.layout.fans)
+            if self.rates[layer] != FROZEN
         ]
 
     def parameter_gradients(self, to: int, epilogue: int, resume: bool) -> tuple[float, list[Strand]]:
-        """Return the gradients of all parameters in one phase: the biases with the shortest strands, a share of the
-        tables with each."""
+        """Return the gradients of all parameters that are trained in one phase: the biases with the shortest strands, a
+        share of the tables with each."""
         time, strands = side_by_side(self.weight_gradients(to, epilogue, resume), self.model)
         for number, bias in enumerate(self.bias_gradients(to, epilogue, resume)):
             strands[-1 - number % len(strands)].append(bias)
-        for number, (each, table, first) in enumerate(self._embeddings()):
+        for number, each, table, first in self._trained_embeddings():
             vectors = -(-each.levels * each.width // self.model.lanes)
             time += (UPDATE_COST * vectors + FETCH_COST * self.rows) / self.model.threads
             for strand, (begin, end) in zip(strands, bounds(each.levels, len(strands), 1), strict=False):
@@ -261,39 +293,54 @@ class NetworkOperations:
 
     # ---- updates ----
 
+    def _changed(self, step: StepForm, block: Operation, fused: bool = False) -> Strand:
+        """Return what follows the gradient that `block` computes: the update, unless it is fused, and the average."""
+        strand = [] if fused else [self.update(step, block)]
+        if step.averaged:
+            place = average_place(self.network, self.model.dtype, UPDATES[step.update].states)
+            strand.append(average_of(block, place))
+        return strand
+
     def update(self, step: StepForm, block: Operation) -> Operation:
         """Return the update of the parameters whose gradient `block` computes; state lies behind the gradient."""
         start, total = block["c"], round_up(self.network.layout.total, self.model.dtype)
-        weights = block["code"] != op.COLUMN_SUMS
+        weights, (extent, ld) = block["code"] != op.COLUMN_SUMS, extent_of(block)
         penalty = op.PENALTY if step.penalised and not step.clipped else 0
         return operation(
             op.UPDATE,
             kind=UPDATES[step.update].kind,
             takes_part=penalty | op.DECAY if weights else 0,
             clipped=int(step.clipped),
-            row_begin=block.get("row_begin", 0),
-            row_end=block.get("row_end", 0) if weights else 1,
-            column_begin=block.get("column_begin", 0),
-            column_end=block["column_end"],
+            **extent,
             a=(op.GRADIENT, start),
             b=(op.GRADIENT, start + total, total),  # vectors of state lie so far apart
-            c=(op.PARAMETERS, start, block["ldc"] if weights else block["column_end"]),
+            c=(op.PARAMETERS, start, ld),
             bias=(op.ACTIVATIONS, self.at.clip_factor),
+            y=self._rates_by_start[start],
         )
+
+    @cached_property
+    def _rates_by_start(self) -> dict[int, int]:
+        """Where the coefficients begin of the weights, biases or table that begin at a parameter."""
+        layout, layers = self.network.layout, self.rates[: self.network.layers]
+        parts = (
+            (layout.weight_starts, layers),
+            (layout.bias_starts, layers),
+            (layout.table_starts, self.rates[len(layers) :]),
+        )
+        return dict(itertools.chain.from_iterable(zip(*part, strict=True) for part in parts))
 
     def updates(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the rows' gradients to new parameters."""
-        if step.fused(self.network):
-            time, strands = self.parameter_gradients(op.PARAMETERS, op.SGD, False)
-            return time, [strands]
-        time, strands = self.parameter_gradients(op.GRADIENT, 0, False)
+        fused = step.fused(self.network)
+        time, strands = self.parameter_gradients(*((op.PARAMETERS, op.SGD) if fused else (op.GRADIENT, 0)), False)
         if step.update == OWN:
             return time, [strands, *self._finished_gradient(step)]
         if step.clipped:
             blocks = [block for strand in strands for block in strand]
             return time, [strands, *self._clipped_updates(step, blocks)]
         # each block at once, while it is in the cache
-        return time, [[_interleaved(strand, [self.update(step, block) for block in strand]) for strand in strands]]
+        return time, [[_followed(strand, lambda block: self._changed(step, block, fused)) for strand in strands]]
 
     def updates_by_gradient(self, step: StepForm) -> tuple[float, list[list[Strand]]]:
         """Return the time and the phases from the whole gradient to new parameters."""
@@ -304,7 +351,7 @@ class NetworkOperations:
         elif step.clipped:
             phases = self._clipped_updates(step, self.blocks())
         else:
-            phases = [self._shared_out([[self.update(step, block)] for block in self.blocks()])]
+            phases = [self._shared_out([self._changed(step, block) for block in self.blocks()])]
         phases[-1][-1].append(self.sum_up(len(squares)))
         vectors = -(-self.network.layout.total // self.model.lanes)
         time = UPDATE_COST * vectors / self.model.threads + self.model.phase * (len(phases) + bool(squares))
@@ -313,12 +360,13 @@ class NetworkOperations:
     def blocks(self) -> list[Operation]:
         """Cut the parameters at fixed places, as the operations that compute their gradient would name them."""
         parts: list[Operation] = []
-        for (fan_in, fan_out), weights, biases in self.network.layout.layers:
+        for layer in self._trained_layers():
+            (fan_in, fan_out), weights, biases = self.network.layout.layers[layer]
             c = (op.GRADIENT, weights, fan_out)
             for begin, end in bounds(fan_in, max(1, fan_in * fan_out // SQUARES), 1):
                 parts.append(operation(op.GEMM, row_begin=begin, row_end=end, column_end=fan_out, c=c))
             parts.append(operation(op.COLUMN_SUMS, column_end=fan_out, c=(op.GRADIENT, biases)))
-        for each, table, _ in self._embeddings():
+        for _, each, table, _ in self._trained_embeddings():
             c = (op.GRADIENT, table, each.width)
             for begin, end in bounds(each.levels, max(1, each.levels * each.width // SQUARES), 1):
                 parts.append(operation(op.EMBED_BACKWARD, row_begin=begin, row_end=end, column_end=each.width, c=c))
@@ -331,7 +379,7 @@ class NetworkOperations:
 
     def _clipped_updates(self, step: StepForm, blocks: list[Operation]) -> list[list[Strand]]:
         """Return the phases of the gradient's norm, of the factor that shortens it, and of the update."""
-        updates = self._shared_out([[self.update(step, block)] for block in blocks])
+        updates = self._shared_out([self._changed(step, block) for block in blocks])
         return [*self._finished_gradient(step), updates]
 
     def _finished_gradient(self, step: StepForm) -> list[list[Strand]]:
@@ -355,11 +403,12 @@ class NetworkOperations:
                 strand.insert(0, operation(op.ADD_L2_GRADIENT, row_begin=begin, row_end=end, a=a, c=c))
             parts.append(strand)
 
-        for (fan_in, fan_out), weights, biases in self.network.layout.layers:
+        for layer in self._trained_layers():
+            (fan_in, fan_out), weights, biases = self.network.layout.layers[layer]
             for begin, end in _spans(fan_in * fan_out):
                 of(weights, begin, end, step.penalised)
             of(biases, 0, fan_out, False)
-        for each, table, _ in self._embeddings():
+        for _, each, table, _ in self._trained_embeddings():
             for begin, end in _spans(each.levels * each.width):
                 of(table, begin, end, step.penalised)
         return parts
@@ -390,8 +439,9 @@ class NetworkOperations:
         return operation(op.SUM_UP, depth=self.rows, column_end=squares, a=losses, b=partial)
 
 
-def _interleaved(first: Strand, second: Strand) -> Strand:
-    return list(itertools.chain.from_iterable(zip(first, second, strict=True)))
+def _followed(strand: Strand, by: Callable[[Operation], Strand]) -> Strand:
+    """Return the operations of a strand, each with those that follow it."""
+    return list(itertools.chain.from_iterable([each, *by(each)] for each in strand))
 
 
 def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:

@@ -19,6 +19,7 @@ from .batch_layout import BatchLayout
 from .cost_model import CostModel
 from .network import Network, StepForm
 from .network_operations import NetworkOperations
+from .parameter_blocks import average_of_all
 from .products import Link
 from .split import chain, cheapest
 from .table import Program, Strand, operation
@@ -85,7 +86,7 @@ def gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: int, fo
     """dW and db to the gradient buffer, onto what it holds if `resume`; dX and row losses to the activations."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=True)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, resume)
@@ -116,7 +117,7 @@ def training_step(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     """Return the program of an update, with sums of the losses before it and of the weights' squares."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold, form.fetched)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         squares = operations.squares() if form.penalised else []
@@ -136,7 +137,7 @@ def step_gradient(network: Network, rows: int, dtype: np.dtype[Any], threads: in
     gradient buffer; the sum of the losses to the step's sums."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        operations = NetworkOperations(network, rows, model, form.threshold)
+        operations = NetworkOperations(network, rows, model, form)
         loss = operations.loss(form.targets, form.weighted)
         time, phases = chain([*operations.forward(), *loss, *operations.backward(inputs=False)], model)
         more, strands = operations.parameter_gradients(op.GRADIENT, 0, False)
@@ -152,9 +153,15 @@ def step_update(network: Network, dtype: np.dtype[Any], threads: int, form: Step
     the step's sums. It needs the activations of one row."""
 
     def write(model: CostModel) -> tuple[float, list[list[Strand]]]:
-        return NetworkOperations(network, 1, model).updates_by_gradient(form)
+        return NetworkOperations(network, 1, model, form).updates_by_gradient(form)
 
     return cheapest(write, dtype, threads, _least_workspace(network, 1))
+
+
+@functools.lru_cache(maxsize=64)
+def average(network: Network, dtype: np.dtype[Any], states: int) -> Program:
+    """The average of the parameters, moved towards them; it lies behind so many vectors of state."""
+    return Program.of([[[average_of_all(network, dtype, states)]]], 1, 1)
 
 
 @functools.lru_cache(maxsize=64)
@@ -168,9 +175,9 @@ def add_l2(network: Network) -> Program:
 
 
 @functools.lru_cache(maxsize=1024)
-def activations_size(network: Network, rows: int, dtype: np.dtype[Any], dropout: bool = False) -> int:
+def activations_size(network: Network, rows: int, dtype: np.dtype[Any], thresholds: tuple[int, ...] = ()) -> int:
     """Return the elements that the activations of so many rows take."""
-    return BatchLayout(network, rows, dtype, dropout).total
+    return BatchLayout(network, rows, dtype, thresholds).total
 
 
 def rows_at_once(network: Network, dtype: np.dtype[Any], most: int) -> int:

@@ -86,6 +86,8 @@ def slab_heights(rows: int, model: CostModel) -> dict[int, int]:
 
 def side_by_side(products: Sequence[Product], model: CostModel) -> tuple[float, list[Strand]]:
     """Put independent products in one phase, each cut by its share of the work; the longest strands come first."""
+    if not products:
+        return 0.0, [[]]
     costs = [product.cost(model, product.rows, product.columns) for product in products]
     if model.threads == 1 and model.forced.row_parts is None and model.forced.column_parts is None:
         return sum(costs), [[p.part(model, 0, p.rows, 0, p.columns) for p in products]]

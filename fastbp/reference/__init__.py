@@ -21,7 +21,7 @@ from .arrays import Array
 from .dropout import dropout_mask, dropout_masks, step_key
 from .embeddings import embed, embed_backward, embedded_gradient, embedded_loss
 from .layers import affine_backward, affine_forward, scale_inputs
-from .losses import LOSSES, loss_of, losses_of, outputs_of, row_losses, softmax, softmax_cross_entropy
+from .losses import LOSSES, loss_of, losses_of, outputs_of, row_losses, smoothed_targets, softmax, softmax_cross_entropy
 from .network import forward, gradient, loss
 from .optimizers import (
     OPTIMIZERS,
@@ -76,6 +76,7 @@ __all__ = [
     "scale_inputs",
     "sgd_step",
     "sgd_update",
+    "smoothed_targets",
     "softmax",
     "softmax_cross_entropy",
     "step_key",

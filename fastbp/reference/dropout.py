@@ -40,7 +40,7 @@ def dropout_mask(key: int, layer: int, rows: int, columns: int, p: float) -> Arr
     key : int
         The step's key: see `step_key`.
     layer : int
-        0 for the first hidden layer.
+        0 for the first hidden layer; -1 for the inputs of the first layer.
     rows, columns : int
         Rows of the minibatch and units of the layer.
     p : float
@@ -71,7 +71,7 @@ def dropout_mask(key: int, layer: int, rows: int, columns: int, p: float) -> Arr
     return np.where(u >= np.uint64(int(p * 2.0**53)), 1.0 / (1.0 - float(p)), 0.0)
 
 
-def dropout_masks(key: int, hidden: Sequence[int], rows: int, p: float) -> list[Array]:
+def dropout_masks(key: int, hidden: Sequence[int], rows: int, p: float | Sequence[float]) -> list[Array]:
     """Compute the `dropout_mask` of every hidden layer.
 
     Parameters
@@ -81,7 +81,8 @@ def dropout_masks(key: int, hidden: Sequence[int], rows: int, p: float) -> list[
     hidden : sequence of int
         Units of each hidden layer.
     rows : int
-    p : float
+    p : float or sequence of float
+        Share to drop, one for all layers or one for each.
 
     Returns
     -------
@@ -92,7 +93,8 @@ def dropout_masks(key: int, hidden: Sequence[int], rows: int, p: float) -> list[
     >>> [mask.shape for mask in dropout_masks(0, (5, 3), rows=2, p=0.5)]
     [(2, 5), (2, 3)]
     """
-    return [dropout_mask(key, layer, rows, units, p) for layer, units in enumerate(hidden)]
+    shares = np.broadcast_to(np.asarray(p, np.float64), len(hidden))
+    return [dropout_mask(key, layer, rows, units, shares[layer]) for layer, units in enumerate(hidden)]
 
 
 def _finalized(z: NDArray[Any]) -> NDArray[Any]:

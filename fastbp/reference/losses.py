@@ -397,6 +397,37 @@ def loss_of(
     return float(np.sum(weight * losses)) / total, slopes * weight[:, np.newaxis] / total
 
 
+def smoothed_targets(name: str, targets: ArrayLike, outputs: int, smoothing: float) -> Array:
+    """Compute the targets of label smoothing, ``(1 − s) t + s / classes`` (Szegedy et al.: Rethinking the Inception
+    architecture for computer vision. CVPR, 2016).
+
+    Parameters
+    ----------
+    name : str
+        A loss of classes: as many as outputs for softmax, else 2.
+    targets
+        As in `losses_of`.
+    outputs : int
+    smoothing : float
+        s, from 0 to 1.
+
+    Returns
+    -------
+    targets : ndarray of float64, (n, outputs)
+
+    Examples
+    --------
+    >>> smoothed_targets("softmax_cross_entropy", [1, 0], 4, 0.2)
+    array([[0.05, 0.85, 0.05, 0.05],
+           [0.85, 0.05, 0.05, 0.05]])
+    >>> smoothed_targets("binary_cross_entropy", [1.0, 0.0], 1, 0.2)
+    array([[0.9],
+           [0.1]])
+    """
+    t = row_of(LOSSES, "loss", name).targets(targets, len(np.asarray(targets)), outputs)
+    return (1 - smoothing) * t + smoothing / (outputs if name == "softmax_cross_entropy" else 2)
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def _rows(
     name: str, logits: ArrayLike, targets: ArrayLike, delta: float, constants: dict[str, ArrayLike]

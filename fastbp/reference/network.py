@@ -22,6 +22,7 @@ def forward(
     activation: str | Sequence[str] = "relu",
     *,
     masks: Sequence[ArrayLike] | None = None,
+    input_mask: ArrayLike | None = None,
     **constants: ArrayLike,
 ) -> list[Array]:
     """Compute all activations of a multilayer perceptron; the last layer is linear.
@@ -36,13 +37,16 @@ def forward(
         Of all hidden layers, or of each: see `activation_forward`.
     masks : sequence of array_like, (n, fan_out) each, optional
         Factors of each hidden layer's activations: see `dropout_masks`.
+    input_mask : array_like, (n, n_features), optional
+        Factors of the inputs: see `dropout_mask`.
     **constants : array_like
         Those of activations and losses, by their names, such as leaky_slope and huber_delta.
 
     Returns
     -------
     activations : list of ndarray of float64, one more than layers
-        ``activations[0]`` is ``X``, ``activations[i]`` the input of layer ``i``, ``activations[-1]`` the logits.
+        ``activations[i]`` is the input of layer ``i``, the first one ``X`` (times its mask), ``activations[-1]`` the
+        logits.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def forward(
     >>> forward([[[1, -1]], [[2], [3]]], [[0, 0], [1]], [[4]])
     [array([[4.]]), array([[4., 0.]]), array([[9.]])]
     """
-    return _forward_pass(weights, biases, X, activation, masks, constants)[0]
+    return _forward_pass(weights, biases, X, activation, masks, input_mask, constants)[0]
 
 
 def _forward_pass(
@@ -65,6 +69,7 @@ def _forward_pass(
     X: ArrayLike,
     activation: str | Sequence[str],
     masks: Sequence[ArrayLike] | None,
+    input_mask: ArrayLike | None,
     constants: Mapping[str, ArrayLike],
 ) -> tuple[list[Array], list[Array]]:
     """Return all activations, as `forward` does, and the pre-activations of each layer, the last being the logits."""
@@ -74,7 +79,8 @@ def _forward_pass(
         raise ValueError(f"biases: got {len(biases)}, expected one for each of the {len(weights)} weights")
     if masks is not None and len(masks) != len(names):
         raise ValueError(f"masks: got {len(masks)}, expected one for each of the {len(names)} hidden layers")
-    activations, pre_activations = [float64("X", X, (None, None))], []
+    X = float64("X", X, (None, None))
+    activations, pre_activations = [X if input_mask is None else _masked(X, input_mask)], []
     for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
         H = affine_forward(activations[-1], W, b)
         pre_activations.append(H)
@@ -128,6 +134,7 @@ def loss(
     loss_name: str = "softmax_cross_entropy",
     sample_weight: ArrayLike | None = None,
     masks: Sequence[ArrayLike] | None = None,
+    input_mask: ArrayLike | None = None,
     **constants: ArrayLike,
 ) -> float:
     """Compute the objective, the mean loss of the rows ``+ (l2/2) Σ‖W‖²``.
@@ -145,7 +152,7 @@ def loss(
     input_shift, input_scale : array_like, () or (n_features,), optional
     loss_name, sample_weight
         As in `loss_of`, where the first is called name.
-    masks, **constants
+    masks, input_mask, **constants
         As in `forward`.
 
     Returns
@@ -166,7 +173,7 @@ def loss(
     """
     inputs = scale_inputs(X, input_shift, input_scale)
     _, of_losses = _by_table(constants)
-    logits = forward(weights, biases, inputs, activation, masks=masks, **constants)[-1]
+    logits = forward(weights, biases, inputs, activation, masks=masks, input_mask=input_mask, **constants)[-1]
     return loss_of(loss_name, logits, labels, sample_weight, **of_losses)[0] + penalty(weights, l2)
 
 
@@ -183,6 +190,7 @@ def gradient(
     loss_name: str = "softmax_cross_entropy",
     sample_weight: ArrayLike | None = None,
     masks: Sequence[ArrayLike] | None = None,
+    input_mask: ArrayLike | None = None,
     **constants: ArrayLike,
 ) -> tuple[float, list[Array], list[Array], Array]:
     """Compute `loss` and its gradient by back-propagation.
@@ -216,7 +224,7 @@ def gradient(
     names = _names(activation, len(weights) - 1)
     inputs = scale_inputs(X, input_shift, input_scale)
     of_activations, of_losses = _by_table(constants)
-    activations, pre_activations = _forward_pass(weights, biases, inputs, names, masks, constants)
+    activations, pre_activations = _forward_pass(weights, biases, inputs, names, masks, input_mask, constants)
     value, dH = loss_of(loss_name, activations[-1], labels, sample_weight, **of_losses)
     dWs: list[Array] = []
     dbs: list[Array] = []
@@ -227,5 +235,6 @@ def gradient(
         dH, dW, db = affine_backward(dH, activations[layer], weights[layer])
         dWs.insert(0, dW + float(l2) * float64("weights", weights[layer]))
         dbs.insert(0, db)
+    dH = dH if input_mask is None else _masked(dH, input_mask)
     dX = dH * float64("input_scale", 1.0 if input_scale is None else input_scale)
     return value + penalty(weights, l2), dWs, dbs, dX

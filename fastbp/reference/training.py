@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arrays import Array, float64
-from .dropout import dropout_masks, step_key
+from .dropout import dropout_mask, dropout_masks, step_key
 from .embeddings import embedded_gradient
+from .losses import smoothed_targets
 from .optimizers import clip_gradients, optimizer_step, options_for
 
 
@@ -32,8 +33,11 @@ def train(
     optimizer_options: Mapping[str, float] | None = None,
     l2_per_weight: bool = False,
     max_grad_norm: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
     dropout_key: int = 0,
+    layer_rates: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
     **options: Any,
 ) -> tuple[list[Array], list[Array], Array]:
     """Train on minibatches of the rows in a given order, with a step of an optimizer after each.
@@ -55,9 +59,17 @@ def train(
         The penalty of a minibatch is divided by its rows, or by the sum of their weights.
     max_grad_norm : float, optional
         As in `clip_gradients`.
-    dropout : float
-        Share p of hidden units to drop, by `dropout_masks` with `step_key` of ``dropout_key`` and the step, from 0.
+    dropout : float or sequence of float
+        Share p of hidden units to drop, one for all layers or one for each, by `dropout_masks` with `step_key` of
+        ``dropout_key`` and the step, from 0.
+    input_dropout : float
+        The same for the inputs of the first layer.
     dropout_key : int
+    layer_rates : sequence of float, optional
+        Factors of the learning rate, one for each layer. A layer with a factor of 0 is not updated, and its gradient is
+        no part of what is clipped.
+    label_smoothing : float
+        As in `smoothed_targets`.
     **options
         loss_name and the constants of activations and losses, as in `loss`.
 
@@ -82,7 +94,8 @@ def train(
     _, trained_weights, trained_biases, losses = embedded_train(
         {}, weights, biases, X, labels, order, batch_size, learning_rate, l2, activation, input_shift, input_scale,
         sample_weight=sample_weight, optimizer=optimizer, optimizer_options=optimizer_options,
-        l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, dropout_key=dropout_key, **options,
+        l2_per_weight=l2_per_weight, max_grad_norm=max_grad_norm, dropout=dropout, input_dropout=input_dropout,
+        dropout_key=dropout_key, layer_rates=layer_rates, label_smoothing=label_smoothing, **options,
     )  # fmt: skip
     return trained_weights, trained_biases, losses
 
@@ -106,8 +119,12 @@ def embedded_train(
     optimizer_options: Mapping[str, float] | None = None,
     l2_per_weight: bool = False,
     max_grad_norm: float | None = None,
-    dropout: float = 0.0,
+    dropout: float | Sequence[float] = 0.0,
+    input_dropout: float = 0.0,
     dropout_key: int = 0,
+    layer_rates: Sequence[float] | None = None,
+    table_rates: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
     **options: Any,
 ) -> tuple[dict[int, Array], list[Array], list[Array], Array]:
     """Do what `train` does for a network with embeddings, whose tables are updated as weights are, unused rows too.
@@ -118,6 +135,8 @@ def embedded_train(
         As in `embed`.
     weights, biases, ...
         As in `train`.
+    table_rates : sequence of float, optional
+        Factors of the learning rate, one for each table.
 
     Returns
     -------
@@ -126,12 +145,18 @@ def embedded_train(
         As of `train`.
     """
     X, labels = np.asarray(X), np.asarray(labels)
+    if label_smoothing > 0:
+        name = options.get("loss_name", "softmax_cross_entropy")
+        labels = smoothed_targets(name, labels, np.shape(weights[-1])[1], label_smoothing)
     batches = _minibatches(order, len(X), batch_size)
     rates = np.broadcast_to(float64("learning_rate", learning_rate), len(batches))
     weight = np.ones(len(X)) if sample_weight is None else float64("sample_weight", sample_weight, (len(X),))
     p = [float64("weights", W) for W in weights] + [float64("biases", b) for b in biases]
     p += [float64("tables", table) for table in tables.values()]
     layers = len(weights)
+    of_layers = [1.0] * layers if layer_rates is None else list(layer_rates)
+    factors = [*of_layers, *of_layers, *([1.0] * len(tables) if table_rates is None else table_rates)]
+    trained = [i for i, factor in enumerate(factors) if factor != 0]
 
     def tables_now() -> dict[int, Array]:
         return dict(zip(tables, p[2 * layers :], strict=True))
@@ -141,9 +166,12 @@ def embedded_train(
     for step, batch in enumerate(batches):
         if sample_weight is not None:
             options["sample_weight"] = weight[batch]
-        if dropout > 0:
+        key = step_key(dropout_key, step)
+        if np.any(np.asarray(dropout) > 0):
             hidden = [len(b) for b in p[layers : 2 * layers - 1]]
-            options["masks"] = dropout_masks(step_key(dropout_key, step), hidden, len(batch), dropout)
+            options["masks"] = dropout_masks(key, hidden, len(batch), dropout)
+        if input_dropout > 0:
+            options["input_mask"] = dropout_mask(key, -1, len(batch), len(p[0]), input_dropout)
         strength = l2 / weight[batch].sum() if l2_per_weight else l2
         rows = X[batch], labels[batch]
         value, dWs, dbs, _, d_tables = embedded_gradient(
@@ -151,11 +179,12 @@ def embedded_train(
             **options,
         )  # fmt: skip
         gradients = [*dWs, *dbs, *(d_tables[column] for column in tables)]
+        gradients = [gradients[i] for i in trained]
         if max_grad_norm is not None:
             gradients = clip_gradients(gradients, max_grad_norm)[0]
-        for i, g in enumerate(gradients):
+        for i, g in zip(trained, gradients, strict=True):
             hyper = options_for(optimizer, optimizer_options or {}, is_bias=layers <= i < 2 * layers)
-            p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, rates[step], **hyper)
+            p[i], states[i] = optimizer_step(optimizer, p[i], g, states[i], step + 1, factors[i] * rates[step], **hyper)
         losses.append(value)
     return tables_now(), p[:layers], p[layers : 2 * layers], np.array(losses, dtype=np.float64)
 

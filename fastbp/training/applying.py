@@ -101,7 +101,7 @@ class BoundUpdate:
         short = program.threads == 1 and UPDATE_COST * model.parameters.size < SHORT
         prototype = ctypes.PYFUNCTYPE if short else ctypes.CFUNCTYPE
         self._carry_out: Callable[[], None] = bound(program, self._operands, prototype).carry_out
-        self._own = OwnUpdates(rule, model, values, form.clipped) if isinstance(rule, Custom) else None
+        self._own = OwnUpdates(rule, model, values, form) if isinstance(rule, Custom) else None
         self._own_rule = rule if isinstance(rule, Custom) else None
 
     def serves(

@@ -15,6 +15,7 @@ from .history import History
 from .loop import Training
 from .optimizer_state import OptimizerState
 from .plan import DivergenceError, Plan
+from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from .checkpoints import Checkpoints
@@ -66,13 +67,18 @@ def fit(
     stop = arguments.make_early_stopping(model, early_stopping, tol)
     checkpoints = arguments.make_checkpoints(model, checkpoint, checkpoint_seconds, stop, shuffle, held_out)
 
+    average = WeightAverage(model, plan.averaging)
+
     def after_epoch(history: History) -> bool:
         if held_out is not None:
-            loss, score = evaluate(*held_out)
+            with average.in_place():
+                loss, score = evaluate(*held_out)
             history.validation_loss.append(loss)
             history.validation_score.append(score)
         answers = [callback(owner, history) for callback in calls]  # all are called, whatever the first one returns
-        return stop.after_epoch(history) or any(answer is True for answer in answers)
+        with average.in_place():
+            stops = stop.after_epoch(history)
+        return stops or any(answer is True for answer in answers)
 
     watched = calls or held_out is not None or early_stopping is not None
     plan.losses_decide = not watched and type(plan.learning_rate) in BY_LOSSES
@@ -89,6 +95,7 @@ def fit(
             checkpoints=checkpoints,
             rows=rows,
             known=known,
+            average=average,
         )
         stop.restore_best()
         return history
@@ -129,6 +136,7 @@ def _train(
     checkpoints: Checkpoints | None = None,
     rows: Any = None,
     known: tuple[str, ...] | None = None,
+    average: WeightAverage | None = None,
 ) -> History:
     """Open the rows and train on them; a refusal in the first epoch leaves generator and names as they were."""
     data = open_rows(model, X, y, sample_weight, plan.read_options, rows=rows, known=known)
@@ -139,11 +147,14 @@ def _train(
     if optimizer_state.filled:  # it could not be restored after a failure
         data.check()
     generator = model.rng.bit_generator.state
-    key = int(model.rng.integers(2**63)) if plan.dropout else 0
-    training = Training(model, data, plan, optimizer_state, key, checkpoints)
+    key = int(model.rng.integers(2**63)) if plan.drops else 0
+    average = average or WeightAverage(model, plan.averaging)
+    training = Training(model, data, plan, optimizer_state, average, key, checkpoints)
     try:
         with named_columns(model, training.history, data.names, data.target_name, outputs):
-            return training.run(after_epoch, progress)
+            history = training.run(after_epoch, progress)
+            average.keep()
+            return history
     except Exception as error:
         if _refuses(error, training.history):
             model.rng.bit_generator.state = generator

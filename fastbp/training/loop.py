@@ -35,6 +35,7 @@ from .position import FitPosition
 from .progress import progress_bar, stop_asked
 from .step_coefficients import StepCoefficients
 from .tiers import Tiers
+from .weight_average import WeightAverage
 
 if TYPE_CHECKING:
     from ..inputs.blocks import Stream
@@ -57,6 +58,7 @@ class Training:
     plan : Plan
     optimizer_state : OptimizerState
         Goes on from where it is.
+    average : WeightAverage
     key : int, default 0
         The key of dropout's masks.
     checkpoints : Checkpoints, optional
@@ -71,6 +73,7 @@ class Training:
     data: InMemory | Stream
     plan: Plan
     optimizer_state: OptimizerState
+    average: WeightAverage
     key: int = 0
     checkpoints: Checkpoints | None = None
 
@@ -80,19 +83,20 @@ class Training:
         self._order = self.data.orders(plan.order, plan.generator)
         self.batch: int = min(plan.batch_size, self.data.count)
         weighted = self.data.weights is not None
-        self._form = plan.form(self.data.targets, weighted)
+        self._form = plan.form(self.model, self.data.targets, weighted)
         self._fetched_form = self._form._replace(fetched=True)
-        places = BatchLayout(self.network, self.batch, dtype, self._form.threshold > 0)
+        places = BatchLayout(self.network, self.batch, dtype, self._form.thresholds, self._form.smoothed)
         self._fetches = self.data.readable_in_place  # where there is an order
         fused = self._form.fused(self.network)
         if fused:  # it has no state, but an optimizer that follows it must start from 0
             self.optimizer_state.forget()
-        self._gradient = self.parameters if fused else self.optimizer_state.buffer(plan.optimizer, self.parameters)
-        dropout, clips = self._form.threshold > 0, self._form.clipped
-        self._own = (
-            OwnUpdates(plan.optimizer, self.model, self._gradient, clips, dropout)
-            if isinstance(plan.optimizer, Custom) else None
-        )  # fmt: skip
+        if fused and plan.averaging is None:
+            self._gradient = self.parameters
+        else:
+            averaged = plan.averaging is not None
+            self._gradient = self.optimizer_state.buffer(plan.optimizer, self.parameters, averaged)
+        own = plan.optimizer
+        self._own = OwnUpdates(own, self.model, self._gradient, self._form) if isinstance(own, Custom) else None
         self._threads = threads_for(6.0 * plan.epochs * self.data.count * self.network.layout.total)
         form = self._fetched_form if self._fetches else self._form
         self._tiers = Tiers(self.network, self.batch, dtype, self._threads, form)
@@ -104,10 +108,12 @@ class Training:
         self.before = np.empty_like(self.parameters)
         self._began = 0.0  # when the running epoch began
         self._steps_of_epoch = -(-self.data.count // self.batch)
+        self.average.begin(self._gradient, plan.optimizer, self._steps_of_epoch)
         self._orders = self._orders_ahead()  # None where each epoch is a call of its own
         self._since_taken_back = 0  # epochs
         self._deadline = math.inf
-        fixed = self.model.fixed_coefficients
+        self._l2_at = [place + co.L2 for place in plan.coefficient_places(self.model)]
+        fixed = plan.fixed_coefficients(self.model)
         self._coefficients = StepCoefficients(plan, fixed, self._steps_of_epoch, dtype, weighted)
 
     def run(self, after_epoch: Callable[[History], bool] | None, progress: bool | None) -> History:
@@ -130,6 +136,8 @@ class Training:
                 position = self.position
                 history.seconds.append(time.perf_counter() - self._began)
                 history.samples_per_second.append(position.rows / history.seconds[-1])
+                if position.rows == self.data.count:
+                    self.average.epoch_ended(position.steps, epoch + 1)
                 ends = self._epoch_ended(position.total / position.rows)
                 self._since_taken_back += 1
                 bar.set_postfix(refresh=False, loss=f"{history.loss[-1]:.4f}")
@@ -148,6 +156,7 @@ class Training:
             self.plan.learning_rate.start()
         else:
             self.checkpoints.begin(self)
+            self.average.reached(self.position.steps, self.position.epoch)
         if not self.position.finished:
             start = time.perf_counter()
             prepare(self._step(self.batch, self._fetches), self.parameters.dtype, self.data.compiled_functions())
@@ -164,7 +173,8 @@ class Training:
         """Return what draws the orders of epochs that run ahead; None where none may."""
         plan, data = self.plan, self.data
         due = data.weights is not None or self.checkpoints is not None or plan.time_budget is not None
-        if due or self._own is not None or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
+        due = due or self._own is not None or (plan.averaging is not None and not plan.averages_steps)
+        if due or not (plan.losses_decide and self._fetches and isinstance(data, InMemory)):
             return None
         return plan.order if isinstance(plan.order, Orders) else None
 
@@ -348,7 +358,9 @@ class Training:
         if len(coefficients) < steps and np.ndim(norms):
             coefficients = np.repeat(coefficients, steps, axis=0)
         with np.errstate(over="ignore"):  # l2 by weights near 0
-            coefficients[:, co.SCALE], coefficients[:, co.L2] = 1.0 / norms, l2
+            coefficients[:, co.SCALE] = 1.0 / norms
+            for place in self._l2_at:
+                coefficients[:, place] = l2
         key = (self.key + self.position.steps * STEP_STEP) % 2**64
         self.position.steps += steps
         self.optimizer_state.steps += steps  # before: Ctrl-C comes as soon as the call is over
@@ -380,6 +392,7 @@ class Training:
             run(program, operands, course)
         else:
             self._own.run(program, operands, course, self.optimizer_state.steps - steps + 1)
+        self.average.reached(self.position.steps, self.position.epoch)
         seconds, rows = time.perf_counter() - start, (last - first) * stage.rounds
         self._seconds_a_row = seconds / rows
         self._tiers.took(seconds, rows)

@@ -28,7 +28,7 @@ class OptimizerState:
     kind : tuple
         Class of the optimizer, dtype and length of the values: they start again from 0 where one of these changes.
     values : array
-        The gradient, and behind it the moments, each as long as the parameters and aligned.
+        The gradient, and behind it the moments and the parameters' average, each as long as the parameters and aligned.
 
     Examples
     --------
@@ -66,16 +66,16 @@ class OptimizerState:
         """Take the values of another state as they are."""
         self.steps, self.kind, self.values = other.steps, other.kind, other.values
 
-    def buffer(self, optimizer: Optimizer, parameters: Array) -> Array:
-        """Return the gradient and the moments: kept from the last call if they are of the same kind, else 0."""
-        kind = _kind(optimizer, parameters)
+    def buffer(self, optimizer: Optimizer, parameters: Array, averaged: bool = False) -> Array:
+        """Return the gradient and what is behind it: kept from the last call if they are of the same kind, else 0."""
+        kind = _kind(optimizer, parameters, averaged)
         if kind != self.kind:
             self.steps, self.kind, self.values = 0, kind, aligned(kind[-1], parameters.dtype)
             self.values.fill(0)
         return self.values
 
     def moments(self, parameters: Array) -> Array:
-        """Return the moments without the gradient before them; an empty array where there are none."""
+        """Return the moments, and the average, without the gradient before them; empty where there are none."""
         if not self.filled:
             return np.empty(0, parameters.dtype)
         return self.values[round_up(parameters.size, parameters.dtype) :]
@@ -104,7 +104,7 @@ class OptimizerState:
         self.steps, self.kind, self.values, self.kept = 0, (), np.empty(0), None
 
 
-def _kind(optimizer: Optimizer, parameters: Array) -> tuple[Any, ...]:
+def _kind(optimizer: Optimizer, parameters: Array, averaged: bool = False) -> tuple[Any, ...]:
     """Return class of the optimizer, dtype and length of the values."""
-    length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states)
+    length = round_up(parameters.size, parameters.dtype) * (1 + optimizer.states + averaged)
     return type(optimizer), parameters.dtype, length

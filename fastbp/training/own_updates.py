@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from ..kernels import coefficients as co
 from ..model.model import Model
 from ..optimizers import Custom, Step
+from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.interrupts import interrupt_held
 from ..program.memory import round_up
+from ..program.network import StepForm
 from ..program.run import Course, Operands, run, steps_of
 from ..program.table import Program
 
@@ -29,18 +31,19 @@ class OwnUpdates:
     model : Model
     values : array
         The gradient, and behind it the state, as `OptimizerState.buffer` returns them.
-    clipped : bool
-        Whether compiled code leaves a factor in the activations by which the gradient is still to be shortened.
-    dropout : bool
-        Whether the activations are those of steps with dropout.
+    form : StepForm
+        Of the compiled steps. Where it is clipped, they leave a factor in the activations by which the gradient is
+        still to be shortened.
     """
 
-    def __init__(self, optimizer: Custom, model: Model, values: Array, clipped: bool, dropout: bool = False):
-        self._optimizer, self._network, self._clipped, dtype = optimizer, model.network, clipped, values.dtype
+    def __init__(self, optimizer: Custom, model: Model, values: Array, form: StepForm):
+        self._optimizer, self._network, self._form, dtype = optimizer, model.network, form, values.dtype
         size, apart = model.parameters.size, round_up(model.parameters.size, dtype)
-        parts = [values[begin : begin + size] for begin in range(0, values.size, apart)]
+        parts = [values[begin : begin + size] for begin in range(0, (1 + optimizer.states) * apart, apart)]
         self._arrays = model.parameters[:], *parts
-        self._factor_at = functools.cache(lambda rows: BatchLayout(model.network, rows, dtype, dropout).clip_factor)
+        layout = functools.partial(BatchLayout, dtype=dtype, thresholds=form.thresholds, smoothed=form.smoothed)
+        self._factor_at = functools.cache(lambda rows: layout(model.network, rows).clip_factor)
+        self._average = passes.average(model.network, dtype, optimizer.states) if form.averaged else None
 
     def run(self, program: Program, operands: Operands, course: Course, first: int) -> None:
         """Carry out all steps of a course; the optimizer counts its updates, of which the next is number `first`.
@@ -55,7 +58,7 @@ class OwnUpdates:
     def update(self, number: int, operands: Operands, rows: int) -> None:
         """Make update `number`, by the gradient and the factor that a step of so many rows has left."""
         parameters, gradient, *state = self._arrays
-        if self._clipped:
+        if self._form.clipped:
             with np.errstate(invalid="ignore"):  # infinity times 0: training ends with the epoch
                 gradient *= operands.activations[self._factor_at(rows)]
         assert operands.coefficients is not None
@@ -73,3 +76,5 @@ class OwnUpdates:
             if array.shape != (parameters.size,) or array.dtype != self._arrays[0].dtype:
                 raise ValueError(f"optimizer: got an array that {kind}.update has made {array.shape} of {array.dtype}, "
                                  "expected it to change values alone")  # fmt: skip
+        if self._average is not None:
+            run(self._average, operands)

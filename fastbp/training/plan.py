@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import validation
+from ..averaging import Averaging
 from ..inputs.options import ReadOptions
 from ..kernels import coefficients as co
-from ..kernels.dropout import UNITS
 from ..kernels.losses import Loss
 from ..learning_rates import LearningRate
+from ..model.model import Model
 from ..optimizers import Optimizer
-from ..program.network import StepForm
+from ..program.network import FROZEN, StepForm, thresholds_of
 from .magnitudes import Magnitudes
 
 Array = NDArray[Any]
@@ -47,8 +48,17 @@ class Plan:
         order of X. Epochs run ahead only with `orders.Orders`.
     l2_per_weight : bool
         Whether `l2` is divided by the rows, or the sum of the weights, of each minibatch, as alpha is in scikit-learn.
-    dropout : float
-        Share of each hidden layer's outputs that are 0 in a step.
+    dropout : float or tuple of float
+        Share of each hidden layer's outputs that are 0 in a step: one for all layers, or one for each.
+    input_dropout : float
+        The same of the first layer's inputs.
+    rates : tuple of float
+        Factors of the learning rate, of each layer and behind them of each embedding; 0 for those that are not trained.
+        Empty where all are 1.
+    label_smoothing : float
+        Share of each target that goes to all classes alike.
+    averaging : Averaging or None
+        How the parameters are averaged.
     max_grad_norm : float or None
         A longer gradient, penalty included, is scaled to this norm.
     time_budget : float or None
@@ -71,25 +81,68 @@ class Plan:
     optimizer: Optimizer
     order: Callable[[int], Any]
     l2_per_weight: bool = False
-    dropout: float = 0.0
+    dropout: float | tuple[float, ...] = 0.0
     max_grad_norm: float | None = None
     time_budget: float | None = None
     memory_limit: int | None = None
     generator: np.random.Generator | None = None
     losses_decide: bool = False
     mapped_in_blocks: bool = False
+    input_dropout: float = 0.0
+    rates: tuple[float, ...] = ()
+    label_smoothing: float = 0.0
+    averaging: Averaging | None = None
 
     @property
     def read_options(self) -> ReadOptions:
         """The settings that decide how rows are read."""
-        needs_total = type(self.learning_rate).__name__ if self.learning_rate.needs_total else None
+        needs_total, rate, averaging = None, self.learning_rate, self.averaging
+        if rate.needs_total:
+            needs_total = f"learning_rate: got {type(rate).__name__}"
+        elif averaging is not None and averaging.every == "step" and averaging.start:
+            needs_total = f"averaging: got {averaging}"
         return ReadOptions(self.epochs, self.batch_size, self.memory_limit, self.mapped_in_blocks, needs_total)
 
-    def form(self, targets: Array, weighted: bool) -> StepForm:
+    @property
+    def averages_steps(self) -> bool:
+        """True if the parameters are averaged after each step."""
+        return self.averaging is not None and self.averaging.every == "step"
+
+    @property
+    def drops(self) -> bool:
+        """True if anything is dropped, for which a key is drawn."""
+        hidden = self.dropout if isinstance(self.dropout, tuple) else (self.dropout,)
+        return any(hidden) or self.input_dropout > 0
+
+    @property
+    def _factors(self) -> list[float]:
+        """The factors of the learning rate that need coefficients of their own."""
+        return sorted(set(self.rates) - {0.0, 1.0})
+
+    def coefficient_places(self, model: Model) -> list[int]:
+        """Return where in a step's coefficients those of the learning rate begin, then those of each of its factors."""
+        first = model.coefficients.size
+        return [0, *(first + number * len(co.COEFFICIENTS) for number in range(len(self._factors)))]
+
+    def form(self, model: Model, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
-        kind, threshold = "labels" if targets.ndim == 1 else "targets", int(self.dropout * UNITS)
-        clips = self.max_grad_norm is not None
-        return StepForm(kind, weighted, self.l2 > 0, threshold, self.optimizer.form, clips)
+        places = dict(zip((1.0, *self._factors), self.coefficient_places(model), strict=True)) | {0.0: FROZEN}
+        return StepForm(
+            targets="labels" if targets.ndim == 1 else "targets",
+            weighted=weighted,
+            penalised=self.l2 > 0,
+            thresholds=thresholds_of(model.network, self.dropout, self.input_dropout),
+            update=self.optimizer.form,
+            clipped=self.max_grad_norm is not None,
+            rates=tuple(places[rate] for rate in self.rates),
+            smoothed=self.label_smoothing > 0,
+            averaged=self.averages_steps,
+        )
+
+    def fixed_coefficients(self, model: Model) -> dict[str, Any]:
+        """Return the coefficients that are the same in all steps of a fit of the model."""
+        rest = self.label_smoothing / model.loss.classes_of(model.sizes[-1])
+        return {**model.fixed_coefficients, "smooth_share": 1.0 - self.label_smoothing, "smooth_rest": rest}
 
     def coefficients(self, fixed: dict[str, Any], steps: NDArray[np.int64], updates: NDArray[np.int64], total: int,
                      dtype: np.dtype[Any]) -> Array:  # fmt: skip
@@ -98,14 +151,21 @@ class Plan:
         Parameters
         ----------
         fixed : dict of str to float or array
-            Those that follow from the network.
+            Those of `fixed_coefficients`.
         steps, updates : ndarray of int64, (n,)
             The numbers of the steps in a fit of `total`, from 0, and those of the optimizer's updates, from 1.
         """
         learning_rate = validation.real_array("learning_rate", self.learning_rate.at(steps, total))
         validation.shape("learning_rate", learning_rate, steps.shape)
         numbers = {"keep": 1.0, "max_norm": self.max_grad_norm or 0.0, **fixed}
-        rows = co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))
+        if self.averaging is not None and self.averages_steps:
+            before = steps - self.averaging.start * (total // self.epochs)
+            numbers["average_share"] = np.where(before < 0, 0.0, self.averaging.shares(np.maximum(before, 0)))
+        tables = [co.table(len(steps), numbers | self.optimizer.coefficients(updates, learning_rate))]
+        for factor in self._factors:
+            of_factor = self.optimizer.coefficients(updates, factor * learning_rate)
+            tables.append(co.table(len(steps), {"keep": 1.0, **of_factor}))
+        rows = np.concatenate(tables, axis=1)
         with np.errstate(over="ignore"):  # to infinity: such a max_norm clips nothing, such an epsilon leaves no step
             return rows.astype(dtype)
 

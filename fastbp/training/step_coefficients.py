@@ -20,7 +20,7 @@ class StepCoefficients:
     ----------
     plan : Plan
     fixed : dict of str to float or array
-        Those that follow from the network.
+        Those of `Plan.fixed_coefficients`.
     steps_of_epoch : int
     dtype : numpy.dtype
     weighted : bool
@@ -35,7 +35,8 @@ class StepCoefficients:
     def __init__(self, plan: Plan, fixed: dict[str, Any], steps_of_epoch: int, dtype: np.dtype[Any], weighted: bool):
         self.plan, self.fixed, self.dtype = plan, fixed, dtype
         self._steps_of_epoch, self._steps = steps_of_epoch, plan.epochs * steps_of_epoch
-        self._steady = not weighted and plan.optimizer.steady and plan.learning_rate.steady
+        alike = plan.optimizer.steady and plan.learning_rate.steady and not plan.averages_steps
+        self._steady = alike and not weighted
         self.known = plan.losses_decide and plan.learning_rate.by_steps
         self._rows, self._first = np.empty((0, 0), dtype), 0  # and the number of the step whose row is the first
 

@@ -1,4 +1,4 @@
-"""Checks of whole runs of training against plain NumPy: every optimizer with dropout, weights, l2 and clipping."""
+"""Checks of whole runs of training against plain NumPy: every optimizer, and every option that changes a step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import reference
+from ..averaging import Equal
 from ..kernels.activations import ACTIVATIONS
 from ..learning_rates import Constant
 from ..optimizers import OPTIMIZERS
@@ -42,6 +43,7 @@ EPOCHS, BATCH, ROWS = 3, 8, 29  # the last minibatch of an epoch is short
 def check_training(tally: Tally, dtype: np.dtype[Any]) -> None:
     """Check three shuffled epochs with a short last minibatch: the parameters, and the loss of each epoch."""
     compare_runs(tally, dtype, _runs())
+    _check_options(tally, dtype)
 
 
 def compare_runs(tally: Tally, dtype: np.dtype[Any], cases: Iterable[Case], batch: int = BATCH) -> None:
@@ -62,6 +64,43 @@ def compare_runs(tally: Tally, dtype: np.dtype[Any], cases: Iterable[Case], batc
             tally.within(f"{case}: biases[{i}]", net.biases[i], b, k * np.abs(b).max())
         for (column, table), T in zip(net.embeddings.items(), run.tables.values(), strict=True):
             tally.within(f"{case}: embeddings[{column}]", table, T, k * np.abs(T).max())
+
+
+# Arguments of `MLP.fit`, and the same of `reference.train`.
+OPTIONS: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+    ({"dropout": (0.2, 0.4), "input_dropout": DROPOUT}, {"dropout": (0.2, 0.4), "input_dropout": DROPOUT}),
+    ({"layer_learning_rates": (0.0, 0.5, 2.0)}, {"layer_rates": (0.0, 0.5, 2.0)}),
+    (
+        {"layer_learning_rates": (1.5, 0.0, 1.0), "max_grad_norm": 0.1},
+        {"layer_rates": (1.5, 0.0, 1.0), "max_grad_norm": 0.1},
+    ),
+    ({"label_smoothing": 0.2}, {"label_smoothing": 0.2}),
+    ({"averaging": Equal(every="step")}, {}),
+)
+
+
+def _check_options(tally: Tally, dtype: np.dtype[Any]) -> None:
+    """Check the options of layers, label smoothing and an average, step by step with plain gradient descent."""
+    case = Case((6, 9, 8, 3), ROWS, "tanh", l2=0.02)
+    for ours, theirs in OPTIONS:
+        drawn = draw(case, dtype)
+        net, key = drawn.net, key_of_next_fit(drawn.net) if "dropout" in ours else 0
+        weights, biases = ([part.astype(np.float64) for part in kind] for kind in (net.weights, net.biases))
+        path, losses, steps = [], 0.0, range(0, case.n, BATCH)
+        for step, begin in enumerate(steps):
+            rows = np.arange(begin, min(begin + BATCH, case.n))
+            weights, biases, loss = reference.train(
+                weights, biases, drawn.X, drawn.y, rows, BATCH, 0.25, case.l2, case.activation,
+                dropout_key=reference.step_key(key, step), **theirs,
+            )  # fmt: skip
+            path.append([*weights, *biases])
+            losses += len(rows) * loss[0] / case.n
+        expected = [np.mean(each, axis=0) for each in zip(*path, strict=True)] if "averaging" in ours else path[-1]
+        history = net.fit(drawn.X, drawn.y, 1, BATCH, 0.25, case.l2, shuffle=False, **ours)
+        k, words = len(steps) * case.terms * eps_of(dtype), ", ".join(f"{name} {value}" for name, value in ours.items())
+        tally.within(f"{case}, {words}: loss", history.loss, [losses], k * (1 + losses))
+        for i, (found, wanted) in enumerate(zip([*net.weights, *net.biases], expected, strict=True)):
+            tally.within(f"{case}, {words}: parameters[{i}]", found, wanted, k * np.abs(wanted).max())
 
 
 def _runs() -> Iterator[Case]:

@@ -47,8 +47,8 @@ def test_one_hash_for_each_optimizer_and_activation(optimizer: str, turn: int, d
     names = [list(ACTIVATIONS)[(at + more) % len(ACTIVATIONS)] for more in (0, 1)]
     loss = list(LOSSES)[(at + turn) % len(LOSSES)]
     hashes, programs = {}, set()
-    form = passes.StepForm("labels" if loss == "softmax_cross_entropy" else "targets", True, True, int(0.25 * UNITS),
-                           optimizer_of(optimizer).form, True)  # fmt: skip
+    form = passes.StepForm("labels" if loss == "softmax_cross_entropy" else "targets", True, True,
+                           (0, *[int(0.25 * UNITS)] * 2), optimizer_of(optimizer).form, True)  # fmt: skip
     for way, threads in WAYS:
         with forced(way), fastbp.threads.limit(threads):
             net, history = trained(optimizer, names, loss, dtype)

@@ -29,7 +29,7 @@ NETWORKS = {(64, 100, 10): 64, (784, 100, 10): 100, (784, 512, 256, 10): 128, (1
 
 
 def training_step(sizes: tuple[int, ...], rows: int, threads: int, form: Any = FORM, forced: Any = None) -> Program:
-    activation = "gelu" if form.threshold else "relu"
+    activation = "gelu" if form.thresholds else "relu"
     network = MLP(sizes, activation).model.network
     return passes.training_step(network, rows, FLOAT32, threads, form, forced or Tuning())
 
@@ -48,7 +48,7 @@ def operations(program: Program) -> Iterator[tuple[int, dict[str, int]]]:
 @pytest.mark.parametrize("sizes", NETWORKS)
 def test_every_output_is_computed_once(sizes: tuple[int, ...], threads: int) -> None:
     rows = NETWORKS[sizes]
-    form = FORM._replace(threshold=1 << 50)  # with dropout
+    form = FORM._replace(thresholds=(0, *[1 << 50] * (len(sizes) - 2)))  # with dropout
     with forced(Tuning(parallel=True)):
         program = training_step(sizes, rows, threads, form)
     assert program.threads == threads

@@ -36,11 +36,20 @@ def test_numbers_of_a_network(value: Any) -> None:
     refuses(value[0], lambda: MLP(SIZES, **{value[0]: value[1]}))
 
 
-@table("dropout", one=("dropout", 1.0), above=("dropout", 1.5))
+@table("input_dropout", one=("input_dropout", 1.0), above=("dropout", 1.5))
 def test_dropout(value: Any) -> None:
     X, y = rows()
     for method in ("fit", "partial_fit", "gradient"):
-        refuses_and_keeps("dropout", lambda net, m=method: getattr(net, m)(X, y, dropout=value[1]))
+        refuses_and_keeps("input_dropout", lambda net, m=method: getattr(net, m)(X, y, input_dropout=value[1]))
+        of_a_layer = [value[1]] if isinstance(value[1], (list, np.ndarray)) else value[1]
+        refuses_and_keeps("dropout", lambda net, m=method, v=of_a_layer: getattr(net, m)(X, y, dropout=v))
+
+
+@table("label_smoothing", above=("label_smoothing", 1.1))
+def test_label_smoothing(value: Any) -> None:
+    X, y = rows()
+    for method in ("fit", "partial_fit"):
+        refuses_and_keeps("label_smoothing", lambda net, m=method: getattr(net, m)(X, y, label_smoothing=value[1]))
 
 
 @table("max_grad_norm", "time_budget", "tol", without=("None",), norm_0=("max_grad_norm", 0.0),

@@ -15,6 +15,7 @@ import numpy as np
 
 import fastbp
 from fastbp import distributed
+from fastbp.averaging import Equal, Exponential
 from fastbp.distributed.allreduce import Allreduce
 from fastbp.learning_rates import Adaptive, Constant, Cosine
 from fastbp.optimizers import Custom
@@ -87,8 +88,17 @@ CASES = {
     "weighted": Case((41, 60), {**BASE}, weighted=True),
     "weighted, clipped": Case((41, 60), {**BASE, "max_grad_norm": 0.2, "optimizer": "adam"}, weighted=True),
     "dropout": Case((45, 60), {"dropout": 0.4}),
-    "all at once": Case((45, 60), {**BASE, "dropout": 0.3, "max_grad_norm": 0.5, "optimizer": "adamw"}, weighted=True,
+    "all at once": Case((45, 60), {**BASE, "dropout": (0.3, 0.1), "input_dropout": 0.2, "max_grad_norm": 0.5,
+                                   "optimizer": "adamw"}, weighted=True,
                         network={"activation": ["gelu", "tanh"], "input_shift": 0.1, "input_scale": 0.5}),
+    "rates of layers": Case((33, 50), {**BASE, "optimizer": "adamw", "max_grad_norm": 0.3,
+                                       "layer_learning_rates": (0, 0.5, 1),
+                                       "embedding_learning_rates": {1: 0.0, 4: 2.0}},
+                            {"embeddings": {1: (7, 3), 4: (3, 9)}}),
+    "average of steps": Case((33, 50), {**BASE, "optimizer": "adam", "averaging": Exponential(0.9, start=1)}),
+    "average of epochs": Case((33, 50), {"averaging": Equal(), "max_grad_norm": 0.5}),
+    "label smoothing": Case((33, 50), {"label_smoothing": 0.2}, weighted=True),
+    "frozen layers": Case((33, 50), {**BASE, "layer_learning_rates": (0, 1, 0)}),
     "cosine": Case(options={"learning_rate": Cosine(0.2, warmup=0.2), "optimizer": "nesterov"}),
     "adaptive": Case(options={"learning_rate": Adaptive(0.5, patience=1, tol=0.1)}, epochs=8),
     "regression": Case((33, 50), {"optimizer": "adam"}, {"loss": "mean_squared_error"}, held_out=True),
@@ -129,7 +139,8 @@ def by_one(case: Case) -> tuple[fastbp.MLP, Any]:
     net, (X, y, weights) = case.net(), case.data()
     given = case.arguments()
     order = distributed.single_process_order(net, case.shards, given["batch_size"], shuffle=given.get("shuffle", True),
-                                             dropout=given.get("dropout", 0.0))  # fmt: skip
+                                             dropout=given.get("dropout", 0.0),
+                                             input_dropout=given.get("input_dropout", 0.0))  # fmt: skip
     other, stop = (
         held_out(None, case),
         fastbp.training.arguments.make_early_stopping(net, given.get("early_stopping"), 1e-4),

@@ -26,6 +26,7 @@ from scipy import sparse
 
 import fastbp
 from fastbp import MLP
+from fastbp.averaging import Equal, Exponential
 from fastbp.learning_rates import Adaptive, Cosine, InverseScaling, LearningRate
 from fastbp.optimizers import Custom
 from fastbp.program import memory
@@ -109,6 +110,22 @@ def custom() -> dict[str, Any]:
     return {"learning_rate": Falling(0.3), "callbacks": [draw], "shuffle": False, "optimizer": "adagrad"}
 
 
+def layers() -> dict[str, Any]:
+    """Options of layers."""
+    return {"optimizer": "adamw", "l2": 0.01, "dropout": (0.3,), "input_dropout": 0.1, "layer_learning_rates": (0.3, 1),
+            "label_smoothing": 0.1}  # fmt: skip
+
+
+def exponential() -> dict[str, Any]:
+    """An average of steps, one of which validation and early stopping choose."""
+    return {**early_stopping(), "averaging": Exponential(0.9)}
+
+
+def equal() -> dict[str, Any]:
+    """An average of epochs, which plain SGD needs a buffer for."""
+    return {"learning_rate": 0.3, "averaging": Equal(start=1)}
+
+
 @dataclass
 class Waiting(Custom):
     """A user's own, whose state is two vectors and the number of its updates."""
@@ -126,7 +143,13 @@ def own_optimizer() -> dict[str, Any]:
     return {"optimizer": Waiting(), "l2": 0.01, "max_grad_norm": 0.5, "dropout": 0.2, "learning_rate": Falling(0.1)}
 
 
-KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, own_optimizer)}
+def own_average() -> dict[str, Any]:
+    """The average of steps behind a user's own updates."""
+    return {"optimizer": Waiting(), "learning_rate": 0.1, "averaging": Exponential(0.8), "label_smoothing": 0.1}
+
+
+_OPTIONS = (layers, exponential, equal, own_optimizer, own_average)
+KINDS = {each.__name__: each for each in (sgd, adam, adaptive, early_stopping, sparse_rows, custom, *_OPTIONS)}
 
 
 def prepared(kind: str) -> tuple[MLP, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, CheckpointError
+from fastbp.averaging import Equal
 from fastbp.cli import program
 from fastbp.learning_rates import LearningRate
 from fastbp.model import npz_file
@@ -85,8 +86,11 @@ OTHERS: dict[str, dict[str, Any]] = {
     "y": {"y": np.roll(Y, 1)}, "sample_weight": {"sample_weight": np.ones(COUNT)},
     "rows": {"X": X[:-1], "y": Y[:-1]}, "epochs": {"epochs": 5}, "batch_size": {"batch_size": 11}, "l2": {"l2": 0.1},
     "learning_rate": {"learning_rate": 0.2}, "optimizer": {"optimizer": "adam"}, "shuffle": {"shuffle": False},
-    "dropout": {"dropout": 0.1}, "max_grad_norm": {"max_grad_norm": 1.0}, "early_stopping": {"early_stopping": 7},
-    "tol": {"tol": 0.5}, "validation_data[0]": {"validation_data": (X[:30] + 1, Y[:30])},
+    "dropout": {"dropout": 0.1}, "input_dropout": {"input_dropout": 0.1},
+    "layer_learning_rates": {"layer_learning_rates": (0, 1)},
+    "label_smoothing": {"label_smoothing": 0.1}, "averaging": {"averaging": Equal()},
+    "max_grad_norm": {"max_grad_norm": 1.0}, "early_stopping": {"early_stopping": 7}, "tol": {"tol": 0.5},
+    "validation_data[0]": {"validation_data": (X[:30] + 1, Y[:30])},
     "validation_data[1]": {"validation_data": (X[:30], Y[1:31])},
 }  # fmt: skip
 NETWORKS: dict[str, dict[str, Any]] = {
