@@ -124,6 +124,17 @@ class Plan:
         first = model.coefficients.size
         return [0, *(first + number * len(co.COEFFICIENTS) for number in range(len(self._factors)))]
 
+    def options(self) -> dict[str, Any]:
+        """Return those of the options for layers, smoothing and averages that are used, for fingerprints: checkpoints
+        from before there were any go on to be read."""
+        found = {
+            "input_dropout": self.input_dropout,
+            "layer_learning_rates": list(self.rates),
+            "label_smoothing": self.label_smoothing,
+            "averaging": self.averaging and repr(self.averaging),
+        }
+        return {name: value for name, value in found.items() if value}
+
     def form(self, model: Model, targets: Array, weighted: bool) -> StepForm:
         """Return the form of a step: its operations."""
         places = dict(zip((1.0, *self._factors), self.coefficient_places(model), strict=True)) | {0.0: FROZEN}
