@@ -26,8 +26,11 @@ ACTIVATIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "leaky_relu": functools.partial(functional.leaky_relu, negative_slope=SLOPE),
+    "elu": functional.elu,
+    "selu": functional.selu,
     "gelu": functional.gelu,
     "silu": functional.silu,
+    "mish": functional.mish,
 }
 
 
@@ -45,6 +48,7 @@ LOSSES = {
     "half_squared_error": lambda z, t: functional.mse_loss(z, t, reduction="none").mean(1) / 2,
     "mean_absolute_error": lambda z, t: functional.l1_loss(z, t, reduction="none").mean(1),
     "huber": lambda z, t: functional.huber_loss(z, t, reduction="none", delta=DELTA).mean(1),
+    "quantile": lambda z, t: torch.maximum(0.5 * (t - z), 0.5 * (z - t)).mean(1),
     "poisson_deviance": lambda z, t: 2 * poisson(z, t).mean(1),
     "half_poisson_deviance_sum": lambda z, t: poisson(z, t).sum(1),
 }
