@@ -255,3 +255,4 @@ def prepare(program: Program, dtype: np.dtype[Any], others: Sequence[Compiled] =
     with interrupt_held():
         own = () if program.is_linked(dtype) else program.functions(dtype)  # 70 us for a step's
         objects.addresses([functions.RUN, *team, *own, *others])
+        program.words(dtype)  # though another tier may run: the next fit then looks up nothing
