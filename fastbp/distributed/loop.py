@@ -311,11 +311,17 @@ class ParallelTraining:
     # ---- failures ----
 
     def _try(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action` and store its error until the next message, which reports it to every rank."""
+        """Call `action` and store its error until the next message, which reports it to every rank.
+
+        Behind an error nothing is done: an optimizer of the user's own may have raised it in the middle of an update,
+        which must not come into a checkpoint.
+        """
+        if self._failure is not None:
+            return
         try:
             action(*arguments)
         except Exception as error:
-            self._failure = self._failure or error
+            self._failure = error
 
     def _fail(self) -> None:
         """Raise the stored error, if there is one."""

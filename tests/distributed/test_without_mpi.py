@@ -211,6 +211,29 @@ def test_a_run_that_is_out_of_time_goes_on(tmp_path: Path) -> None:
     assert_same_bits(parts.parameters, whole.parameters)
 
 
+def test_half_an_update_is_in_no_checkpoint(tmp_path: Path) -> None:
+    """An optimizer's error is told with the next message, and the time for a checkpoint comes before."""
+
+    class Failing(distributed_cases.Heavy):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            if step.number == 8 and fails:
+                parameters[:3] = 99
+                raise OSError("of the user's own")
+            super().update(parameters, gradient, state, step)
+
+    case = distributed_cases.Case((90,), {"optimizer": Failing()})
+    X, y, _ = case.data()
+    whole, parts, fails = case.net(), case.net(), False
+    distributed.fit(whole, X, y, Single(), **case.arguments())
+    kept: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "checkpoint_seconds": 0.0, **case.arguments()}
+    fails = True
+    with pytest.raises(OSError, match="of the user's own"):
+        distributed.fit(case.net(), X, y, Single(), **kept)
+    fails = False
+    distributed.fit(parts, X, y, Single(), **kept)
+    assert_same_bits(parts.parameters, whole.parameters)
+
+
 def test_without_mpi4py() -> None:
     code = ("import sys; sys.modules['mpi4py'] = None\nimport fastbp.distributed\n"
             "fastbp.distributed.fit(fastbp.MLP((2, 2)), [[1.0, 2.0]], [0])")  # fmt: skip
