@@ -59,10 +59,11 @@ def apply(
         if bound_update is None or not bound_update.serves(values, rule, model, form, threads, tuning()):
             bound_update = BoundUpdate(values, rule, model, form, threads, tuning())
         state.take_over(found)
-        state.kept = bound_update
+        state.kept = None  # until it has gone well: an own optimizer that fails may have reshaped its arrays
         bound_update.remember(optimizer, rule)
         state.steps += 1  # before: Ctrl-C comes as soon as the call is over
         bound_update.make(rule, state.steps, rate, l2, max_grad_norm or 0.0)
+        state.kept = bound_update
 
     model.lock.call(update)
 

@@ -274,6 +274,16 @@ def test_shapes_stay(which: int) -> None:
     undone(ValueError, message, lambda net: net.fit(X, Y, epochs=2, batch_size=20, optimizer=optimizer))
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
+def test_apply_goes_on_after_an_update_that_failed() -> None:
+    net, optimizer, gradient = network(), altered(lambda w, g, s: reshape(w)), np.zeros(149)
+    for _ in range(2):
+        net.apply(gradient, optimizer)
+    with pytest.raises(ValueError, match=r"^optimizer: got an array that Altered.update has made \(1, 149\)"):
+        net.apply(gradient, optimizer)
+    net.apply(gradient, optimizer)
+
+
 @pytest.mark.parametrize("states", [-1, 1.5, True, "2", None])
 def test_states_are_counted(states: Any) -> None:
     class Counting(OwnSGD):
