@@ -234,6 +234,22 @@ def test_half_an_update_is_in_no_checkpoint(tmp_path: Path) -> None:
     assert_same_bits(parts.parameters, whole.parameters)
 
 
+def test_the_middle_of_a_long_array_tells_runs_apart(tmp_path: Path) -> None:
+    class Masked(distributed_cases.Heavy):
+        def __init__(self, masks: list[Any]):
+            self.masks = masks
+
+    case = distributed_cases.Case((50,), epochs=1)
+    X, y, _ = case.data()
+    other = np.ones(3000)
+    other[1500] = 0
+    for mask in (np.ones(3000), np.ones(3000)):
+        settings = {**case.arguments(), "checkpoint": tmp_path / "run.npz"}
+        distributed.fit(case.net(), X, y, Single(), **settings, optimizer=Masked([mask]))
+    with pytest.raises(fastbp.CheckpointError, match=r"whose optimizer is Masked\("):
+        distributed.fit(case.net(), X, y, Single(), **settings, optimizer=Masked([other]))
+
+
 def test_without_mpi4py() -> None:
     code = ("import sys; sys.modules['mpi4py'] = None\nimport fastbp.distributed\n"
             "fastbp.distributed.fit(fastbp.MLP((2, 2)), [[1.0, 2.0]], [0])")  # fmt: skip
