@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -232,6 +233,20 @@ def test_half_an_update_is_in_no_checkpoint(tmp_path: Path) -> None:
     fails = False
     distributed.fit(parts, X, y, Single(), **kept)
     assert_same_bits(parts.parameters, whole.parameters)
+
+
+def test_an_update_is_not_interrupted() -> None:
+    class Asking(distributed_cases.Heavy):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            parameters[::2] = 1
+            signal.raise_signal(signal.SIGINT)
+            parameters[1::2] = 1
+
+    case = distributed_cases.Case((50,))
+    net, (X, y, _) = case.net(), case.data()
+    with pytest.raises(KeyboardInterrupt):
+        distributed.fit(net, X, y, Single(), **case.arguments(), optimizer=Asking())
+    assert (net.parameters == 1).all()
 
 
 def test_the_middle_of_a_long_array_tells_runs_apart(tmp_path: Path) -> None:

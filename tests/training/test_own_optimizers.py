@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +210,27 @@ def test_pickles_hold_the_state() -> None:
         each.partial_fit(X, Y, optimizer=OwnMomentum())
     same(net, twin)
     assert (anew.parameters != net.parameters).any()
+
+
+CALLS: dict[str, Any] = {
+    "fit": lambda net, optimizer: net.fit(X, Y, optimizer=optimizer, epochs=3),
+    "partial_fit": lambda net, optimizer: net.partial_fit(X, Y, optimizer=optimizer),
+    "apply": lambda net, optimizer: net.apply(np.ones(net.parameters.size), optimizer),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_update_is_not_interrupted(call: str) -> None:
+    class Asking(Custom):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            parameters[::2] = 1
+            signal.raise_signal(signal.SIGINT)
+            parameters[1::2] = 1
+
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        CALLS[call](net, Asking())
+    assert (net.parameters == 1).all()
 
 
 # ---- what is refused ----
