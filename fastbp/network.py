@@ -408,13 +408,13 @@ class MLP(BaseNetwork, Leaving):
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         state : OptimizerState, optional
             What the optimizer keeps from step to step. By default the network's own, with which `partial_fit` goes on
-            as well; another kind of optimizer starts it again from 0.
+            as well; another kind of optimizer starts it again from 0. Networks share none.
 
         Raises
         ------
         ValueError, TypeError
-            The gradient has another shape, is not real, or holds NaN or infinity, or another argument is none of the
-            above. Nothing is changed.
+            The gradient has another shape, is not real, or holds NaN or infinity; the state is that of a network of
+            other size or dtype; or another argument is none of the above. Nothing is changed.
         RuntimeError
             Another thread trains this network already, and goes on.
 

@@ -48,6 +48,11 @@ def apply(
     if max_grad_norm is not None:
         limits = np.finfo(model.dtype)
         max_grad_norm = validation.number("max_grad_norm", max_grad_norm, float(limits.tiny), float(limits.max))
+    if not isinstance(rule, Custom) and state.of_others(rule, model.parameters):
+        raise ValueError(
+            "state: got that of a network with another number or dtype of parameters, expected one for each network: "
+            "fastbp.OptimizerState()"
+        )
     form = StepForm("", penalised=l2 > 0, update=rule.form, clipped=max_grad_norm is not None)
 
     def update() -> None:

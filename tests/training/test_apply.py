@@ -135,6 +135,19 @@ def test_each_optimizer_has_its_state() -> None:
     assert pickle.loads(pickle.dumps(net)).__getstate__()["memory"] is None, "the network's own was not used"
 
 
+@pytest.mark.parametrize("other", [MLP((6, 9, 5)), network(dtype="float64")], ids=["size", "dtype"])
+def test_networks_share_no_state(other: MLP) -> None:
+    """Each would start it again from 0, and Adam would never get beyond its first step."""
+    net, state = network(), OptimizerState()
+    net.apply(net.gradient(*rows()), "adam", state=state)
+    before, kept = other.parameters.copy(), state.values.copy()
+    with pytest.raises(ValueError, match=r"^state: got that of a network with another number or dtype of parameters"):
+        other.apply(other.gradient(*rows()), "adam", state=state)
+    assert_same_bits(other.parameters, before)
+    assert_same_bits(state.values, kept)
+    other.apply(other.gradient(*rows()), "momentum", state=state)  # another kind of optimizer starts from 0
+
+
 COPIES: dict[str, Callable[[Any], Any]] = {
     "pickle": lambda value: pickle.loads(pickle.dumps(value)), "deepcopy": copy.deepcopy,
     "old pickle": lambda value: pickle.loads(pickle.dumps(value, 0)),
