@@ -239,12 +239,13 @@ class MLP(BaseNetwork, Leaving):
         batch_size : int, default 128
             Rows per step. A short last minibatch is trained too, with the mean over its own rows.
         learning_rate : float or fastbp.learning_rates.LearningRate, optional
-            The optimizer's own by default: 0.1 for "sgd", "momentum" and "nesterov", 0.01 for "adagrad", otherwise
-            0.001.
+            The optimizer's own by default: 0.1 for "sgd", "momentum" and "nesterov", 0.01 for "adagrad" and those of
+            your own, 0.0001 for "lion", otherwise 0.001.
         l2 : float, default 0
             Strength of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
         optimizer : str or fastbp.optimizers.Optimizer, default "sgd"
-            "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop" or "adagrad". Each call starts with a new state.
+            "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad" or "lion"; or one of your own, see
+            `fastbp.optimizers.Custom`. Each call starts with a new state.
         shuffle : bool, default True
             Draw a new row order for each epoch.
         validation_data : (X, y), optional
