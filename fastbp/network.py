@@ -417,7 +417,7 @@ class MLP(BaseNetwork, Leaving):
             The gradient has another shape, is not real, or holds NaN or infinity; the state is that of a network of
             other size or dtype; or another argument is none of the above. Nothing is changed.
         RuntimeError
-            Another thread trains this network already, and goes on.
+            Another thread trains this network already, or applies with this state, and goes on.
 
         Notes
         -----

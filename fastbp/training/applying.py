@@ -70,7 +70,7 @@ def apply(
         bound_update.make(rule, state.steps, rate, l2, max_grad_norm or 0.0)
         state.kept = bound_update
 
-    model.lock.call(update)
+    model.lock.call(lambda: state.lock.call(update))
 
 
 class BoundUpdate:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import pickles
+from ..model.fit_lock import FitLock
 from ..program.memory import aligned, round_up
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class OptimizerState:
         self.steps = 0
         self.kind: tuple[Any, ...] = ()
         self.values: Array = np.empty(0)
+        self.lock = FitLock("state: got one that another thread's apply is using, expected one for each network")
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return pickles.reduced(self)

@@ -14,7 +14,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, OptimizerState, threads
-from fastbp.optimizers import OPTIMIZERS, SGD, Adam, Momentum
+from fastbp.optimizers import OPTIMIZERS, SGD, Adam, Custom, Momentum
 from support.comparisons import assert_same_bits
 from support.fitting_cases import network, rows, same
 
@@ -267,6 +267,28 @@ def test_a_network_that_another_thread_trains() -> None:
     net.fit(X, y, epochs=1, callbacks=[callback])
     assert len(errors) == 1
     net.fit(X, y, epochs=1, callbacks=[lambda net, history: net.apply(np.zeros(net.parameters.size))])
+
+
+def test_a_state_that_another_thread_uses() -> None:
+    """It holds the gradient too, which one network would take from the other."""
+    net, other, state, errors = network(), network(seed=4), OptimizerState(), []
+
+    def apply() -> None:
+        with pytest.raises(RuntimeError, match=r"^state: got one that another thread's apply is using") as caught:
+            other.apply(np.ones(other.parameters.size), state=state)
+        errors.append(caught)
+
+    class Meanwhile(Custom):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            thread = threading.Thread(target=apply)
+            thread.start()
+            thread.join()
+
+    before = other.parameters.copy()
+    net.apply(np.ones(net.parameters.size), Meanwhile(), state=state)
+    assert len(errors) == 1
+    assert_same_bits(other.parameters, before)
+    other.apply(np.ones(other.parameters.size), state=state)
 
 
 # ---- memory ----
