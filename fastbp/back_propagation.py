@@ -147,7 +147,8 @@ def _results(model: Model, rows: int, inputs: bool, out: Any, *operands: Any) ->
         raise TypeError(f"out: got {type(out).__name__}, expected what an earlier call of backward returned")
     arrays = [each for each in operands if isinstance(each, np.ndarray)]
     validation.output("out.parameters", out.parameters, model.parameters.shape, model.dtype, model.parameters, *arrays)
-    validation.output("out.inputs", out.inputs, (rows, model.sizes[0]), model.dtype, *arrays)
+    apart = (model.parameters, out.parameters, *arrays)
+    validation.output("out.inputs", out.inputs, (rows, model.sizes[0]), model.dtype, *apart)
     if not out.parameters.flags.carray:
         raise ValueError("out.parameters: got a strided array, expected a contiguous one")
     return out

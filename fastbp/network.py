@@ -239,12 +239,13 @@ class MLP(BaseNetwork, Leaving):
         batch_size : int, default 128
             Rows per step. A short last minibatch is trained too, with the mean over its own rows.
         learning_rate : float or fastbp.learning_rates.LearningRate, optional
-            The optimizer's own by default: 0.1 for "sgd", "momentum" and "nesterov", 0.01 for "adagrad", otherwise
-            0.001.
+            The optimizer's own by default: 0.1 for "sgd", "momentum" and "nesterov", 0.01 for "adagrad" and those of
+            your own, 0.0001 for "lion", otherwise 0.001.
         l2 : float, default 0
             Strength of the penalty ``l2/2 sum |W|^2``; biases are not penalised.
         optimizer : str or fastbp.optimizers.Optimizer, default "sgd"
-            "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop" or "adagrad". Each call starts with a new state.
+            "sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad" or "lion"; or one of your own, see
+            `fastbp.optimizers.Custom`. Each call starts with a new state.
         shuffle : bool, default True
             Draw a new row order for each epoch.
         validation_data : (X, y), optional
@@ -408,15 +409,15 @@ class MLP(BaseNetwork, Leaving):
             A gradient of all parameters, penalty included, whose norm is larger is scaled to this norm.
         state : OptimizerState, optional
             What the optimizer keeps from step to step. By default the network's own, with which `partial_fit` goes on
-            as well; another kind of optimizer starts it again from 0.
+            as well; another kind of optimizer starts it again from 0. Networks share none.
 
         Raises
         ------
         ValueError, TypeError
-            The gradient has another shape, is not real, or holds NaN or infinity, or another argument is none of the
-            above. Nothing is changed.
+            The gradient has another shape, is not real, or holds NaN or infinity; the state is that of a network of
+            other size or dtype; or another argument is none of the above. Nothing is changed.
         RuntimeError
-            Another thread trains this network already, and goes on.
+            Another thread trains this network already, or applies with this state, and goes on.
 
         Notes
         -----

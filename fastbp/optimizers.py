@@ -519,7 +519,7 @@ def optimizer_of(value: Any) -> Optimizer:
         if named not in UPDATES:
             raise ValueError(f"optimizer: got {value!r} of the form {named!r}, expected one of {forms}")
         form = UPDATES[value.form]
-        if value.states < form.states:  # compiled code writes into them, without asking
+        if value.states != form.states:  # compiled code writes into them, and to the average behind them
             raise ValueError(
                 f"optimizer: got {value!r} with {value.states} states, expected {form.states} as for {form.name!r}"
             )

@@ -304,6 +304,8 @@ def test_out_that_does_not_fit() -> None:
         r"^out.parameters: got a strided array": strided,
         r"^out.inputs: got an array that overlaps an input": replace(right, inputs=X),
         r"^out.parameters: got an array that overlaps an input": replace(right, parameters=net.parameters),
+        r"^out.inputs: got .* that overlaps": replace(right, inputs=net.parameters[:20].reshape(5, 4)),
+        r"^out.inputs: .* overlaps an input": replace(right, inputs=right.parameters[:20].reshape(5, 4)),
     }  # fmt: skip
     before = net.parameters.copy()
     for _ in range(3):

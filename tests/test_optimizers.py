@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastbp import optimizers, reference
+from fastbp import MLP, optimizers, reference
 from fastbp.kernels import coefficients as co
 from fastbp.kernels import operations as op
 from fastbp.kernels.updates import UPDATES
@@ -136,6 +136,7 @@ def test_what_the_classes_say(name: str) -> None:
     expected = {"sgd": 0.1, "momentum": 0.1, "nesterov": 0.1, "adagrad": 0.01, "lion": 0.0001}.get(name, 0.001)
     assert optimizer.default_learning_rate == expected
     assert optimizer_of(optimizer) is optimizer
+    assert f'"{name}"' in (MLP.fit.__doc__ or "")
     assert optimizer == OPTIMIZERS[name]() and hash(optimizer) == hash(OPTIMIZERS[name]())
     assert eval(repr(optimizer), vars(optimizers)) == optimizer
 

@@ -17,7 +17,7 @@ from ..inputs.in_memory import rows_of
 from ..learning_rates import LearningRate
 from ..network import MLP
 from ..optimizers import Optimizer
-from ..training import arguments
+from ..training import arguments, fingerprint
 from ..training.fitting import named_columns
 from ..training.history import History
 from ..training.weight_average import WeightAverage
@@ -280,7 +280,7 @@ class _Run:
             "batch_size": plan.batch_size,
             "learning_rate": repr(plan.learning_rate),
             "l2": plan.l2,
-            "optimizer": repr(plan.optimizer),
+            "optimizer": fingerprint.in_full(plan.optimizer, getattr(plan.optimizer, "__dict__", {})),
             "shuffle": self.shuffled,
             "dropout": plan.dropout,
             **plan.options(),

@@ -19,6 +19,7 @@ from ..optimizers import Custom
 from ..program import passes
 from ..program.batch_layout import BatchLayout
 from ..program.cost_model import threads_for
+from ..program.interrupts import interrupt_held
 from ..program.memory import aligned, round_up
 from ..program.run import Operands, prepare, run
 from ..program.table import Program
@@ -255,7 +256,8 @@ class ParallelTraining:
         )
         run(self._update_program(), operands)
         if self._own is not None:
-            self._try(self._own.update, self.memory.steps, operands, 1)
+            with interrupt_held():  # half an update would be lost in the parameters
+                self._try(self._own.update, self.memory.steps, operands, 1)
         return float(tail[LOSS]) / whole + 0.5 * self.plan.l2 * float(self._sums[1]), bool(tail[STOP])
 
     def _own_part(self, order: NDArray[np.int64], rows: int) -> None:
@@ -311,11 +313,17 @@ class ParallelTraining:
     # ---- failures ----
 
     def _try(self, action: Callable[..., None], *arguments: Any) -> None:
-        """Call `action` and store its error until the next message, which reports it to every rank."""
+        """Call `action` and store its error until the next message, which reports it to every rank.
+
+        Behind an error nothing is done: an optimizer of the user's own may have raised it in the middle of an update,
+        which must not come into a checkpoint.
+        """
+        if self._failure is not None:
+            return
         try:
             action(*arguments)
         except Exception as error:
-            self._failure = self._failure or error
+            self._failure = error
 
     def _fail(self) -> None:
         """Raise the stored error, if there is one."""

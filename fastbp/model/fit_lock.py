@@ -8,6 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+BUSY = (
+    "fit: got a second call while another thread trains this network, expected one at a time; wait for the first, or "
+    "train a copy (copy.deepcopy)"
+)
 
 
 class FitLock:
@@ -15,24 +19,27 @@ class FitLock:
 
     Two threads in `fit` would write the same parameters, each over the other's. A pickled or deeply copied network gets
     a new lock; `copy.copy`, which shares the parameters, shares the lock.
+
+    Parameters
+    ----------
+    busy : str
+        What the error says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, busy: str = BUSY) -> None:
+        self._busy = busy
         # One lock per process: a lock that another thread held during a fork has no thread in the child to release it.
         self._locks: dict[int, threading.RLock] = {}
 
-    def __reduce__(self) -> tuple[type[FitLock], tuple[()]]:
-        return FitLock, ()
+    def __reduce__(self) -> tuple[type[FitLock], tuple[str]]:
+        return FitLock, (self._busy,)
 
     def call(self, train: Callable[[], T]) -> T:
         """Return ``train()``, called with the lock held; raise RuntimeError if another thread holds it."""
         lock = self._locks.setdefault(os.getpid(), threading.RLock())
         try:  # acquired inside: Ctrl-C may come as soon as the lock is held
             if not lock.acquire(blocking=False):
-                raise RuntimeError(
-                    "fit: got a second call while another thread trains this network, expected one at a time; "
-                    "wait for the first, or train a copy (copy.deepcopy)"
-                )
+                raise RuntimeError(self._busy)
             return train()
         finally:
             try:  # noqa: SIM105 (suppress() would be a call before the release, and Ctrl-C comes at calls)

@@ -48,6 +48,11 @@ def apply(
     if max_grad_norm is not None:
         limits = np.finfo(model.dtype)
         max_grad_norm = validation.number("max_grad_norm", max_grad_norm, float(limits.tiny), float(limits.max))
+    if not isinstance(rule, Custom) and state.of_others(rule, model.parameters):
+        raise ValueError(
+            "state: got that of a network with another number or dtype of parameters, expected one for each network: "
+            "fastbp.OptimizerState()"
+        )
     form = StepForm("", penalised=l2 > 0, update=rule.form, clipped=max_grad_norm is not None)
 
     def update() -> None:
@@ -59,12 +64,13 @@ def apply(
         if bound_update is None or not bound_update.serves(values, rule, model, form, threads, tuning()):
             bound_update = BoundUpdate(values, rule, model, form, threads, tuning())
         state.take_over(found)
-        state.kept = bound_update
+        state.kept = None  # until it has gone well: an own optimizer that fails may have reshaped its arrays
         bound_update.remember(optimizer, rule)
         state.steps += 1  # before: Ctrl-C comes as soon as the call is over
         bound_update.make(rule, state.steps, rate, l2, max_grad_norm or 0.0)
+        state.kept = bound_update
 
-    model.lock.call(update)
+    model.lock.call(lambda: state.lock.call(update))
 
 
 class BoundUpdate:

@@ -120,8 +120,9 @@ def _rates(model: Model, optimizer: Optimizer, layers: Any, tables: Any) -> tupl
     if all(rate == 1 for rate in rates):
         return ()
     if isinstance(optimizer, Custom):
+        name = name if all(rate == 1 for rate in of_layers) else "layer_learning_rates"
         raise ValueError(
-            f"layer_learning_rates: got factors other than 1 and {type(optimizer).__name__}, an optimizer of your own, "
+            f"{name}: got factors other than 1 and {type(optimizer).__name__}, an optimizer of your own, "
             "expected none; its update may treat each layer differently"
         )
     return rates

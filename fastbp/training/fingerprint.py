@@ -18,6 +18,7 @@ from .checkpoint_file import attributes, to_json
 
 Array = NDArray[Any]
 SAMPLE = 64  # rows of X that stand for all of them; of targets and weights all rows count
+WRITTEN_OUT = 1000  # numbers of an array, all of which `repr` writes
 PREFIX = "sha256:"
 
 
@@ -48,8 +49,20 @@ def describe_rows(data: InMemory | Stream) -> str:
 
 def describe(name: str, owner: Any) -> str:
     """Return a learning rate or an optimizer as text."""
-    values = ", ".join(f"{each}={value!r}" for each, value in attributes(name, owner).items())
+    values = ", ".join(f"{each}={in_full(value, value)}" for each, value in attributes(name, owner).items())
     return f"{type(owner).__qualname__}({values})"
+
+
+def in_full(value: Any, parts: Any) -> str:
+    """Return a value as text, with digests of the long arrays among its parts, whose middle `repr` leaves out."""
+    return " ".join([repr(value), *(digest(array) or "" for array in _long_arrays(parts))])
+
+
+def _long_arrays(value: Any) -> list[Array]:
+    if isinstance(value, np.ndarray):
+        return [value] if value.size > WRITTEN_OUT else []
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [array for part in parts for array in _long_arrays(part)]
 
 
 def check_same_run(path: str | os.PathLike[str], there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import pickles
+from ..model.fit_lock import FitLock
 from ..program.memory import aligned, round_up
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ Array = NDArray[Any]
 class OptimizerState:
     """What an optimizer keeps from one update to the next: moments, and the number of updates.
 
-    One is given to `MLP.apply` by each optimizer that changes a network, and starts empty. Pickles and copies hold it.
+    One is given to `MLP.apply` for each optimizer that changes a network, and starts empty. Networks share none.
+    Pickles and copies hold it.
 
     Attributes
     ----------
@@ -46,6 +48,7 @@ class OptimizerState:
         self.steps = 0
         self.kind: tuple[Any, ...] = ()
         self.values: Array = np.empty(0)
+        self.lock = FitLock("state: got one that another thread's apply is using, expected one for each network")
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return pickles.reduced(self)
@@ -61,6 +64,12 @@ class OptimizerState:
     def serves(self, optimizer: Optimizer, parameters: Array) -> bool:
         """Return whether `buffer` would go on with the values that there are."""
         return self.kind == _kind(optimizer, parameters)
+
+    def of_others(self, optimizer: Optimizer, parameters: Array) -> bool:
+        """Return whether the values are the same optimizer's, but of other dtype or length: of other parameters, unless
+        the optimizer's number of states may change."""
+        kind = _kind(optimizer, parameters)
+        return self.kind[:1] == kind[:1] and self.kind != kind
 
     def take_over(self, other: OptimizerState) -> None:
         """Take the values of another state as they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -209,6 +210,59 @@ def test_a_run_that_is_out_of_time_goes_on(tmp_path: Path) -> None:
         parts = case.net()
         distributed.fit(parts, X, y, Single(), checkpoint=tmp_path / "run.npz", time_budget=0.0, **case.arguments())
     assert_same_bits(parts.parameters, whole.parameters)
+
+
+def test_half_an_update_is_in_no_checkpoint(tmp_path: Path) -> None:
+    """An optimizer's error is told with the next message, and the time for a checkpoint comes before."""
+
+    class Failing(distributed_cases.Heavy):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            if step.number == 8 and fails:
+                parameters[:3] = 99
+                raise OSError("of the user's own")
+            super().update(parameters, gradient, state, step)
+
+    case = distributed_cases.Case((90,), {"optimizer": Failing()})
+    X, y, _ = case.data()
+    whole, parts, fails = case.net(), case.net(), False
+    distributed.fit(whole, X, y, Single(), **case.arguments())
+    kept: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "checkpoint_seconds": 0.0, **case.arguments()}
+    fails = True
+    with pytest.raises(OSError, match="of the user's own"):
+        distributed.fit(case.net(), X, y, Single(), **kept)
+    fails = False
+    distributed.fit(parts, X, y, Single(), **kept)
+    assert_same_bits(parts.parameters, whole.parameters)
+
+
+def test_an_update_is_not_interrupted() -> None:
+    class Asking(distributed_cases.Heavy):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            parameters[::2] = 1
+            signal.raise_signal(signal.SIGINT)
+            parameters[1::2] = 1
+
+    case = distributed_cases.Case((50,))
+    net, (X, y, _) = case.net(), case.data()
+    with pytest.raises(KeyboardInterrupt):
+        distributed.fit(net, X, y, Single(), **case.arguments(), optimizer=Asking())
+    assert (net.parameters == 1).all()
+
+
+def test_the_middle_of_a_long_array_tells_runs_apart(tmp_path: Path) -> None:
+    class Masked(distributed_cases.Heavy):
+        def __init__(self, masks: list[Any]):
+            self.masks = masks
+
+    case = distributed_cases.Case((50,), epochs=1)
+    X, y, _ = case.data()
+    other = np.ones(3000)
+    other[1500] = 0
+    for mask in (np.ones(3000), np.ones(3000)):
+        settings = {**case.arguments(), "checkpoint": tmp_path / "run.npz"}
+        distributed.fit(case.net(), X, y, Single(), **settings, optimizer=Masked([mask]))
+    with pytest.raises(fastbp.CheckpointError, match=r"whose optimizer is Masked\("):
+        distributed.fit(case.net(), X, y, Single(), **settings, optimizer=Masked([other]))
 
 
 def test_without_mpi4py() -> None:

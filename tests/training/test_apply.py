@@ -14,7 +14,7 @@ import pytest
 
 import fastbp
 from fastbp import MLP, OptimizerState, threads
-from fastbp.optimizers import OPTIMIZERS, SGD, Adam, Momentum
+from fastbp.optimizers import OPTIMIZERS, SGD, Adam, Custom, Momentum
 from support.comparisons import assert_same_bits
 from support.fitting_cases import network, rows, same
 
@@ -133,6 +133,19 @@ def test_each_optimizer_has_its_state() -> None:
     np.testing.assert_allclose(net.parameters, by_hand.parameters, rtol=0, atol=1e-14)
     assert [state.steps for state in states] == [5, 5]
     assert pickle.loads(pickle.dumps(net)).__getstate__()["memory"] is None, "the network's own was not used"
+
+
+@pytest.mark.parametrize("other", [MLP((6, 9, 5)), network(dtype="float64")], ids=["size", "dtype"])
+def test_networks_share_no_state(other: MLP) -> None:
+    """Each would start it again from 0, and Adam would never get beyond its first step."""
+    net, state = network(), OptimizerState()
+    net.apply(net.gradient(*rows()), "adam", state=state)
+    before, kept = other.parameters.copy(), state.values.copy()
+    with pytest.raises(ValueError, match=r"^state: got that of a network with another number or dtype of parameters"):
+        other.apply(other.gradient(*rows()), "adam", state=state)
+    assert_same_bits(other.parameters, before)
+    assert_same_bits(state.values, kept)
+    other.apply(other.gradient(*rows()), "momentum", state=state)  # another kind of optimizer starts from 0
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {
@@ -254,6 +267,28 @@ def test_a_network_that_another_thread_trains() -> None:
     net.fit(X, y, epochs=1, callbacks=[callback])
     assert len(errors) == 1
     net.fit(X, y, epochs=1, callbacks=[lambda net, history: net.apply(np.zeros(net.parameters.size))])
+
+
+def test_a_state_that_another_thread_uses() -> None:
+    """It holds the gradient too, which one network would take from the other."""
+    net, other, state, errors = network(), network(seed=4), OptimizerState(), []
+
+    def apply() -> None:
+        with pytest.raises(RuntimeError, match=r"^state: got one that another thread's apply is using") as caught:
+            other.apply(np.ones(other.parameters.size), state=state)
+        errors.append(caught)
+
+    class Meanwhile(Custom):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            thread = threading.Thread(target=apply)
+            thread.start()
+            thread.join()
+
+    before = other.parameters.copy()
+    net.apply(np.ones(net.parameters.size), Meanwhile(), state=state)
+    assert len(errors) == 1
+    assert_same_bits(other.parameters, before)
+    other.apply(np.ones(other.parameters.size), state=state)
 
 
 # ---- memory ----

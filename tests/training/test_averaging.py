@@ -205,18 +205,31 @@ def test_other_ways_to_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_budget_that_ends_goes_on_from_the_checkpoint(kind: str, tmp_path: Path) -> None:
-    """The first call leaves an average, the second one goes on from what was trained."""
+def test_a_budget_that_ends_goes_on_from_the_checkpoint(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call leaves an average, the next one goes on from what was trained; an epoch counts when it is whole."""
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)  # a step in each call
     net, X, y = case()
     whole = copy.deepcopy(net)
     whole.fit(X, y, EPOCHS, BATCH, averaging=KINDS[kind])
     options: dict[str, Any] = {"checkpoint": tmp_path / "run.npz", "averaging": KINDS[kind]}
-    for _ in range(EPOCHS):
+    for _ in range(EPOCHS * SPE - 1):
         net.fit(X, y, EPOCHS, BATCH, time_budget=0.0, **options)
     net.fit(X, y, EPOCHS, BATCH, **options)
     np.testing.assert_array_equal(net.parameters, whole.parameters)
     net.parameters[...] = 0
     net.fit(X, y, EPOCHS, BATCH, **options)  # a finished run
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+
+
+def test_an_epoch_that_the_budget_cuts_short_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "CONTROL_SECONDS", 0.0)  # a step in each call
+    net, X, y = case()
+    whole = copy.deepcopy(net)
+    whole.fit(X, y, 1, BATCH)
+    for _ in range(SPE + 1):
+        net.fit(X, y, EPOCHS, BATCH, time_budget=0.0, checkpoint=tmp_path / "run.npz", averaging=Equal())
     np.testing.assert_array_equal(net.parameters, whole.parameters)
 
 

@@ -18,6 +18,7 @@ from fastbp.averaging import Equal
 from fastbp.cli import program
 from fastbp.learning_rates import LearningRate
 from fastbp.model import npz_file
+from fastbp.optimizers import Custom
 from fastbp.program import memory
 from fastbp.training import checkpoints, loop
 from fastbp.training.checkpoint_file import from_json, load, save, to_json
@@ -117,6 +118,30 @@ def test_another_run_is_refused_by_what_differs(name: str, written: Path) -> Non
     assert named <= {name} | follow.get(name, set())
     assert repr(before) == repr(state_of(net))
     assert written.read_bytes() == content
+
+
+class Masked(Custom):
+    def __init__(self, masks: list[Any]):
+        self.masks = masks
+
+    def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+        parameters -= step.learning_rate * gradient * self.masks[0]
+
+
+def test_the_middle_of_a_long_array_tells_runs_apart(path: Path) -> None:
+    """`repr` leaves it out, and the first run's result would be returned as the second's."""
+
+    def fit(*masks: Any) -> None:
+        net = MLP((FEATURES, 300, 3), seed=0)
+        net.fit(X, Y, epochs=1, optimizer=Masked([*masks]), checkpoint=path, progress=False)
+
+    mask = np.ones(MLP((FEATURES, 300, 3)).parameters.size)
+    other = np.ones(mask.size)
+    other[mask.size // 2] = 0
+    fit(mask)
+    fit(mask.copy())
+    with pytest.raises(CheckpointError, match=r"another run's checkpoint, whose optimizer is Masked\("):
+        fit(other)
 
 
 def test_what_may_be_other_when_a_run_goes_on(written: Path) -> None:

@@ -229,3 +229,6 @@ def test_an_optimizer_of_your_own_refuses_them() -> None:
     with pytest.raises(ValueError, match="^layer_learning_rates: got factors other than 1 and Plain, an optimizer"):
         net.fit(X, y, optimizer=Plain(), layer_learning_rates=(0, 1, 1))
     net.fit(X, y, optimizer=Plain(), layer_learning_rates=(1, 1, 1))
+    embedded = MLP((5, 8, 3), embeddings={1: (4, 3)}, seed=0)
+    with pytest.raises(ValueError, match="^embedding_learning_rates: got factors other than 1 and Plain, an optimizer"):
+        embedded.fit(X, y, optimizer=Plain(), embedding_learning_rates=0)

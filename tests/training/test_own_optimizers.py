@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +212,27 @@ def test_pickles_hold_the_state() -> None:
     assert (anew.parameters != net.parameters).any()
 
 
+CALLS: dict[str, Any] = {
+    "fit": lambda net, optimizer: net.fit(X, Y, optimizer=optimizer, epochs=3),
+    "partial_fit": lambda net, optimizer: net.partial_fit(X, Y, optimizer=optimizer),
+    "apply": lambda net, optimizer: net.apply(np.ones(net.parameters.size), optimizer),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_update_is_not_interrupted(call: str) -> None:
+    class Asking(Custom):
+        def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:
+            parameters[::2] = 1
+            signal.raise_signal(signal.SIGINT)
+            parameters[1::2] = 1
+
+    net = network()
+    with pytest.raises(KeyboardInterrupt):
+        CALLS[call](net, Asking())
+    assert (net.parameters == 1).all()
+
+
 # ---- what is refused ----
 
 
@@ -272,6 +294,16 @@ def test_shapes_stay(which: int) -> None:
     optimizer = altered(lambda w, g, s: reshape((w, g, s[0])[which]))
     message = r"^optimizer: got an array that Altered.update has made \(1, 149\)"
     undone(ValueError, message, lambda net: net.fit(X, Y, epochs=2, batch_size=20, optimizer=optimizer))
+
+
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
+def test_apply_goes_on_after_an_update_that_failed() -> None:
+    net, optimizer, gradient = network(), altered(lambda w, g, s: reshape(w)), np.zeros(149)
+    for _ in range(2):
+        net.apply(gradient, optimizer)
+    with pytest.raises(ValueError, match=r"^optimizer: got an array that Altered.update has made \(1, 149\)"):
+        net.apply(gradient, optimizer)
+    net.apply(gradient, optimizer)
 
 
 @pytest.mark.parametrize("states", [-1, 1.5, True, "2", None])

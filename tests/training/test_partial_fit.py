@@ -94,14 +94,17 @@ def test_a_copy_goes_on_by_itself(duplicate: Callable[[MLP], MLP]) -> None:
     assert (net.parameters != anew.parameters).any()
 
 
-def test_an_optimizer_that_asks_for_too_little_memory_is_refused() -> None:
-    """Compiled code would write behind it."""
+def test_an_optimizer_that_asks_for_other_memory_than_its_form_is_refused() -> None:
+    """Compiled code would write behind it, or average elsewhere than the average is looked for."""
 
     class Small(Adam):
         states = 1
 
     class SmallMomentum(Momentum):
         states = 0
+
+    class Large(Momentum):
+        states = 2
 
     class Named(SGD):
         form = "adaptive"
@@ -114,7 +117,7 @@ def test_an_optimizer_that_asks_for_too_little_memory_is_refused() -> None:
         def coefficients(self, steps: Any, learning_rate: Any) -> Any:
             return None
 
-    for optimizer in (Small(), SmallMomentum(), Named(), Formless(), Silent()):
+    for optimizer in (Small(), SmallMomentum(), Large(), Named(), Formless(), Silent()):
         undone(ValueError, "^optimizer: got .*expected", lambda net, it=optimizer: net.fit(*rows(), optimizer=it))
 
 
