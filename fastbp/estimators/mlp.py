@@ -206,3 +206,8 @@ class MLPRegressor(Fitting, sklearn.neural_network.MLPRegressor):
         self.dropout, self.scoring, self.validation_data, self.callbacks = dropout, scoring, validation_data, callbacks
         self.max_grad_norm, self.time_budget = max_grad_norm, time_budget
         self.n_threads, self.dtype = n_threads, dtype
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True  # scikit-learn's own takes several targets too, and does not say so
+        return tags
