@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     about |= versions()
     print(", ".join(f"{name} {text}" for name, text in about.items()))
     busy = warn(options)
-    records = {part: PARTS[part].run(options) for part in options.parts}
+    records = {part: timed(part, options) for part in options.parts}
     if options.json:
         settings = {name: getattr(options, name) for name in ("threads", "dtype", "batch_scale", "rounds")}
         with open(options.json, "w", encoding="utf-8") as file:
@@ -106,10 +107,21 @@ def main(arguments: list[str] | None = None) -> None:
         draw(records["step"], options.chart)
 
 
+def timed(part: str, options: argparse.Namespace) -> Any:
+    """Return the records of a part, and say how long it took."""
+    begin = time.perf_counter()
+    records = PARTS[part].run(options)
+    print(f"\n{part} took {time.perf_counter() - begin:.0f} seconds.", flush=True)
+    return records
+
+
 def warn(options: argparse.Namespace) -> float | None:
     """Say how long it will take, and what will make figures worse than they are; return how busy the machine is."""
-    seconds = sum(PARTS[part].seconds(options) for part in options.parts)
-    print(f"This takes about {duration.words(seconds)}, and longer where code must be compiled first.")
+    seconds = {part: PARTS[part].seconds(options) for part in options.parts}
+    whole = duration.words(sum(seconds.values()))
+    print(f"This takes about {whole}, and longer where code must be compiled first.")
+    if len(seconds) > 1:
+        print("Of these, " + ", ".join(f"{part} takes {duration.words(each)}" for part, each in seconds.items()) + ".")
     if options.environment:
         print(f"Every side is held to {options.target}, except {', '.join(target.NOT_HELD)}, which cannot be.")
     share = busy_share()

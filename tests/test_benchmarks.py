@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -215,7 +216,10 @@ def test_the_command(
                 "--chart", str(chart), "--json", str(figures)])  # fmt: skip
     shown = capsys.readouterr().out
     assert "5-17-9-3" in shown and "nan" not in shown
-    assert "This takes about" in shown
+    assert "This takes about" in shown and "\nOf these, step takes 10 seconds" in shown
+    for part in parts:
+        assert re.search(rf"^{part} took \d+ seconds\.$", shown, re.MULTILINE), part
+    assert "threads: 1; microseconds\n" in shown and "threads: 1; MB\n" in shown
     records = json.loads(figures.read_text(encoding="utf-8"))
     assert set(parts) < set(records)
     assert records["about"]["target"] == command("target").name_of()
