@@ -114,7 +114,8 @@ class Fitting(CallbackSupportMixin, NetworkEstimator):
     def _validation_data(self, callers: int) -> HeldOut:
         """Return the rows of the deprecated parameter; the user's call is so many calls away."""
         warnings.warn(
-            "validation_data is deprecated, since a search keeps its rows in every candidate: give fit X_val and y_val",
+            "validation_data is deprecated since 0.1 and will be removed in 0.3: give fit X_val and y_val, "
+            "since a search keeps the rows of a parameter in every candidate",
             FutureWarning,
             stacklevel=callers,
         )
