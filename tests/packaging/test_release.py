@@ -21,8 +21,8 @@ from support.processes import PACKAGE
 from support.wheels import ROOT, Environment, clean_environment, copied_sources, pip
 
 WORKFLOWS = ROOT / ".github" / "workflows"
-CHECKOUT = pytest.mark.skipif(not WORKFLOWS.is_dir(), reason="an sdist has no workflows")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FOLDERS = ("tests", "docs", "asv_benchmarks", ".ci", ".github")  # of the sdist, besides what a build needs
 PAGES = ("CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md")
 
 
@@ -34,7 +34,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an sdist, and of the wheel that was built from it, as `python -m build` does without options."""
     place = tmp_path_factory.mktemp("release")
     sources = copied_sources(place / "checkout")
-    for folder in ("tests", "docs", "asv_benchmarks"):
+    for folder in FOLDERS:
         shutil.copytree(ROOT / folder, sources / folder, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for name in PAGES:
         shutil.copy(ROOT / name, sources)
@@ -65,9 +65,10 @@ def test_an_sdist_holds_what_a_packager_needs(distributions: Path) -> None:
     with tarfile.open(sdist) as archive:
         found = {name.partition("/")[2] for name in archive.getnames()}
     expected = {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", *PAGES}
-    for folder in ("fastbp", "build_backend", "tests", "docs", "asv_benchmarks"):
-        expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
-    expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    for folder in ("fastbp", "build_backend", *FOLDERS):
+        for kind in ("*.py", "*.md", "*.yml"):
+            expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(kind)}
+    expected |= {".ci/run", ".ci/readme_command"}
     assert not expected - found
     assert not [name for name in found if "__pycache__" in name or name.endswith((".pyc", ".nbc", ".so"))]
 
@@ -164,7 +165,6 @@ def workflows() -> dict[str, Any]:
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(WORKFLOWS.glob("*.yml"))}
 
 
-@CHECKOUT
 def test_actionlint_has_nothing_to_say() -> None:
     actionlint = shutil.which("actionlint", path=Path(sys.executable).parent) or shutil.which("actionlint")
     if actionlint is None:
@@ -173,7 +173,6 @@ def test_actionlint_has_nothing_to_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@CHECKOUT
 @pytest.mark.parametrize("name", ["docs", "tests", "wheels"])
 def test_a_workflow_may_do_no_more_than_read(name: str) -> None:
     workflow = workflows()[name]
@@ -188,7 +187,6 @@ def test_a_workflow_may_do_no_more_than_read(name: str) -> None:
             assert "${{" not in step.get("run", ""), "a shell reads the environment, not text put into its script"
 
 
-@CHECKOUT
 def test_the_workflow_of_tests_runs_the_readmes_commands() -> None:
     """On every system; `.ci/run` itself runs both on Linux."""
     commands = ["'main job'", "tests"]
@@ -200,7 +198,6 @@ def test_the_workflow_of_tests_runs_the_readmes_commands() -> None:
     assert {"run": ".ci/run"} in workflows()["tests"]["jobs"]["linux"]["steps"]
 
 
-@CHECKOUT
 @pytest.mark.skipif(sys.platform == "win32", reason="runs a script of bash")
 def test_the_readmes_commands_are_found_and_translated() -> None:
     bash = shutil.which("bash")
@@ -221,7 +218,6 @@ def test_the_readmes_commands_are_found_and_translated() -> None:
     assert printed("nonsense").returncode == 1
 
 
-@CHECKOUT
 def test_workflows_use_versions_of_python_that_are_declared() -> None:
     declared = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if "Python :: 3." in line}
     used: set[str] = set()
