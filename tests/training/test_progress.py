@@ -74,6 +74,7 @@ def test_by_default_notebooks_show_progress(
     """As text where there are no widgets, about which tqdm.auto would warn."""
     stream = in_ipython(monkeypatch, shell)
     has("ipywidgets", False, monkeypatch)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # an import fails
     MLP((6, 12, 5), seed=3).fit(*rows(60, (6, 12, 5)), epochs=2, progress=progress)
     assert ("row/s" in stream.text) == shown
 
