@@ -89,8 +89,8 @@ class MLP(BaseNetwork, Leaving):
     target_name : str or None
         Name of the target; saved with the model. It is taken from a series, or a frame of one column, given as y.
     history : History or None
-        The record of the last training, finished, interrupted or diverged; None before the first, and in what files,
-        pickles and deep copies hold.
+        The record of the last training, finished, interrupted or diverged; None before the first. It is not saved, and
+        pickles and deep copies have none.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 ROWS = 20  # of a table; the number of the others is told
-POINTS = 120  # of a line of numbers
+POINTS = 120  # of a line of numbers, about; of more numbers it takes every second, third, ... one
 WIDTH, HEIGHT, MARGIN = 240, 40, 2  # of its picture, in pixels
 LONGEST = 60  # characters of a value
 
