@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import validation
+from . import representation, validation
 from .back_propagation import derivatives_of
 from .inputs.in_memory import rows_of
 from .kernels.coefficients import CONSTANTS
@@ -20,6 +20,9 @@ from .model.evaluation import Derivatives, Gradient, SampleGradients
 from .model.model import Model
 from .model.scores import score
 from .prediction import hidden_of, outputs_of
+
+if TYPE_CHECKING:
+    from .training.history import History
 
 Array = NDArray[Any]
 
@@ -120,6 +123,16 @@ class BaseNetwork:
         self._model.rng = value
 
     @property
+    def history(self) -> History | None:
+        """The `History` of the last training, of `fit` or `partial_fit`, finished or not; None before the first.
+
+        Ctrl-C, a divergence, or an error of a callback leaves that of the epochs before. A call that is refused changes
+        nothing. Neither files nor pickles nor deep copies hold it.
+        """
+        history: History | None = self._model.history
+        return history
+
+    @property
     def parameters(self) -> Array:
         """All parameters in one flat buffer; values may be assigned."""
         return self._model.parameters
@@ -127,6 +140,14 @@ class BaseNetwork:
     @parameters.setter
     def parameters(self, values: ArrayLike) -> None:
         self._model.set_parameters(values)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the layers, and the losses of the last training as a line."""
+        from .model.layer_table import layer_table
+
+        history = self.history
+        losses = "" if history is None else representation.sparkline("loss", history.loss)
+        return representation.html(repr(self), layer_table(self._model), losses)
 
     @property
     def loss_name(self) -> str:

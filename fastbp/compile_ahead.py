@@ -65,7 +65,7 @@ def warmup(
     network : MLP, or {"float32", "float64"}, optional
         A network, or the type in which networks compute; both types by default.
     progress : bool or None
-        Show a progress bar; None shows it on a terminal only.
+        Show a progress bar; None shows it on a terminal and in notebooks only.
     activations, losses, optimizers : str or sequence of str, optional
         Names that `MLP` and `MLP.fit` take; all by default, or those of the network. The output function of a loss
         comes with it.

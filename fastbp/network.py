@@ -88,6 +88,9 @@ class MLP(BaseNetwork, Leaving):
         name and put in this order; missing and unknown ones raise ValueError. Arrays have their columns in this order.
     target_name : str or None
         Name of the target; saved with the model. It is taken from a series, or a frame of one column, given as y.
+    history : History or None
+        The record of the last training, finished, interrupted or diverged; None before the first. It is not saved, and
+        pickles and deep copies have none.
 
     Raises
     ------
@@ -251,7 +254,7 @@ class MLP(BaseNetwork, Leaving):
         validation_data : (X, y), optional
             Rows on which loss (without penalty) and score are computed after each epoch.
         progress : bool or None
-            Show a progress bar; None shows it on a terminal only.
+            Show a progress bar; None shows it on a terminal and in notebooks only.
         callbacks : sequence of callable
             Called as ``callback(network, history)`` after each epoch. One that returns True ends the training.
         sample_weight : array_like (n,), optional

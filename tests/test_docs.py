@@ -155,6 +155,12 @@ def _of_onnx() -> dict[str, Any]:
     return {}
 
 
+def _of_notebooks() -> dict[str, Any]:
+    pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
+    return {}
+
+
 def _nothing() -> dict[str, Any]:
     return {}
 
@@ -170,6 +176,7 @@ PREPARED: dict[str, Callable[[], dict[str, Any]]] = {  # what the code of a page
     "docs/guide/many-networks.md": _of_many_networks,
     "docs/guide/streaming.md": _of_streaming,
     "docs/guide/graphs.md": _of_plotting,
+    "docs/guide/notebooks.md": _of_notebooks,
     "docs/guide/production.md": _of_production,
     "docs/guide/tables.md": _nothing,
     "docs/how-to/call-the-kernels.md": _nothing,

@@ -18,7 +18,7 @@ from ..learning_rates import LearningRate
 from ..network import MLP
 from ..optimizers import Optimizer
 from ..training import arguments, fingerprint
-from ..training.fitting import named_columns
+from ..training.fitting import recorded_in
 from ..training.history import History
 from ..training.weight_average import WeightAverage
 from .checkpoints import Checkpoints
@@ -244,7 +244,7 @@ class _Run:
         checkpoints = Checkpoints(self.path, self.seconds, about, training, self.stop)
         plan.learning_rate.start()
         checkpoints.begin()
-        with named_columns(net.model, training.history, *names):
+        with recorded_in(net.model, training.history, *names):
             training.run(lambda history: self._after_epoch(history, training.average), progress, checkpoints.keep)
         training.average.keep()
         self.stop.restore_best()

@@ -145,7 +145,7 @@ class ParallelTraining:
         after_epoch : callable
             Called with the history after each epoch; returns whether to stop, the same on each rank.
         progress : bool or None
-            A progress bar on rank 0; None: on a terminal only.
+            A progress bar on rank 0; None: on a terminal and in notebooks only.
         checkpoint : callable
             Called after each step and each epoch, with True where a checkpoint is due in any case.
         """

@@ -55,7 +55,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         Seconds within which `fit` should end: as many epochs are planned, at least one, as an epoch's time, measured
         before, allows.
     progress : bool or None
-        A progress bar; None: on a terminal only.
+        A progress bar; None: on a terminal and in notebooks only.
     n_threads : int or None
         Largest number of threads; results do not depend on it. None: those of `fastbp.threads`.
     random_state : int, RandomState or None

@@ -57,6 +57,8 @@ class Model:
         Held while the network is trained.
     operations_per_input : float
         Multiplications and additions of a forward pass, for each number of X.
+    history : training.history.History or None
+        The record of the last training that was not refused; neither files nor pickles hold it.
     bound_passes : dict
         The forward passes that `fastbp.prediction` keeps, by what they are for. They know where in memory
         parameters and coefficients lie, so that the assignment of any attribute leaves an empty dict.
@@ -99,6 +101,7 @@ class Model:
         self.rng = np.random.default_rng(0)
         self.seed: int | None = None
         self.lock = FitLock()
+        self.history: Any = None
 
     def draw(self, seed: Any, initializer: Any) -> None:
         """Create the generator and draw the initial parameters. The arguments are those of `MLP`."""
@@ -119,6 +122,10 @@ class Model:
         same = type(self).__new__(type(self))
         same.__dict__.update(self.__dict__, bound_passes={})
         return same
+
+    def keep_history(self, history: Any) -> None:
+        """Set the history, of which bound passes know nothing: they stay."""
+        self.__dict__["history"] = history
 
     # ---- parameters ----
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import frames, validation
+from .. import frames, representation, validation
 from ..inputs.in_memory import rows_of
 from ..network import MLP
 from ..training.history import History
@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 Folds = list[tuple[Indices, Indices]]
 
 
-@dataclass
+@dataclass(repr=False)
 class CrossValidation:
     """The result of `cross_validate`, with one entry per fold in each attribute.
 
@@ -50,6 +50,20 @@ class CrossValidation:
         """The standard deviation of the scores, with n in the divisor."""
         return float(self.scores.std())
 
+    def __repr__(self) -> str:
+        return f"CrossValidation({len(self.folds)} folds, score {self.score:.4g} ± {self.deviation:.2g})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the folds."""
+        rows = (
+            (fold, len(train), len(test), len(history.loss), history.loss[-1], float(score))
+            for fold, ((train, test), history, score) in enumerate(
+                zip(self.folds, self.histories, self.scores, strict=True)
+            )
+        )
+        head = "fold", "trained rows", "rows held out", "epochs", "loss", "score"
+        return representation.html(repr(self), representation.table(head, rows))
+
 
 def cross_validate(
     network: Mapping[str, Any] | Callable[[int], MLP],
@@ -76,7 +90,7 @@ def cross_validate(
     seed : int, default 0
         The seed of the shuffle.
     progress : bool or None
-        A progress bar that counts networks; None: on a terminal only.
+        A progress bar that counts networks; None: on a terminal and in notebooks only.
     **fit
         Further arguments of `MLP.fit`, for all folds. `early_stopping` watches the training loss unless
         `validation_data` is given: the rows held out never influence training.

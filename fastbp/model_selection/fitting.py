@@ -78,7 +78,7 @@ def fit_many(
         A sequence of callables for all, or a list of one such sequence for each. They are called in the network's
         thread.
     progress : bool or None
-        A progress bar that counts networks; None: on a terminal only.
+        A progress bar that counts networks; None: on a terminal and in notebooks only.
 
     Returns
     -------

@@ -27,7 +27,7 @@ def run_all(tasks: Sequence[Callable[[], Any]], costs: Sequence[float], progress
     costs : sequence of float
         Estimates of their work; the largest are started first.
     progress : bool or None
-        A progress bar that counts tasks; None: on a terminal only.
+        A progress bar that counts tasks; None: on a terminal and in notebooks only.
     unit : str
         What the bar counts.
 

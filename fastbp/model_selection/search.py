@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import frames, validation
+from .. import frames, representation, validation
 from ..network import MLP
 from ..training.plan import DivergenceError
 from .cross_validation import check_argument_names, fold_task, network_factory, split_folds
@@ -24,7 +24,7 @@ MLP_ARGUMENTS = tuple(inspect.signature(MLP).parameters)
 Candidate = dict[str, Any]
 
 
-@dataclass
+@dataclass(repr=False)
 class Search:
     """The result of `search`.
 
@@ -58,6 +58,20 @@ class Search:
 
         return pandas.DataFrame(self.results)
 
+    def __repr__(self) -> str:
+        count = len(self.results)
+        best = representation.arguments(self.best)
+        return f"Search({count} candidate{'' if count == 1 else 's'}, best score {self.score:.4g}: {best})"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the candidates, best first."""
+        names = dict.fromkeys(itertools.chain(*self.results))  # of every mapping, if the grid is a sequence
+        del names["scores"]
+        if not any(each["error"] for each in self.results):
+            del names["error"]
+        rows = ([each.get(name, "") for name in names] for each in self.results)
+        return representation.html(repr(self), representation.table([*names], rows))
+
 
 def search(
     grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
@@ -88,7 +102,7 @@ def search(
     refit : bool, default False
         Train a network with the best arguments on all rows.
     progress : bool or None
-        A progress bar that counts networks, one for each candidate and fold; None: on a terminal only.
+        A progress bar that counts networks, one for each candidate and fold; None: on a terminal and in notebooks only.
     **fixed
         Arguments of `MLP` and of `MLP.fit` that all candidates share.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import representation
 from .differences import EPSILON, Array, Function, Line, Point, length, lines
 from .roughness import REACH, roughness
 
@@ -35,7 +36,7 @@ AGREES, WRONG, KINK, ROUNDING, CURVATURE, UNKNOWN = "agrees", "wrong", "kink", "
 VERDICT = "U9"
 
 
-@dataclass(frozen=True, eq=False)  # eq would compare arrays, whose truth is ambiguous
+@dataclass(frozen=True, eq=False, repr=False)  # eq would compare arrays, whose truth is ambiguous
 class GradcheckResult:
     """The result of `gradcheck`; true if the gradient passed. For several inputs, arrays are tuples of arrays.
 
@@ -135,6 +136,19 @@ class GradcheckResult:
             found += f"; and {self.wrong - LISTED} more" if self.wrong > LISTED else ""
         return f"gradcheck {verdict}: {found}" + (f" ({counts})" if counts else "")
 
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the counts, and the derivatives that are wrong, or else the worst one."""
+        if self.returned is not None:
+            return representation.html(str(self))
+        head = "compared", "wrong", "left out at kinks", "hidden by rounding", "hidden by curvature"
+        counts = self.compared, self.wrong, self.skipped, self._count(ROUNDING), self._count(CURVATURE)
+        places = [self._place(index) for index in self._wrong_ones() or [self.worst]]
+        of_places = representation.table(("wrong" if self.wrong else "worst", "analytic", "numeric"), places)
+        return representation.html(str(self), representation.table(head, [counts]), of_places)
+
     def _count(self, verdict: str) -> int:
         return sum(int(np.count_nonzero(array == verdict)) for array in self._parts(self.verdicts))
 
@@ -159,6 +173,11 @@ class GradcheckResult:
         return found
 
     def _told(self, index: Index) -> str:
+        where, analytic, numeric = self._place(index)
+        return f"{where}: analytic {analytic}, numeric {numeric}"
+
+    def _place(self, index: Index) -> tuple[str, str, str]:
+        """Return in words where a derivative is, and the two values."""
         analytic, numeric, where = self.analytic, self.numeric, ""
         if isinstance(analytic, tuple):
             k, index = index[0], index[1:]
@@ -168,7 +187,7 @@ class GradcheckResult:
         else:
             *value, direction = index
             where = f"along direction {direction}" + (f" at value {value}" if value else "")
-        return f"{where}: analytic {analytic[index]:.9g}, numeric {numeric[index]:.9g}"
+        return where, f"{analytic[index]:.9g}", f"{numeric[index]:.9g}"
 
 
 class Comparison:

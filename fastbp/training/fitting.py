@@ -151,7 +151,7 @@ def _train(
     average = average or WeightAverage(model, plan.averaging)
     training = Training(model, data, plan, optimizer_state, average, key, checkpoints)
     try:
-        with named_columns(model, training.history, data.names, data.target_name, outputs):
+        with recorded_in(model, training.history, data.names, data.target_name, outputs):
             history = training.run(after_epoch, progress)
             average.keep()
             return history
@@ -169,17 +169,17 @@ def _refuses(error: Exception, history: History) -> bool:
 
 
 @contextlib.contextmanager
-def named_columns(
+def recorded_in(
     model: Model,
     history: History,
     features: tuple[str, ...] | None,
     target: str | None,
     outputs: tuple[str, ...] | None = None,
 ) -> Iterator[None]:
-    """Give a model the names of the columns that it is trained on.
+    """Give a model the names of the columns that it is trained on, and in the end the history.
 
     Names of targets are set only if the model has none. All names are taken back if the training within the block is
-    refused.
+    refused, and the history is then that of the training before; after Ctrl-C and other errors it is the new one.
     """
     before = {name: getattr(model, name) for name in NAMES}
     after = {
@@ -192,8 +192,11 @@ def named_columns(
             setattr(model, name, value)
     try:
         yield
-    except Exception as error:
-        if _refuses(error, history):
+    except BaseException as error:
+        if isinstance(error, Exception) and _refuses(error, history):
             for name, value in before.items():
                 setattr(model, name, value)
+        else:
+            model.keep_history(history)
         raise
+    model.keep_history(history)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from .. import representation
 
 LISTS = ("loss", "validation_loss", "validation_score", "seconds", "samples_per_second")
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The record that `MLP.fit` returns, with one entry per epoch in each list.
 
@@ -42,3 +45,53 @@ class History:
     samples_per_second: list[float] = field(default_factory=list)
     compile_seconds: float = 0.0
     loss_name: str = "softmax_cross_entropy"
+
+    def to_frame(self) -> Any:
+        """Return the lists that are not empty as the columns of a data frame, with the epochs, from 1, as its index.
+
+        Where an epoch was interrupted before its validation, that is NaN.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        ModuleNotFoundError
+            pandas is not installed.
+
+        Examples
+        --------
+        >>> import fastbp
+        >>> frame = fastbp.History(loss=[2.0, 1.0], seconds=[0.25, 0.25]).to_frame()
+        >>> list(frame.columns), list(frame.index), float(frame.loss[2])
+        (['loss', 'seconds'], [1, 2], 1.0)
+        """
+        try:
+            import pandas  # takes half a second
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("History.to_frame: needs pandas: pip install pandas", name="pandas") from error
+        columns = {name: values for name in LISTS if (values := getattr(self, name))}
+        epochs = pandas.RangeIndex(1, 1 + max(map(len, columns.values()), default=0), name="epoch")
+        series = {name: pandas.Series(values, epochs[: len(values)], "float64") for name, values in columns.items()}
+        return pandas.DataFrame(series, epochs)
+
+    def __repr__(self) -> str:
+        epochs = len(self.loss)
+        said = [f"{epochs} epoch{'' if epochs == 1 else 's'}"]
+        said += [f"{name.replace('_', ' ')} {representation.one_line(values[-1])}" for name, values in self._measures()]
+        return f"History({self.loss_name}, {', '.join(said)}, {sum(self.seconds):.3g} s)"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the losses as a line, and the first, last and best value of each measure."""
+        rows = []
+        for name, values in self._measures():
+            finite = [i for i, value in enumerate(values) if value == value]
+            best = (max if name == "validation_score" else min)(finite, key=values.__getitem__, default=0)
+            rows.append((name.replace("_", " "), values[0], values[-1], values[best], best + 1))
+        table = representation.table(("", "first", "last", "best", "in epoch"), rows) if rows else ""
+        return representation.html(repr(self), representation.sparkline("loss", self.loss), table)
+
+    def _measures(self) -> list[tuple[str, list[float]]]:
+        """Return losses and scores, by their names; none that are empty."""
+        return [(name, values) for name in LISTS[:3] if (values := getattr(self, name))]

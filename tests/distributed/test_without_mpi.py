@@ -235,6 +235,7 @@ def test_half_an_update_is_in_no_checkpoint(tmp_path: Path) -> None:
     assert_same_bits(parts.parameters, whole.parameters)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_update_is_not_interrupted() -> None:
     class Asking(distributed_cases.Heavy):
         def update(self, parameters: Any, gradient: Any, state: Any, step: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastbp
 from fastbp import MLPRegressor
+from fastbp.training import loop
 from support.comparisons import assert_same_bits
 from support.estimator_cases import EPS, TARGETS, X, Y, arrays, assert_same_arrays, classifier, regressor
 
@@ -303,6 +305,37 @@ def test_ctrl_c_keeps_what_was_trained() -> None:
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         fitted = classifier(callbacks=[interrupt]).fit(X, Y)
     assert_same_arrays(fitted, classifier(max_iter=2).fit(X, Y))
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"batch_size": 7, "dtype": "float32"}])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_ctrl_c_while_kernels_load_keeps_the_first_weights(
+    options: dict[str, Any], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as Ctrl-C during training does, once they are loaded."""
+    if options.get("early_stopping") and method == "partial_fit":
+        pytest.skip("partial_fit refuses it")
+    loaded = []
+
+    def interrupted(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        prepare(*arguments)
+        loaded.append(True)
+
+    prepare = loop.prepare
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may ignore it
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "prepare", interrupted)
+            arguments = {"classes": np.unique(Y)} if method == "partial_fit" else {}
+            with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
+                fitted = getattr(classifier(**options), method)(X, Y, **arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert loaded and fitted.n_iter_ == 0 and fitted.loss_curve_ == []
+    assert fitted.network_.history.loss == []
+    assert_same_arrays(fitted, classifier(**options, learning_rate_init=1e-300, max_iter=1).fit(X, Y))
+    assert len(fitted.predict(X)) == len(X)
 
 
 # ---- threads and dtypes ----

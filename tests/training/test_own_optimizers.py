@@ -219,6 +219,7 @@ CALLS: dict[str, Any] = {
 }
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("call", CALLS)
 def test_an_update_is_not_interrupted(call: str) -> None:
     class Asking(Custom):

@@ -34,7 +34,7 @@ def two_threads() -> None:
 def trained(sizes: tuple[int, ...], n: int, dtype: str = "float32", seed: int = 2, **options: Any) -> MLP:
     X, y = rows(n, sizes, dtype)
     net = MLP(sizes, dtype=dtype, seed=seed)
-    net.history = net.fit(X, y, **options)  # type: ignore[attr-defined]
+    net.fit(X, y, **options)
     return net
 
 
@@ -55,7 +55,7 @@ def test_one_and_two_threads_give_the_same_bits(sizes: tuple[int, ...], n: int, 
         again = trained(sizes, n, dtype, **options)
     np.testing.assert_array_equal(one.parameters, two.parameters)
     np.testing.assert_array_equal(again.parameters, two.parameters)
-    assert one.history.loss == two.history.loss  # type: ignore[attr-defined]
+    assert one.history.loss == two.history.loss
 
 
 CHOICES = {
@@ -83,7 +83,7 @@ def test_one_hash_over_all_forced_choices(dtype: str) -> None:
                 net = trained(sizes, n, dtype, epochs=2, batch_size=batch, l2=0.01)
                 proba = net.predict_proba(X)
                 step = program(net, batch, fastbp.threads.count(), 0.01, tuning)
-            content = (net.parameters.tobytes(), proba.tobytes(), repr(net.history.loss).encode())  # type: ignore[attr-defined]
+            content = (net.parameters.tobytes(), proba.tobytes(), repr(net.history.loss).encode())
             hashes[name, threads] = hashlib.sha256(b"".join(content)).hexdigest()
             programs.add(hashlib.sha256(step.table.tobytes() + step.phases.tobytes()).hexdigest())
     assert len(programs) >= 10  # the choices were really taken
