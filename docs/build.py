@@ -13,7 +13,6 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +200,7 @@ def members_of(title: str, kind: type) -> list[str]:
         for each in kind.__mro__
         if each.__module__.startswith("fastbp")
         for name, value in vars(each).items()
-        if isinstance(value, (property, cached_property)) and not name.startswith("_") and inspect.getdoc(value)
+        if isinstance(value, property) and not name.startswith("_") and inspect.getdoc(value)
     ]
     return list(dict.fromkeys([*(name for name, _ in tables.methods(title, kind)), *documented]))
 
