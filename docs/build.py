@@ -1,13 +1,14 @@
 """Build the documentation site: ``python docs/build.py [folder]`` writes FOLDER/html, and fails at a warning of Sphinx.
 
 The folder is build/site by default. Sphinx reads a copy of the pages in its `source`, where each link leads to a page
-of the site, and where there are a page for each public name and each example, and one for each section of
+of the site, and where there are a page for each public name, script and notebook, and one for each section of
 docs/README.md. The pages themselves stay as they are read in the repository.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shutil
@@ -45,6 +46,11 @@ NAVIGATION = {
     "Security": "security",
     "The digits": "digits",
 }
+# Folders of docs that have files to run instead of pages, and what stands above the list of them.
+LISTS = {
+    "examples": "# Examples\n\nThese scripts run as they stand. The first lines of each say what it needs.",
+    "notebooks": "# Notebooks\n\nThese notebooks run as they stand; here they are without their output.",
+}
 CODE = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
@@ -62,11 +68,9 @@ def place(path: str, anchor: str = "") -> str:
     inner = path.removeprefix("docs/")
     if inner == path or not (ROOT / path).exists():
         raise ValueError(f"{path}: the site has no such page; name it in PAGES of docs/build.py")
-    if inner == "examples":
-        return "examples/index.md"
-    if inner.startswith("examples/"):
-        return inner.replace(".py", ".md")
-    return inner.replace("README.md", "index.md")
+    if inner in LISTS:
+        return f"{inner}/index.md"
+    return re.sub(r"\.(py|ipynb)$", ".md", inner).replace("README.md", "index.md")
 
 
 def linked(text: str, path: str, here: str) -> str:
@@ -128,16 +132,31 @@ def section_pages() -> None:
             write(here, text + toctree(targets))
 
 
-def example_pages() -> None:
-    """Write a page for each script of docs/examples, and the list of them."""
-    scripts = sorted((DOCS / "examples").glob("*.py"))
-    for script in scripts:
-        code = script.read_text(encoding="utf-8")
-        title = script.stem.replace("_", " ").capitalize()
-        write(f"examples/{script.stem}.md", f"# {title}\n\n`docs/examples/{script.name}`\n\n```python\n{code}```\n")
-    rows = [f"- [{script.stem}]({script.stem}.md): {tables.sentence_of_file(script)}" for script in scripts]
-    head = "# Examples\n\nThese scripts run as they stand. The first lines of each say what it needs.\n\n"
-    write("examples/index.md", head + "\n".join(rows) + "\n" + toctree([script.stem for script in scripts]))
+def pages_to_run() -> None:
+    """Write a page for each script of docs/examples and each notebook of docs/notebooks, and the lists of them."""
+    for folder, head in LISTS.items():
+        files = sorted([*(DOCS / folder).glob("*.py"), *(DOCS / folder).glob("*.ipynb")])
+        rows = []
+        for file in files:
+            title, text = notebook(file) if file.suffix == ".ipynb" else script(file)
+            write(f"{folder}/{file.stem}.md", f"# {title}\n\n`docs/{folder}/{file.name}`\n\n{text}\n")
+            about = f": {tables.sentence_of_file(file)}" if file.suffix == ".py" else ""
+            rows.append(f"- [{title}]({file.stem}.md){about}\n")
+        write(f"{folder}/index.md", f"{head}\n\n{''.join(rows)}" + toctree([file.stem for file in files]))
+
+
+def script(file: Path) -> tuple[str, str]:
+    """Return the title of a script and its code, as a page shows it."""
+    code = file.read_text(encoding="utf-8")
+    return file.stem.replace("_", " ").capitalize(), f"```python\n{code}```"
+
+
+def notebook(file: Path) -> tuple[str, str]:
+    """Return the title of a notebook and its cells, as a page shows them."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(file.read_text("utf-8"))["cells"]]
+    text = "\n\n".join(f"```python\n{source}\n```" if kind == "code" else source for kind, source in cells)
+    title, _, rest = text.partition("\n")
+    return title.removeprefix("# "), rest
 
 
 # ---- the public names ----
@@ -210,7 +229,7 @@ def main() -> int:
         shutil.rmtree(OUT / part, ignore_errors=True)
     copy_pages()
     section_pages()
-    example_pages()
+    pages_to_run()
     api_pages()
     settings = ["-c", str(DOCS / "site"), "-d", str(OUT / "doctrees"), "-q", "-W", "--keep-going"]
     return sphinx([*settings, str(SOURCE), str(OUT / "html")])
