@@ -116,19 +116,25 @@ def call_of(kind: Any) -> str:
 
 
 def public() -> Iterator[str]:
-    """Yield tables: of the package's own names, of the methods of its networks, and of each public module's names."""
+    """Yield a table for each of `sections`."""
+    for title, names, text in sections():
+        yield from section(title, names, text)
+
+
+def sections() -> Iterator[tuple[str, list[tuple[str, Any]], str]]:
+    """Yield titles and names: the package's own, the methods of its networks, and those of each public module."""
     names = [(name, getattr(fastbp, name)) for name in dir(fastbp)]
     modules = [value for _, value in names if isinstance(value, ModuleType)]
     modules.append(importlib.import_module("fastbp.numeric_gradients"))
-    own = [(name, value) for name, value in names if callable(value)]
-    yield from section("fastbp", own)
+    yield "fastbp", [(name, value) for name, value in names if callable(value)], ""
     for kind in (fastbp.MLP, fastbp.Ensemble, fastbp.TableModel):
-        yield from section(f"fastbp.{kind.__name__}", methods(kind))
+        title = f"fastbp.{kind.__name__}"
+        yield title, methods(title, kind), ""
     for module in sorted(modules, key=lambda module: module.__name__):
-        yield from section(module.__name__, public_names(module), first_sentence(module))
+        yield module.__name__, public_names(module), first_sentence(module)
 
 
-def section(title: str, names: Iterable[tuple[str, Any]], text: str = "") -> Iterator[str]:
+def section(title: str, names: Iterable[tuple[str, Any]], text: str) -> Iterator[str]:
     yield f"## {title}\n"
     if text:
         yield f"{plain(text)}\n"
@@ -137,13 +143,18 @@ def section(title: str, names: Iterable[tuple[str, Any]], text: str = "") -> Ite
     yield ""
 
 
-def methods(kind: type) -> list[tuple[str, Any]]:
-    hidden = HELPERS.get(f"fastbp.{kind.__name__}", set())
-    return [
-        (name, value.__func__ if isinstance(value, classmethod) else value)
-        for name, value in vars(kind).items()
-        if isinstance(value, (FunctionType, classmethod)) and not name.startswith("_") and name not in hidden
-    ]
+def methods(title: str, kind: type) -> list[tuple[str, Any]]:
+    """Return the public methods of a class, its own first, then those that it inherits within the package."""
+    hidden = HELPERS.get(title, set())
+    found: dict[str, Any] = {}
+    for each in kind.__mro__:
+        if each.__module__.startswith("fastbp"):
+            for name, value in vars(each).items():
+                function = getattr(value, "__func__", value)  # of a class or static method
+                ours = isinstance(function, FunctionType) and function.__module__.startswith("fastbp")
+                if ours and not name.startswith("_") and name not in hidden:
+                    found.setdefault(name, function)
+    return list(found.items())
 
 
 def public_names(module: ModuleType) -> list[tuple[str, Any]]:

@@ -115,7 +115,7 @@ class MLP(BaseNetwork, Leaving):
     or halves, are those of scikit-learn.
 
     An embedded column j of X holds numbers of levels, whole numbers from 0 to levels - 1 in any dtype. In their place
-    the first layer reads vectors, rows of a table E_j (levels, width): of a row x of X,
+    the first layer reads vectors, rows of a table E_j (levels, width). For a row x of X it reads::
 
         h_0 = (x_i for columns i that are not embedded, in their order; E_j[x_j] for the others, in their order)
 

@@ -71,8 +71,8 @@ def load(
         Map IDX files that are not gzipped into memory, so that only the rows in use are read: for several processes
         that each take a part. A mapped file must not be truncated while its rows are in use.
     delimiter : str, optional
-        CSV only: one character. By default comma, semicolon, tab or |, whichever cuts the first lines evenly. If two of
-        them do, and both give numbers, the file is refused. A file whose name ends in .tsv or .tsv.gz has tabs.
+        CSV only: one character. By default comma, semicolon, tab or ``|``, whichever cuts the first lines evenly. If
+        two of them do, and both give numbers, the file is refused. A file whose name ends in .tsv or .tsv.gz has tabs.
     decimal : {".", ","}, default "."
         CSV only: the decimal mark of the features.
     missing : sequence of str, optional

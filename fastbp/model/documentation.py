@@ -28,7 +28,7 @@ def _activations() -> Iterator[str]:
 
 def _losses() -> Iterator[str]:
     for name, row in LOSSES.items():
-        yield f'- "{name}": {row.formula}'
+        yield f'- "{name}": ``{row.formula}``'
 
 
 def _constants() -> Iterator[str]:
