@@ -1,7 +1,7 @@
 """Lessons in back-propagation: ``fastbp learn`` lists them, ``fastbp learn NAME`` runs one.
 
 Each function is the code of a lesson, and prints what its steps print. The text around the steps is in the package too,
-in English and Chinese; docs/learn/make.py makes the pages of docs/learn of both.
+in English and Chinese; docs/learn/make.py makes the pages of docs/learn out of text and code.
 """
 
 from __future__ import annotations
