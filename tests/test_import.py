@@ -111,7 +111,7 @@ def test_the_command_loads_what_it_needs() -> None:
         loaded = set(run_python(code.format(word=word)).splitlines()[-1].split())
         assert "fastbp.cli.parser" in loaded and "numpy" not in loaded
     loaded = set(run_python(code.format(word="learn")).splitlines()[-1].split())
-    assert "fastbp.cli.commands" in loaded and not loaded & {"fastbp.cli.training", "fastbp.cli.predictions"}
+    assert "fastbp.cli.lessons" in loaded and not loaded & {"fastbp.cli.training", "fastbp.cli.predictions"}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

@@ -1,4 +1,4 @@
-"""The commands learn, warmup, info and verify."""
+"""The commands warmup, info and verify."""
 
 from __future__ import annotations
 
@@ -18,29 +18,9 @@ from ..hardware import affinity, caches, cpu_quota
 from ..kernels import shapes
 from ..kernels.functions import DTYPES
 from ..kernels.target import TARGET
-from ..lessons import LESSONS
 from ..version import __version__
 from . import compiled, diagnosis
 from .output import print_rows
-
-# ---- learn ----
-
-
-def learn(args: argparse.Namespace) -> None:
-    """Run ``fastbp learn``."""
-    if args.lesson is None:
-        titles = [(name, (lesson.__doc__ or "").strip()) for name, lesson in LESSONS.items()]
-        print_rows("Lessons in back-propagation: fastbp learn NAME prints the steps and saves a picture", titles)
-        return
-    try:
-        LESSONS[args.lesson]()
-    except ModuleNotFoundError as error:  # each lesson ends with a picture
-        if error.name != "matplotlib":
-            raise
-        print("(no picture, which needs matplotlib: pip install 'fastbp[plot]')")
-    else:
-        print(f"picture saved as {args.lesson}.svg")
-
 
 # ---- warmup ----
 

@@ -10,6 +10,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import TextIO
 
 from ..datasets.dataset import Remark
@@ -45,6 +46,19 @@ def check_out(option: str, out: str, *others: str) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{option}: cannot write to the folder {folder!r}: {error.strerror}") from error
+
+
+def drawing_module(option: str, path: str, *others: str) -> ModuleType:
+    """Return the module that draws, and refuse a file that no picture can be saved to."""
+    try:
+        from .. import plotting
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise ValueError(f"{option}: {error}") from None
+    check_out(option, path, *others)
+    plotting.check_path(path)
+    return plotting
 
 
 @contextlib.contextmanager

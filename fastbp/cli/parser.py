@@ -152,7 +152,8 @@ EXPORT = f"""examples:
 Ensembles, and the models of tables with text and gaps, can become .onnx alone."""
 LEARN = """examples:
   fastbp learn                                 list the lessons
-  fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg"""
+  fastbp learn chain-rule                      the first one; its picture is saved as chain-rule.svg
+  fastbp learn chain-rule --language zh        the same in Chinese"""
 WARMUP = """examples:
   fastbp warmup                                all networks, both dtypes
   fastbp warmup --dtype float32 --activation relu --loss softmax_cross_entropy --optimizer sgd
@@ -176,7 +177,7 @@ def build_parser() -> Parser:
     _add_evaluate(_command(commands, "evaluate", "score a network's predictions on rows with known targets", EVALUATE))
     _add_export(_command(commands, "export", "save a model as a file that other programs run", EXPORT))
     _add_learn(
-        _command(commands, "learn", "learn how back-propagation works, in lessons that print their steps", LEARN)
+        _command(commands, "learn", "learn how back-propagation works, in lessons that explain their steps", LEARN)
     )
     _add_warmup(_command(commands, "warmup", "compile everything that training and prediction use", WARMUP))
     _add_verify(_command(commands, "verify", verified, VERIFY))
@@ -291,7 +292,15 @@ def _add_export(parser: Parser) -> None:
 
 
 def _add_learn(parser: Parser) -> None:
-    parser.add_argument("lesson", nargs="?", choices=LESSONS, metavar="LESSON", help=f"one of: {', '.join(LESSONS)}")
+    add = parser.add_argument
+    add("lesson", nargs="?", choices=LESSONS, metavar="LESSON", help=f"one of: {', '.join(LESSONS)}")
+    language = (
+        "language of the text, English or Chinese (default: Chinese if LC_ALL, LC_MESSAGES or LANG begins with zh)"
+    )
+    add("--language", choices=("en", "zh"), help=language)
+    out = "file to save the picture to, .svg, .png or .pdf (default: LESSON.svg, unless that exists)"
+    add("--out", metavar="FILE", help=out)
+    add("--force", action="store_true", help="replace the file of the picture if it exists")
 
 
 def _add_verify(parser: Parser) -> None:

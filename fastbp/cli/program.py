@@ -20,7 +20,7 @@ MODULES = {  # of the function of each command
     "predict": "predictions",
     "evaluate": "evaluation",
     "export": "exporting",
-    "learn": "commands",
+    "learn": "lessons",
     "warmup": "commands",
     "info": "commands",
     "verify": "commands",

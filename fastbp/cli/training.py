@@ -24,7 +24,7 @@ from ..training.history import History
 from ..version import __version__
 from . import table_training
 from .data import check_finite, chunks
-from .output import check_out, print_remarks, print_rows
+from .output import check_out, drawing_module, print_remarks, print_rows
 from .parser import DEFAULTS, Settings
 from .processes import MpiProcess, SingleProcess
 from .targets import (
@@ -192,7 +192,7 @@ def _check_files(args: argparse.Namespace) -> ModuleType | None:
         check_out("--checkpoint", args.checkpoint, args.data)
         if os.path.realpath(args.checkpoint) == os.path.realpath(args.out):
             raise ValueError(f"--checkpoint: got {args.out!r}, the file of --out; expected another file")
-    return None if args.plot is None else _plotting(args.plot, args.data, args.out)
+    return None if args.plot is None else drawing_module("--plot", args.plot, args.data, args.out)
 
 
 def _scores_of_classes(process: SingleProcess, net: MLP, data: Dataset) -> list[tuple[str, str]]:
@@ -251,19 +251,6 @@ def _target_scaling(args: argparse.Namespace, y: Array, process: SingleProcess) 
         got = f"{args.data}: got targets that differ by {deviation:.3g} around {mean:.3g}, too little for {args.dtype}"
         raise ValueError(f"{got}; subtract a number near their mean")
     return TargetScaling(mean, deviation)
-
-
-def _plotting(path: str, *others: str) -> ModuleType:
-    """Return the module that draws, and refuse a file that no picture can be saved to."""
-    try:
-        from .. import plotting
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ValueError(f"--plot: {error}") from None
-    check_out("--plot", path, *others)
-    plotting.check_path(path)
-    return plotting
 
 
 def _count_classes(name: str, data: Dataset) -> int:

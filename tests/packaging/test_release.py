@@ -82,6 +82,7 @@ def test_a_wheel_holds_the_package_alone(distributions: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"fastbp", metadata}
     assert f"{metadata}/licenses/LICENSE" in names and "fastbp/py.typed" in names
     data = {path.relative_to(PACKAGE.parent).as_posix() for path in (PACKAGE / "datasets" / "data").iterdir()}
+    data |= {path.relative_to(PACKAGE.parent).as_posix() for path in (PACKAGE / "lessons").rglob("*.md")}
     assert data and data <= set(names)
     assert about["Version"] == fastbp.__version__ and about["License-Expression"] == "BSD-3-Clause"
     assert about["Description-Content-Type"] == "text/markdown"

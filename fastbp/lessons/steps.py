@@ -1,12 +1,9 @@
-"""Lessons in back-propagation: ``fastbp learn`` lists them, ``fastbp learn NAME`` runs one.
+"""The code of the lessons: a comment such as ``# 1.`` begins a step, which can be pasted into a Python session.
 
-The body of each function is the code of its page in docs/learn: a comment such as ``# 1.`` begins a step, and each step
-can be pasted into a Python session. The last step draws the picture, and only it needs matplotlib.
+What explains the steps stands in en/ and zh/. The last step draws the picture, and only it needs matplotlib.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 
 def chain_rule() -> None:
@@ -221,12 +218,3 @@ def quadrants() -> None:
         panel.set_title(f"epoch {epoch}: {net.score(X_test, y_test):.1%}")
     plot_history(history, axes=last)
     picture.savefig("quadrants.svg")
-
-
-LESSONS: dict[str, Callable[[], None]] = {
-    "chain-rule": chain_rule,
-    "nodes": nodes,
-    "layers": layers,
-    "update": update,
-    "quadrants": quadrants,
-}
