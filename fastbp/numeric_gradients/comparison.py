@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import representation
 from .differences import EPSILON, Array, Function, Line, Point, length, lines
 from .roughness import REACH, roughness
 
@@ -141,6 +140,8 @@ class GradcheckResult:
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the counts, and the derivatives that are wrong, or else the worst one."""
+        from .. import representation  # the check itself depends on nothing else of fastbp
+
         if self.returned is not None:
             return representation.html(str(self))
         head = "compared", "wrong", "left out at kinks", "hidden by rounding", "hidden by curvature"
