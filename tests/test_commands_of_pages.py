@@ -176,7 +176,7 @@ class Folder(NamedTuple):
 FOLDERS = {
     "docs/guide/command-line.md": Folder(
         _for_the_command_line,
-        {"fastbp-model.npz", "flowers.npz", "curves.svg", "run.npz", "predictions.csv", "flowers.onnx"},
+        {"fastbp-model.npz", "flowers.npz", "curves.svg", "nodes.svg", "run.npz", "predictions.csv", "flowers.onnx"},
     ),
     "docs/guide/data.md": Folder(_for_data, {"income.npz"}),
     "docs/guide/export.md": Folder(_for_export, {"model.o"}),
