@@ -377,7 +377,7 @@ class Layout(Protocol):
 
 
 class Step(NamedTuple):
-    """What `Custom.update` may want to know of its step.
+    """Tell `Custom.update` what it may want to know of its step.
 
     Attributes
     ----------

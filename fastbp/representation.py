@@ -1,4 +1,4 @@
-"""How networks and results show themselves: on one line, and in notebooks as HTML, escaped and without scripts.
+"""Show networks and results: on one line, and in notebooks as HTML, escaped and without scripts.
 
 Lines and text have the colour of the page around them, so that light and dark themes both show them.
 """

@@ -151,7 +151,7 @@ print(all(globals()[name] is getattr(fastbp, name) for name in fastbp.__all__))
         ("from fastbp import plotting", "ModuleNotFoundError: fastbp.plotting: needs matplotlib: pip install 'fastbp["),
         ("fastbp.MLPRegressor", "ImportError: fastbp's estimators need scikit-learn: pip install 'fastbp[sklearn]'"),
         ("fastbp.MLP((1, 2)).to_onnx('net.onnx')",
-         "ModuleNotFoundError: to_onnx: needs the package onnx: pip install 'fastbp[onnx]'"),
+         "ModuleNotFoundError: to_onnx: needs onnx: pip install 'fastbp[onnx]'"),
         ("fastbp.distributed.fit(fastbp.MLP((1, 2)), [[0.0]], [0])",
          "ModuleNotFoundError: fastbp.distributed: got"),
     ],

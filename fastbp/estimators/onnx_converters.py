@@ -10,6 +10,7 @@ import onnx
 
 from ..export.onnx_graph import BOOL, FLOAT32, FLOAT64, INT64, ML_OPSET, TEXT, Graph, Tensor
 from ..export.onnx_networks import class_labels, logits_of, outputs_of_logits
+from ..extras import missing
 from ..tables.encoder import Encoder, LevelColumn, NumberColumn
 from ..tables.onnx_export import outputs_of, rising, shape_of_prediction
 from .mlp import MLPClassifier, MLPRegressor
@@ -19,11 +20,8 @@ try:
     import skl2onnx
     from skl2onnx.common import data_types
     from skl2onnx.common.utils_classifier import get_label_classes
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "skl2onnx":
-        raise
-    message = "fastbp.onnx: needs skl2onnx: pip install skl2onnx"
-    raise ModuleNotFoundError(message, name="skl2onnx") from None
+except ModuleNotFoundError as error:
+    raise missing(error, "fastbp.onnx", "skl2onnx", "skl2onnx") from None
 
 DTYPES = {
     data_types.FloatTensorType: FLOAT32,

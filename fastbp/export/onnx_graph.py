@@ -15,16 +15,14 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extras import missing
 from ..model.whole_file import replacing
 from ..version import __version__
 
 try:
     import onnx
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "onnx":
-        raise
-    message = "to_onnx: needs the package onnx: pip install 'fastbp[onnx]'"
-    raise ModuleNotFoundError(message, name="onnx") from None
+except ModuleNotFoundError as error:
+    raise missing(error, "to_onnx", "onnx", "'fastbp[onnx]'") from None
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 ML_DOMAIN = "ai.onnx.ml"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extras import missing
 from ..kernels.activations import EXP
 from ..model.model import Model
 
@@ -14,11 +15,8 @@ try:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import LabelBinarizer, StandardScaler
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "sklearn":
-        raise
-    message = "to_sklearn: needs scikit-learn: pip install 'fastbp[sklearn]'"
-    raise ModuleNotFoundError(message, name="sklearn") from None
+except ModuleNotFoundError as error:
+    raise missing(error, "to_sklearn", "sklearn", "'fastbp[sklearn]'") from None
 
 Array = NDArray[Any]
 ACTIVATIONS = ("identity", "logistic", "relu", "tanh")  # that scikit-learn has

@@ -20,7 +20,7 @@ _lock = threading.Lock()
 
 
 class Definition(NamedTuple):
-    """What a row is made of.
+    """Hold what a row is made of.
 
     Attributes
     ----------

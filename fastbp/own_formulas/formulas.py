@@ -15,7 +15,7 @@ from ..kernels.activations import EXP, IDENTITY, LOGISTIC
 from ..kernels.expressions import evaluated
 from ..kernels.functions import OWN
 from ..kernels.own import Definition
-from ..validation import choice, truth
+from ..validation import choice, real_array, shape, truth
 from .checks import POINTS, TARGETS, check_derivative, check_finite
 from .functions import plain, traceable
 from .tracing import Trace
@@ -159,7 +159,7 @@ class Activation(_Formula):
 
     def __call__(self, x: Any) -> Any:
         """Return the values at x, array_like of any shape, in float64."""
-        return evaluated(self.definition.value, x)
+        return evaluated(self.definition.value, real_array("x", x))
 
 
 class Loss(_Formula):
@@ -254,7 +254,9 @@ class Loss(_Formula):
 
     def __call__(self, z: Any, t: Any) -> Any:
         """Return the losses at logits z and targets t, array_like of one shape, in float64."""
-        return evaluated(self.definition.value, z, t)
+        logits, targets = real_array("z", z), real_array("t", t)
+        shape("t", targets, logits.shape)
+        return evaluated(self.definition.value, logits, targets)
 
 
 # ---- arguments ----

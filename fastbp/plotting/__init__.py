@@ -6,13 +6,12 @@ backend is used, and a user's style sheet has no effect: a picture looks the sam
 
 from __future__ import annotations
 
+from ..extras import missing
+
 try:
     import matplotlib as matplotlib
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] != "matplotlib":
-        raise
-    message = "fastbp.plotting: needs matplotlib: pip install 'fastbp[plot]'"
-    raise ModuleNotFoundError(message, name="matplotlib") from None
+except ModuleNotFoundError as error:
+    raise missing(error, "fastbp.plotting", "matplotlib", "'fastbp[plot]'") from None
 
 from .decision_regions import plot_decision_regions
 from .descents import plot_descent

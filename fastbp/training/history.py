@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import representation
+from ..extras import missing
 
 LISTS = ("loss", "validation_loss", "validation_score", "seconds", "samples_per_second")
 
@@ -70,7 +71,7 @@ class History:
         try:
             import pandas  # takes half a second
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("History.to_frame: needs pandas: pip install pandas", name="pandas") from error
+            raise missing(error, "History.to_frame", "pandas", "pandas") from None
         columns = {name: values for name in LISTS if (values := getattr(self, name))}
         epochs = pandas.RangeIndex(1, 1 + max(map(len, columns.values()), default=0), name="epoch")
         series = {name: pandas.Series(values, epochs[: len(values)], "float64") for name, values in columns.items()}

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 class OptimizerState:
-    """What an optimizer keeps from one update to the next: moments, and the number of updates.
+    """Keep what an optimizer needs from one update to the next: moments, and the number of updates.
 
     One is given to `MLP.apply` for each optimizer that changes a network, and starts empty. Networks share none.
     Pickles and copies hold it.

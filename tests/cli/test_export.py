@@ -74,5 +74,5 @@ def test_without_the_extra(run: Run, models: object) -> None:
     main = "import sys; sys.modules['onnx'] = None; from fastbp.cli import main; sys.exit(main(sys.argv[1:]))"
     done = python(main, "export", "net.npz", "out.onnx")
     assert (done.returncode, done.stdout) == (2, "")
-    assert_one_line(done.stderr, "to_onnx: needs the package onnx: pip install 'fastbp[onnx]'")
+    assert_one_line(done.stderr, "to_onnx: needs onnx: pip install 'fastbp[onnx]'")
     assert not Path("out.onnx").exists()

@@ -341,3 +341,14 @@ def test_formulas_can_be_called_compared_and_not_changed() -> None:
     np.testing.assert_array_equal(loss([1.0, 2.0], [0.0, 4.0]), [1.0, 2.0])
     assert repr(loss) == "Loss('own')"
     assert fastbp.Activation is Activation
+
+
+def test_calls_with_what_is_no_number_or_does_not_fit() -> None:
+    own = Activation("own", lambda x: x * x, lambda x: 2 * x)
+    with pytest.raises(TypeError, match="^x: got"):
+        own("text")
+    loss = Loss("own", lambda z, t: (z - t) ** 2, lambda z, t: 2 * (z - t))
+    with pytest.raises(TypeError, match="^t: got"):
+        loss([1.0], ["text"])
+    with pytest.raises(ValueError, match=r"^t: got shape \(3,\), expected \(2,\)"):
+        loss([1.0, 2.0], [1.0, 2.0, 3.0])
